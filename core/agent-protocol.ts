@@ -1,0 +1,147 @@
+/**
+ * What an agent and the coordinator tell each other. Both directions are level-triggered: each message is the whole
+ * state, so a lost one is repaired by the next, and either side may restart at any moment.
+ *
+ *   coordinator → agent   Desired     which containers this node runs, which ports lead where
+ *   agent → coordinator   Heartbeat   "I live", with a Report when something changed since the last acknowledged one
+ *
+ * Agents call the coordinator, never the reverse. Paths, on the port that demands a node's certificate:
+ *   GET  /agent/v1/desired           NDJSON stream of ToAgent, the newest Desired first, then on each change
+ *   POST /agent/v1/heartbeat         Heartbeat → HeartbeatAnswer
+ *   POST /agent/v1/certificate       {csr} → {certificate}: the node's own, renewed
+ *   POST /agent/v1/instances/:uid/certificate  {csr} → {certificate, authority}: a container's
+ *   GET  /agent/v1/images/:digest/manifest, POST /agent/v1/blobs/fetch: see core/image
+ *   POST /agent/v1/streams/:id       the bytes that a `stream` request of ToAgent asked for (logs)
+ *   POST /agent/v1/leave             this node goes: answers when nothing is placed on it any more
+ */
+import { z } from "zod";
+import { Digest, Name, Port } from "./names.ts";
+
+/** A container as the coordinator wants it on a node. */
+export const ContainerSpec = z.object({
+  tenant: Name,
+  instance: Name,
+  uid: z.string(),
+  generation: z.number().int(),
+  os: Name,
+  image: Digest.nullable(),
+  options: z.record(z.string(), z.unknown()),
+});
+export type ContainerSpec = z.infer<typeof ContainerSpec>;
+
+/** A container of an instance as ingress reaches it from another node: mutual TLS on host:port. */
+export const RouteUpstream = z.object({
+  node: z.string(),
+  host: z.string(),
+  port: Port,
+  incarnation: z.string(),
+});
+export type RouteUpstream = z.infer<typeof RouteUpstream>;
+
+/** A published port: open on every node, leading to the instance's containers. */
+export const Route = z.object({
+  port: Port,
+  policy: z.enum(["local-first"]),
+  tenant: Name,
+  instance: Name,
+  uid: z.string(),
+  /** The one URI that the upstreams' certificates must carry, without the node: see core/trust. */
+  uri: z.string(),
+  /** Every placed container that was ever ready, healthy or not: health is the ingress's own judgement. */
+  upstreams: z.array(RouteUpstream),
+});
+export type Route = z.infer<typeof Route>;
+
+export const Desired = z.object({
+  clusterId: z.string(),
+  /** Raised by restore and copy of the store: an agent refuses an older one. */
+  storeGeneration: z.number().int(),
+  /** Revision of the store this was derived from; never goes back within one storeGeneration. */
+  revision: z.number().int(),
+  node: z.object({ id: z.string(), name: Name, address: z.string() }),
+  /** All of them: a container that is not named is stopped and its data removed. */
+  containers: z.array(ContainerSpec),
+  routes: z.array(Route),
+});
+export type Desired = z.infer<typeof Desired>;
+
+export const ToAgent = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("desired"), desired: Desired }),
+  /** Send the log of a container to POST /agent/v1/streams/:id. */
+  z.object({
+    type: z.literal("logs"),
+    id: z.string(),
+    uid: z.string(),
+    tailLines: z.number().int(),
+    follow: z.boolean(),
+  }),
+  /** The record of this node is gone: stop everything and end. */
+  z.object({ type: z.literal("removed") }),
+  /** Nothing happened; sent so that a dead link is noticed. */
+  z.object({ type: z.literal("ping") }),
+]);
+export type ToAgent = z.infer<typeof ToAgent>;
+
+export const ContainerState = z.enum(["pulling", "starting", "ready", "stopping", "backoff", "failed"]);
+export type ContainerState = z.infer<typeof ContainerState>;
+
+export const ContainerReport = z.object({
+  tenant: Name,
+  instance: Name,
+  uid: z.string(),
+  /** Random per host process. */
+  incarnation: z.string(),
+  generation: z.number().int(),
+  state: ContainerState,
+  /** Why, in words for people, when the state is not `ready`. */
+  reason: z.string(),
+  /** True when trying again cannot help (bad options, no such VOS): creation is rolled back. */
+  permanent: z.boolean().default(false),
+  pid: z.number().int(),
+  /** Where other nodes' ingress reaches it, 0 until it listens. */
+  port: z.number().int(),
+  restarts: z.number().int(),
+  startedAt: z.string(),
+  requests: z.number().int(),
+});
+export type ContainerReport = z.infer<typeof ContainerReport>;
+
+export const PortReport = z.object({
+  port: Port,
+  uid: z.string(),
+  state: z.enum(["open", "failed"]),
+  reason: z.string(),
+});
+export type PortReport = z.infer<typeof PortReport>;
+
+export const Report = z.object({
+  version: z.string(),
+  runtime: z.string(),
+  bootId: z.string(),
+  cpus: z.number(),
+  memoryBytes: z.number(),
+  diskFreeBytes: z.number(),
+  /** Applied Desired.revision. */
+  revision: z.number().int(),
+  containers: z.array(ContainerReport),
+  ports: z.array(PortReport),
+  /** Published-port requests since the ingress started. */
+  ingressRequests: z.number().int(),
+  /** Problems of the node itself, for people: `disk full: 0 bytes free in /var/lib/dvs`. */
+  warnings: z.array(z.string()),
+});
+export type Report = z.infer<typeof Report>;
+
+export const Heartbeat = z.object({
+  /** Random per agent process; a new one makes the coordinator forget the old report. */
+  incarnation: z.string(),
+  sequence: z.number().int(),
+  report: Report.optional(),
+});
+export type Heartbeat = z.infer<typeof Heartbeat>;
+
+export const HeartbeatAnswer = z.object({
+  /** True when the coordinator has no report of this incarnation (it restarted): send the whole one next. */
+  reportWanted: z.boolean(),
+});
+export type HeartbeatAnswer = z.infer<typeof HeartbeatAnswer>;

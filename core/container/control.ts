@@ -1,0 +1,57 @@
+/**
+ * What an agent and a container tell each other: NDJSON over the Unix socket `control.sock` in the container's run
+ * directory (mode 0700). The container listens, so that an agent that restarts finds it again; when the link
+ * breaks the container goes on. Each side ignores message types that it does not know.
+ */
+import { z } from "zod";
+import { ContainerSpec } from "../agent-protocol.ts";
+
+/** `boot.json` in the run directory: all that a container is told before it starts. Mode 0600. */
+export const ContainerBoot = z.object({
+  spec: ContainerSpec,
+  node: z.object({ id: z.string(), name: z.string(), address: z.string() }),
+  incarnation: z.string(),
+  /** Holds control.sock, http.sock, container.log, access.log. */
+  runDir: z.string(),
+  /** Root of the node's blob store. */
+  blobDir: z.string(),
+  /** Where other nodes' ingress reaches it; port 0 = any. If the port is taken, any other. */
+  listen: z.object({ host: z.string(), port: z.number().int() }),
+  /** PEM. `ca` signs the ingresses (nodes) that may connect. Null: no TCP listener, the Unix socket only. */
+  tls: z.object({ certificate: z.string(), key: z.string(), ca: z.string() }).nullable(),
+});
+export type ContainerBoot = z.infer<typeof ContainerBoot>;
+
+export const FromContainer = z.discriminatedUnion("type", [
+  /** First line of each link. */
+  z.object({
+    type: z.literal("hello"),
+    uid: z.string(),
+    incarnation: z.string(),
+    generation: z.number().int(),
+    pid: z.number().int(),
+  }),
+  /** After each change, and after hello. */
+  z.object({
+    type: z.literal("state"),
+    state: z.enum(["starting", "ready", "stopping", "failed"]),
+    reason: z.string(),
+    permanent: z.boolean(),
+    /** TCP port it listens on, 0 before. */
+    port: z.number().int(),
+  }),
+  /** Every second while something changed. */
+  z.object({ type: z.literal("stats"), requests: z.number().int() }),
+  /** A blob is missing or does not have its digest; answered by `blob` when it is good again. */
+  z.object({ type: z.literal("badBlob"), digest: z.string() }),
+]);
+export type FromContainer = z.infer<typeof FromContainer>;
+
+export const ToContainer = z.discriminatedUnion("type", [
+  /** Accept nothing new, answer what is under way, then exit; after graceMs exit anyway. */
+  z.object({ type: z.literal("stop"), graceMs: z.number().int() }),
+  z.object({ type: z.literal("blob"), digest: z.string(), ok: z.boolean(), reason: z.string() }),
+  /** New certificate, for connections from now on. */
+  z.object({ type: z.literal("tls"), certificate: z.string(), key: z.string(), ca: z.string() }),
+]);
+export type ToContainer = z.infer<typeof ToContainer>;

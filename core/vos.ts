@@ -1,0 +1,86 @@
+/**
+ * The contract between dvs and a VOS (the guest operating system of an instance). It is `boot(host)` for now and
+ * becomes final when the kernel exists; `plugins/hello` is the smallest example, to be copied.
+ */
+import type { z } from "zod";
+
+export interface VosPlugin<Options extends z.ZodType = z.ZodType> {
+  /** What `--os` names. */
+  name: string;
+  /** One line for `dvs instance create --help`. */
+  summary: string;
+  /** Options of an instance, each field described with its unit. Checked by the coordinator before anything starts. */
+  options: Options;
+  /** Whether an instance boots from an image (`--site`, `--image`). */
+  image: "required" | "optional" | "none";
+  /**
+   * Boots one container of an instance. Runs in the container's own host process, once.
+   * A rejection with a DvsError INVALID is permanent: the container is not started again.
+   */
+  boot(host: VosHost, options: z.output<Options>): Promise<Vos>;
+}
+
+/** One booted container. */
+export interface Vos {
+  /** Answers a request that ingress brought. Must not throw; what it throws is answered with 500 and logged. */
+  fetch(request: Request, info: RequestInfo): Response | Promise<Response>;
+  /** Called after the last request was answered, at most once. */
+  close?(): Promise<void>;
+}
+
+export interface RequestInfo {
+  /** Address of the connection's other end: the ingress, or the client where nothing is in front. */
+  peer: string;
+}
+
+/** What dvs gives a VOS in its container. */
+export interface VosHost {
+  tenant: string;
+  instance: string;
+  uid: string;
+  node: { id: string; name: string };
+  /** Random per host process. */
+  incarnation: string;
+  /** Null where the instance has no image. */
+  image: ImageReader | null;
+  /** A line of the instance's log (`dvs instance logs`): one JSON object with time and level. */
+  log(level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>): void;
+  /** A raw line of the access log, buffered and written at least once a second. */
+  accessLog(line: string): void;
+}
+
+/** An immutable tree of files, read from the node's blob store. */
+export interface ImageReader {
+  digest: string;
+  /** The entry at an absolute path (`/index.html`), or undefined. Paths are exact: no `.`, `..`, `//` or escapes. */
+  entry(path: string): ImageEntry | undefined;
+  /** Every path, sorted by code unit. */
+  paths(): Iterable<string>;
+  /**
+   * The whole content of a file. Verified against its digest: a blob that is missing or corrupted is fetched anew
+   * from the coordinator, and the call waits for that; rejects with UNAVAILABLE when nobody can give it.
+   */
+  read(entry: ImageEntry): Promise<Uint8Array>;
+  /** Bytes [start, end) as a stream, for files too large to hold. */
+  stream(entry: ImageEntry, start: number, end: number): ReadableStream<Uint8Array>;
+}
+
+export interface ImageEntry {
+  path: string;
+  type: "file" | "directory" | "symlink";
+  /** Bytes of a file, else 0. */
+  size: number;
+  /** `sha256:…` of a file's content, else "". */
+  digest: string;
+  /** Permission bits. */
+  mode: number;
+  /** Where a symbolic link points, else "". Never out of the image. */
+  target: string;
+}
+
+/** The VOSes that this build knows, given to the parts of core that need them: core imports no plugin. */
+export interface VosRegistry {
+  names(): string[];
+  /** Undefined where no plugin has the name. */
+  load(name: string): Promise<VosPlugin | undefined>;
+}
