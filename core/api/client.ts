@@ -1,0 +1,214 @@
+/**
+ * The typed client of the HTTP API, used by the CLI and by anybody's program. Errors are the server's own DvsErrors;
+ * what never got an answer is UNAVAILABLE, or OUTCOME_UNKNOWN where a change had been sent.
+ */
+import type { z } from "zod";
+import { DvsError } from "../errors.ts";
+import type { ImageRemote } from "../image/transfer.ts";
+import { EventRecord, ImageRecord } from "../records.ts";
+import { createClient, readLines, type Client } from "../transport/client.ts";
+import { parseApiToken } from "../trust/tokens.ts";
+import {
+  ImageView,
+  InstancePage,
+  InstanceView,
+  JoinAnswer,
+  LogLine,
+  MissingAnswer,
+  NodeView,
+  PluginView,
+  Status,
+  TokenCreated,
+  TokenView,
+  type ImageRequest,
+  type InstanceRequest,
+  type JoinRequest,
+  type TokenRequest,
+} from "./schema.ts";
+import { InstanceWatchEvent } from "./views.ts";
+
+export interface ApiOptions {
+  /** `host:port` of the coordinators. */
+  addresses: string[];
+  /** API token; it carries the fingerprint of the cluster's CA, so nothing else is needed to connect safely. */
+  token: string;
+  /** The CA itself, which spares the first connection of a pinned client. PEM. */
+  ca?: string;
+  /** For each request that does not stream, default 30 s. */
+  timeoutMs?: number;
+}
+
+interface Call {
+  query?: Record<string, string | number | boolean | undefined>;
+  body?: unknown;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+}
+
+export type Api = ReturnType<typeof createApi>;
+
+export function createApi(options: ApiOptions) {
+  const token = parseApiToken(options.token);
+  const client = createClient({
+    addresses: options.addresses,
+    trust: options.ca ? { ca: options.ca } : { pin: token.caFingerprint },
+    headers: { authorization: `Bearer ${options.token}` },
+  });
+  const timeoutMs = options.timeoutMs ?? 30_000;
+  const json = <S extends z.ZodType>(schema: S, method: string, path: string, call: Call = {}) =>
+    requestJson(client, timeoutMs, schema, method, path, call);
+  const lines = <S extends z.ZodType>(schema: S, path: string, call: Call = {}) =>
+    requestLines(client, schema, path, call);
+  const instance = (name: string) => `/v1/instances/${encodeURIComponent(name)}`;
+  const node = (name: string) => `/v1/nodes/${encodeURIComponent(name)}`;
+
+  return {
+    status: () => json(Status, "GET", "/v1/status"),
+    plugins: () => json(PluginView.array(), "GET", "/v1/plugins"),
+
+    tokens: {
+      create: (body: TokenRequest) => json(TokenCreated, "POST", "/v1/tokens", { body }),
+      list: () => json(TokenView.array(), "GET", "/v1/tokens"),
+      remove: (id: string) => json(null, "DELETE", `/v1/tokens/${encodeURIComponent(id)}`),
+    },
+
+    nodes: {
+      list: () => json(NodeView.array(), "GET", "/v1/nodes"),
+      get: (name: string) => json(NodeView, "GET", node(name)),
+      /** Starts draining; the record goes when nothing is placed on it any more. */
+      leave: (name: string) => json(NodeView, "POST", `${node(name)}/leave`),
+      remove: (name: string, force = false) => json(null, "DELETE", node(name), { query: { force } }),
+    },
+
+    instances: {
+      /** `idempotencyKey` makes a repeated call answer with the instance that the first one made. */
+      create: (body: InstanceRequest, idempotencyKey?: string) =>
+        json(InstanceView, "POST", "/v1/instances", {
+          body,
+          ...(idempotencyKey ? { headers: { "idempotency-key": idempotencyKey } } : {}),
+        }),
+      get: (name: string) => json(InstanceView, "GET", instance(name)),
+      page: (query: { limit?: number; after?: string } = {}) => json(InstancePage, "GET", "/v1/instances", { query }),
+      /** Every instance, page by page. */
+      async list(): Promise<InstanceView[]> {
+        const all: InstanceView[] = [];
+        for (let after: string | undefined; ;) {
+          const page = await this.page({ limit: 500, ...(after === undefined ? {} : { after }) });
+          all.push(...page.instances);
+          if (page.next === null) return all;
+          after = page.next;
+        }
+      },
+      remove: (name: string) => json(InstanceView, "DELETE", instance(name)),
+      stop: (name: string) => json(InstanceView, "POST", `${instance(name)}/stop`),
+      start: (name: string) => json(InstanceView, "POST", `${instance(name)}/start`),
+      /** First what is, then `synced`, then each change. Ends when the link does: call again. */
+      watch: (query: { name?: string } = {}, signal?: AbortSignal) =>
+        lines(InstanceWatchEvent, "/v1/instances/watch", { query, ...(signal ? { signal } : {}) }),
+      logs: (name: string, query: { tail?: number; follow?: boolean; node?: string } = {}, signal?: AbortSignal) =>
+        lines(LogLine, `${instance(name)}/logs`, { query, ...(signal ? { signal } : {}) }),
+    },
+
+    images: {
+      list: () => json(ImageView.array(), "GET", "/v1/images"),
+      get: (ref: string) => json(ImageView, "GET", `/v1/images/${encodeURIComponent(ref)}`),
+      remove: (ref: string) => json(null, "DELETE", `/v1/images/${encodeURIComponent(ref)}`),
+      /** Makes the pushed blobs an image; refused while one of them is missing. */
+      commit: (body: ImageRequest) => json(ImageRecord, "POST", "/v1/images", { body }),
+      /** What `pushImage` sends to. */
+      remote: (): Pick<ImageRemote, "missing" | "upload"> => ({
+        missing: async (digests) =>
+          (await json(MissingAnswer, "POST", "/v1/images/missing", { body: { digests } })).missing,
+        upload: async (pack) => {
+          const response = await client.request({
+            method: "POST",
+            path: "/v1/images/upload",
+            headers: { "content-type": "application/octet-stream" },
+            body: pack,
+          });
+          await response.text();
+          if (!response.ok) throw new DvsError("FAILED", `Cannot upload: the coordinator answered ${response.status}`);
+        },
+      }),
+    },
+
+    /** Newest last. With `follow`, goes on with what happens next. */
+    events: (query: { limit?: number; follow?: boolean } = {}, signal?: AbortSignal) =>
+      lines(EventRecord, "/v1/events", { query, ...(signal ? { signal } : {}) }),
+
+    close: () => client.close(),
+  };
+}
+
+/** A node's first request, on a connection pinned to the CA that the join token names. */
+export async function join(addresses: string[], caFingerprint: string, request: JoinRequest): Promise<JoinAnswer> {
+  const client = createClient({ addresses, trust: { pin: caFingerprint } });
+  try {
+    return await requestJson(client, 30_000, JoinAnswer, "POST", "/v1/join", { body: request });
+  } finally {
+    await client.close();
+  }
+}
+
+async function requestJson<S extends z.ZodType | null>(
+  client: Client,
+  timeoutMs: number,
+  schema: S,
+  method: string,
+  path: string,
+  call: Call,
+): Promise<S extends z.ZodType ? z.output<S> : void> {
+  const response = await client.request({
+    method,
+    path: path + queryOf(call.query),
+    headers: { ...(call.body === undefined ? {} : { "content-type": "application/json" }), ...call.headers },
+    ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
+    timeoutMs,
+    ...(call.signal ? { signal: call.signal } : {}),
+  });
+  const text = await response.text();
+  if (!response.ok) throw errorOf(response.status, text);
+  if (schema === null) return undefined as never;
+  const parsed = schema.safeParse(JSON.parse(text));
+  if (!parsed.success) {
+    throw new DvsError("INTERNAL", `Cannot read the coordinator's answer to ${method} ${path}: is it another version of dvs?`, {
+      cause: parsed.error,
+    });
+  }
+  return parsed.data as never;
+}
+
+async function* requestLines<S extends z.ZodType>(
+  client: Client,
+  schema: S,
+  path: string,
+  call: Call,
+): AsyncGenerator<z.output<S>> {
+  const response = await client.request({
+    method: "GET",
+    path: path + queryOf(call.query),
+    ...(call.signal ? { signal: call.signal } : {}),
+  });
+  if (!response.ok || !response.body) throw errorOf(response.status, await response.text());
+  for await (const line of readLines(response.body)) {
+    if (line === "") continue; // a keep-alive
+    const value: unknown = JSON.parse(line);
+    // An error in the middle of a stream is its last line.
+    if (value !== null && typeof value === "object" && "error" in value) throw DvsError.fromBody(value);
+    yield schema.parse(value);
+  }
+}
+
+function errorOf(status: number, text: string): DvsError {
+  try {
+    return DvsError.fromBody(JSON.parse(text));
+  } catch {
+    return new DvsError("INTERNAL", `The coordinator answered ${status}: ${text.slice(0, 200)}`);
+  }
+}
+
+function queryOf(query: Call["query"]): string {
+  const pairs = Object.entries(query ?? {}).filter(([, v]) => v !== undefined);
+  if (pairs.length === 0) return "";
+  return `?${pairs.map(([k, v]) => `${k}=${encodeURIComponent(String(v))}`).join("&")}`;
+}

@@ -1,0 +1,122 @@
+/**
+ * Bodies of the HTTP API, one schema per request and answer: the server checks what comes in, the client what
+ * comes back. Every error answers with an ErrorBody and the status of its code (core/errors.ts).
+ *
+ *   GET    /v1/status                          Status
+ *   POST   /v1/join                            JoinRequest → JoinAnswer (a join token, no bearer)
+ *   GET    /v1/tokens        POST, DELETE /:id  TokenView, TokenRequest → TokenCreated
+ *   GET    /v1/nodes         GET /:name         NodeView
+ *   POST   /v1/nodes/:name/leave                drains it, then removes it
+ *   DELETE /v1/nodes/:name?force=               removes the record of a node that is down
+ *   GET    /v1/instances?limit=&after=          page of InstanceView
+ *   POST   /v1/instances                        InstanceRequest → InstanceView; header `idempotency-key`
+ *   GET    /v1/instances/watch?name=            NDJSON of InstanceWatchEvent
+ *   GET    /v1/instances/:name    DELETE, POST /:name/stop, POST /:name/start
+ *   GET    /v1/instances/:name/logs?tail=&follow=&node=   NDJSON of LogLine
+ *   GET    /v1/images        GET /:ref, DELETE /:ref
+ *   POST   /v1/images/missing, /v1/images/upload, /v1/images   push: see core/image/transfer.ts
+ *   GET    /v1/events?limit=&follow=            NDJSON of EventRecord
+ *   GET    /v1/plugins                          the VOSes that this cluster can run
+ */
+import { z } from "zod";
+import { Digest, Labels, Name } from "../names.ts";
+import { ImageRecord, InstanceSpec, Role, TokenRecord } from "../records.ts";
+import { InstanceView, NodeView } from "./views.ts";
+
+export const JoinRequest = z.object({
+  id: z.string().max(64),
+  secret: z.string().max(256),
+  /** PEM. The node's id is derived from its key, so that a join whose answer was lost can be repeated. */
+  csr: z.string().max(8_192),
+  name: Name,
+  address: z
+    .string()
+    .min(1)
+    .max(255)
+    .regex(/^[A-Za-z0-9.:-]+$/, "must be an IP address or host name, without a port"),
+  labels: Labels.default({}),
+  containersMax: z.number().int().min(0).default(0),
+});
+export type JoinRequest = z.input<typeof JoinRequest>;
+
+export const JoinAnswer = z.object({
+  nodeId: z.string(),
+  clusterId: z.string(),
+  certificate: z.string(),
+  clusterCa: z.string(),
+  workloadCa: z.string(),
+  /** `host:port` of each coordinator's port for agents. */
+  agentAddresses: z.array(z.string()),
+});
+export type JoinAnswer = z.infer<typeof JoinAnswer>;
+
+export const TokenRequest = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("join"),
+    description: z.string().max(200).default(""),
+    /** Null: it never expires. */
+    ttlSeconds: z.number().int().min(1).nullable().default(86_400),
+    /** Null: any number of nodes. */
+    uses: z.number().int().min(1).nullable().default(null),
+  }),
+  z.strictObject({
+    kind: z.literal("api"),
+    description: z.string().max(200).default(""),
+    ttlSeconds: z.number().int().min(1).nullable().default(null),
+    role: Role,
+  }),
+]);
+export type TokenRequest = z.input<typeof TokenRequest>;
+
+export const TokenView = TokenRecord.omit({ secretHash: true }).extend({ expired: z.boolean() });
+export type TokenView = z.infer<typeof TokenView>;
+
+/** The only moment at which the whole token is shown. */
+export const TokenCreated = TokenView.extend({ token: z.string() });
+export type TokenCreated = z.infer<typeof TokenCreated>;
+
+export const InstanceRequest = z.strictObject({
+  name: Name,
+  spec: InstanceSpec.strict(),
+});
+export type InstanceRequest = z.input<typeof InstanceRequest>;
+
+export const InstancePage = z.object({
+  instances: z.array(InstanceView),
+  /** Give it as `after` for the next page; null at the end. */
+  next: z.string().nullable(),
+});
+export type InstancePage = z.infer<typeof InstancePage>;
+
+export const ImageRequest = z.strictObject({ digest: Digest, names: z.array(z.string().min(1).max(128)).default([]) });
+export type ImageRequest = z.input<typeof ImageRequest>;
+export const ImageView = ImageRecord.extend({ usedBy: z.array(z.string()) });
+export type ImageView = z.infer<typeof ImageView>;
+export const MissingRequest = z.strictObject({ digests: z.array(Digest).max(20_000) });
+export const MissingAnswer = z.object({ missing: z.array(Digest) });
+
+export const LogLine = z.object({ node: z.string(), line: z.string() });
+export type LogLine = z.infer<typeof LogLine>;
+
+export const PluginView = z.object({
+  name: z.string(),
+  summary: z.string(),
+  image: z.enum(["required", "optional", "none"]),
+  /** JSON Schema of its options. */
+  options: z.record(z.string(), z.unknown()),
+});
+export type PluginView = z.infer<typeof PluginView>;
+
+export const Status = z.object({
+  clusterId: z.string(),
+  version: z.string(),
+  coordinator: z.object({ id: z.string(), address: z.string(), upMs: z.number(), runtime: z.string() }),
+  store: z.object({ driver: z.string(), revision: z.number(), generation: z.number() }),
+  nodes: z.object({ up: z.number(), down: z.number(), unknown: z.number() }),
+  instances: z.record(z.string(), z.number()),
+  /** In plain words, with advice. */
+  warnings: z.array(z.string()),
+});
+export type Status = z.infer<typeof Status>;
+
+export { InstanceView, NodeView };
