@@ -1,0 +1,25 @@
+/** The few globals of Deno that dvs uses; no more than what is used. */
+declare namespace Deno {
+  const version: { deno: string };
+  interface ServeAddress {
+    port?: number;
+    hostname?: string;
+  }
+  interface ServeServer {
+    addr: ServeAddress;
+    finished: Promise<void>;
+    shutdown(): Promise<void>;
+  }
+  interface ServeOptions {
+    hostname?: string;
+    port?: number;
+    path?: string;
+    signal: AbortSignal;
+    onListen: () => void;
+    onError: (error: unknown) => Response;
+  }
+  function serve(
+    options: ServeOptions,
+    handler: (request: Request, info: { remoteAddr: ServeAddress }) => Response | Promise<Response>,
+  ): ServeServer;
+}
