@@ -1,0 +1,133 @@
+/**
+ * Every command: its words, its summary and where its code is. The summaries stand here and not in the commands'
+ * files, so that `dvs --help` loads none of them. A new command is one file and one line.
+ */
+import type { Command } from "./command.ts";
+
+export interface Leaf {
+  summary: string;
+  hidden?: boolean;
+  load(): Promise<{ default: Command }>;
+}
+export interface Group {
+  summary: string;
+  commands: Record<string, Leaf>;
+}
+export type Entry = Leaf | Group;
+
+export const isGroup = (entry: Entry): entry is Group => "commands" in entry;
+
+export const commands: Record<string, Entry> = {
+  up: { summary: "Start a development cluster on this machine", load: () => import("./commands/up.ts") },
+  down: { summary: "End the development cluster", load: () => import("./commands/down.ts") },
+  status: {
+    summary: "Show the cluster: coordinator, nodes, instances, warnings",
+    load: () => import("./commands/status.ts"),
+  },
+  instance: {
+    summary: "Instances: one VOS spread over several nodes",
+    commands: {
+      create: {
+        summary: "Create an instance and wait until it runs",
+        load: () => import("./commands/instance/create.ts"),
+      },
+      ls: { summary: "List instances", load: () => import("./commands/instance/ls.ts") },
+      inspect: {
+        summary: "Show all about an instance",
+        load: () => import("./commands/instance/inspect.ts"),
+      },
+      start: { summary: "Start a stopped instance", load: () => import("./commands/instance/start.ts") },
+      stop: {
+        summary: "Stop an instance; it keeps its name, ports and places",
+        load: () => import("./commands/instance/stop.ts"),
+      },
+      rm: { summary: "Remove instances", load: () => import("./commands/instance/rm.ts") },
+      logs: {
+        summary: "Show what an instance logs, from all its nodes",
+        load: () => import("./commands/instance/logs.ts"),
+      },
+    },
+  },
+  image: {
+    summary: "Images: immutable trees of files from which instances boot",
+    commands: {
+      build: {
+        summary: "Make an image of a directory and send what is new of it",
+        load: () => import("./commands/image/build.ts"),
+      },
+      ls: { summary: "List images", load: () => import("./commands/image/ls.ts") },
+      rm: { summary: "Remove images", load: () => import("./commands/image/rm.ts") },
+    },
+  },
+  node: {
+    summary: "Nodes: the machines of the cluster",
+    commands: {
+      join: {
+        summary: "Make this machine a node and run its agent",
+        load: () => import("./commands/node/join.ts"),
+      },
+      start: {
+        summary: "Run the agent of a machine that has joined before",
+        load: () => import("./commands/node/start.ts"),
+      },
+      ls: { summary: "List nodes", load: () => import("./commands/node/ls.ts") },
+      inspect: { summary: "Show all about a node", load: () => import("./commands/node/inspect.ts") },
+      leave: {
+        summary: "Move everything off a node and take it out of the cluster",
+        load: () => import("./commands/node/leave.ts"),
+      },
+      rm: { summary: "Forget nodes that are gone", load: () => import("./commands/node/rm.ts") },
+    },
+  },
+  token: {
+    summary: "Tokens: for nodes that join, and for people and programs",
+    commands: {
+      create: {
+        summary: "Create a join token or an API token",
+        load: () => import("./commands/token/create.ts"),
+      },
+      ls: { summary: "List tokens", load: () => import("./commands/token/ls.ts") },
+      rm: { summary: "Revoke tokens", load: () => import("./commands/token/rm.ts") },
+    },
+  },
+  coordinator: {
+    summary: "Coordinator: keeps what the cluster is meant to do",
+    commands: {
+      start: {
+        summary: "Run a coordinator and print how nodes join",
+        load: () => import("./commands/coordinator/start.ts"),
+      },
+    },
+  },
+  events: { summary: "Show what happened in the cluster", load: () => import("./commands/events.ts") },
+  config: {
+    summary: "Configuration files",
+    commands: {
+      check: {
+        summary: "Check a configuration file; every mistake at once",
+        load: () => import("./commands/config/check.ts"),
+      },
+      schema: {
+        summary: "Print a configuration file's JSON Schema",
+        load: () => import("./commands/config/schema.ts"),
+      },
+    },
+  },
+  plugin: {
+    summary: "Plugins: the VOSes that instances can run",
+    commands: {
+      ls: { summary: "List the VOSes that this dvs knows", load: () => import("./commands/plugin/ls.ts") },
+    },
+  },
+  version: { summary: "Print the version", load: () => import("./commands/version.ts") },
+  container: {
+    summary: "One container of an instance; started by the agent",
+    hidden: true,
+    load: () => import("./commands/container.ts"),
+  },
+  ingress: {
+    summary: "A node's published ports; started by the agent",
+    hidden: true,
+    load: () => import("./commands/ingress.ts"),
+  },
+};

@@ -1,0 +1,21 @@
+/** Hidden: one container of an instance in a host process of its own, started by the agent. */
+import { command } from "../command.ts";
+
+export default command({
+  args: {
+    "run-dir": {
+      type: "string",
+      value: "DIR",
+      required: true,
+      description: "Directory with boot.json, where its sockets and logs go",
+    },
+  },
+  examples: [["dvs container --run-dir /var/lib/dvs/run/c/web-1f0c", "what an agent starts"]],
+  async run({ args }) {
+    const [{ runContainer }, { registry }] = await Promise.all([
+      import("../../core/container/run.ts"),
+      import("../../plugins/registry.ts"),
+    ]);
+    return runContainer({ runDir: args["run-dir"], registry });
+  },
+});

@@ -1,0 +1,18 @@
+/** Hidden: the published ports of a node in a host process of its own, started by the agent. */
+import { command } from "../command.ts";
+
+export default command({
+  args: {
+    "run-dir": {
+      type: "string",
+      value: "DIR",
+      required: true,
+      description: "The node's run directory, where ingress.sock goes",
+    },
+  },
+  examples: [["dvs ingress --run-dir /var/lib/dvs/run", "what an agent starts"]],
+  async run({ args }) {
+    const { runIngress } = await import("../../core/ingress/run.ts");
+    return runIngress({ runDir: args["run-dir"] });
+  },
+});
