@@ -21,10 +21,18 @@ export const heartbeatMs = 500;
 export const nodeDownMs = 2_000;
 /** A container on a node that is down for this long gets a place on another node. */
 export const replaceAfterMs = 30_000;
+/** A node that cannot open a port for this long fails the creation of the instance: shorter could be a rebind. */
+export const portFailedMs = 2_000;
+/** A controller asks the store again this long after an answer that was lost or refused, unless the watch is faster. */
+export const txnRetryMs = 500;
 
 // Leadership of coordinators
 export const leaderRenewMs = 500;
 export const leaderStaleMs = 2_500;
+
+// Instances
+/** A creation names each port twice (compare, put) in one transaction of at most 100 operations. */
+export const publishedPortsMax = 32;
 
 // Containers
 export const containerReadyTimeoutMs = 10_000;
@@ -33,6 +41,24 @@ export const restartBackoffMinMs = 100;
 export const restartBackoffMaxMs = 30_000;
 /** A container that ran this long starts again with the smallest back-off. */
 export const restartBackoffResetMs = 60_000;
+
+// Agents
+/** A container that an agent adopts and that does not answer for this long is killed and started anew. */
+export const adoptHelloTimeoutMs = 3_000;
+/** Each container's control socket is tried this often; one that has not answered after as long again is hung. */
+export const livenessIntervalMs = 5_000;
+/** From SIGTERM, at the end of a stop's grace, to SIGKILL. */
+export const killMarginMs = 500;
+/** An image or a certificate that could not be had is asked for again. */
+export const prepareRetryMs = 1_000;
+/** How long a starting agent waits for a coordinator's word before it goes by the last one on disk. */
+export const desiredFromDiskAfterMs = 1_000;
+/** A reconnecting agent waits a random share of a time that doubles between these. */
+export const reconnectMinMs = 50;
+export const reconnectMaxMs = 2_000;
+/** A stream from a coordinator without a line for this long is dead; the coordinator pings more often. */
+export const streamSilentMs = 5_000;
+export const agentRequestTimeoutMs = 2_000;
 
 // Ingress
 /** A stopped machine still accepts TCP, so health is what a probe says; DESIGN.md section 10 wants them this close. */
@@ -53,3 +79,30 @@ export const nodeCertificateDays = 30;
 // Images
 export const imageFilesMax = 1_000_000;
 export const blobBytesMax = 4 * 1024 * MiB;
+/** A million entries of about 110 bytes, with room for long paths. */
+export const manifestBytesMax = 256 * MiB;
+/** As Linux's PATH_MAX and NAME_MAX, so that every image can be unpacked. */
+export const imagePathBytesMax = 4_096;
+export const imageNameBytesMax = 255;
+/** Symbolic links followed in one look-up, as Linux. */
+export const symlinkHopsMax = 40;
+/** The largest file that is read into memory at once; larger ones are streamed. */
+export const readBytesMax = 256 * MiB;
+/** Files up to here are verified before the first byte of a stream: a tenth of a second. Larger ones while it runs. */
+export const verifyFirstBytesMax = 64 * MiB;
+/** Blobs of a pull or push that wait for one group fsync; a kill loses at most these. */
+export const stagedBlobsMax = 1_024;
+export const stagedBytesMax = 256 * MiB;
+/** A blob that nothing names is kept this long, since the image that names it may still be on its way. */
+export const blobGraceMs = 60 * 60_000;
+/** Digests in one request: 72 bytes each, below requestBodyBytesMax. */
+export const digestsPerRequestMax = 10_000;
+export const packFramesMax = 100_000;
+/** Pieces in which a push and a pull go over the wire: what a broken connection costs at most. */
+export const pushPackBytes = 64 * MiB;
+export const pullPackBytes = 8 * MiB;
+export const pullPackBlobs = 512;
+export const pullConcurrency = 4;
+/** A transfer that brings no byte for this long counts as broken. */
+export const transferStallMs = 30_000;
+export const transferAttemptsMax = 5;

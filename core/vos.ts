@@ -54,14 +54,22 @@ export interface ImageReader {
   digest: string;
   /** The entry at an absolute path (`/index.html`), or undefined. Paths are exact: no `.`, `..`, `//` or escapes. */
   entry(path: string): ImageEntry | undefined;
-  /** Every path, sorted by code unit. */
+  /** Like `entry`, following symbolic links in any part of the path; undefined where one dangles or goes in circles. */
+  resolve(path: string): ImageEntry | undefined;
+  /** Every path, sorted by code unit; `/` is the first. */
   paths(): Iterable<string>;
   /**
    * The whole content of a file. Verified against its digest: a blob that is missing or corrupted is fetched anew
-   * from the coordinator, and the call waits for that; rejects with UNAVAILABLE when nobody can give it.
+   * from the coordinator, and the call waits for that; rejects with UNAVAILABLE when nobody can give it, and with
+   * TOO_LARGE above `readBytesMax`.
    */
   read(entry: ImageEntry): Promise<Uint8Array>;
-  /** Bytes [start, end) as a stream, for files too large to hold. */
+  /**
+   * Bytes [start, end) as a stream, for files too large to hold. Up to `verifyFirstBytesMax` the whole file was verified
+   * before the first byte leaves. Of a larger file the bytes were verified when they were stored; its first stream
+   * starts a verification beside it; once that fails, the streams still in flight end with an error and the next ones
+   * wait for the fresh blob.
+   */
   stream(entry: ImageEntry, start: number, end: number): ReadableStream<Uint8Array>;
 }
 

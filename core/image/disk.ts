@@ -1,0 +1,54 @@
+/** What a file system can answer, as errors for people, and fsync of many files at once. */
+import { open, statfs } from "node:fs/promises";
+import { DvsError } from "../errors.ts";
+import { forEachParallel } from "./parallel.ts";
+
+/** fsyncs under way at once: enough for the file system to join them in one commit of its journal. */
+const fsyncWidth = 32;
+
+/** The `code` of an error of node:fs: `ENOENT`. */
+export function codeOf(e: unknown): string | undefined {
+  const code = (e as { code?: unknown } | null)?.code;
+  return typeof code === "string" ? code : undefined;
+}
+
+export function isFull(e: unknown): boolean {
+  const code = codeOf(e);
+  return code === "ENOSPC" || code === "EDQUOT";
+}
+
+/** Bytes that this user may still write below `dir`. */
+export async function freeBytes(dir: string): Promise<number> {
+  const s = await statfs(dir);
+  return s.bavail * s.bsize;
+}
+
+/** The error of a full disk; `needed` is what was to be written in all, when that is known. */
+export async function diskFull(
+  what: string,
+  dir: string,
+  needed: number | undefined,
+  cause: unknown,
+): Promise<DvsError> {
+  const free = await freeBytes(dir).catch(() => 0);
+  return new DvsError(
+    "EXHAUSTED",
+    `Cannot store ${what} in ${dir}: ${needed === undefined ? "its bytes" : `${needed} bytes`} are needed, ${free} are free. ` +
+      "Free space there, or remove images that nothing uses with `dvs image rm`.",
+    { cause },
+  );
+}
+
+/** Makes files, or the names in directories, survive a power cut. */
+export async function fsyncAll(paths: Iterable<string>): Promise<void> {
+  await forEachParallel(paths, fsyncWidth, fsyncOne);
+}
+
+export async function fsyncOne(path: string): Promise<void> {
+  const file = await open(path, "r");
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
