@@ -41,6 +41,15 @@ export const restartBackoffMinMs = 100;
 export const restartBackoffMaxMs = 30_000;
 /** A container that ran this long starts again with the smallest back-off. */
 export const restartBackoffResetMs = 60_000;
+/** A stopping container goes on serving until no request came for this long: every ingress has probed it by then. */
+export const drainQuietMs = 300;
+/** A failed container waits this long for an agent that asks why, then ends. */
+export const failedLingerMs = 3_000;
+/** How long a request waits for a missing or corrupted blob to be fetched anew. */
+export const blobRepairTimeoutMs = 15_000;
+/** Logs of a container: bytes of one file, and how many older ones are kept beside it. */
+export const logBytesMax = 16 * MiB;
+export const logFilesKept = 3;
 
 // Agents
 /** A container that an agent adopts and that does not answer for this long is killed and started anew. */

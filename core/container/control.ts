@@ -17,7 +17,7 @@ export const ContainerBoot = z.object({
   blobDir: z.string(),
   /** Where other nodes' ingress reaches it; port 0 = any. If the port is taken, any other. */
   listen: z.object({ host: z.string(), port: z.number().int() }),
-  /** PEM. `ca` signs the ingresses (nodes) that may connect. Null: no TCP listener, the Unix socket only. */
+  /** PEM. `ca` signs the ingresses (nodes) that may connect. Null: plain HTTP, and only if `listen` is on loopback. */
   tls: z.object({ certificate: z.string(), key: z.string(), ca: z.string() }).nullable(),
 });
 export type ContainerBoot = z.infer<typeof ContainerBoot>;

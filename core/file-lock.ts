@@ -1,0 +1,24 @@
+/**
+ * A lock between host processes that the operating system lets go of when the holder dies, however it dies: an
+ * exclusive transaction on an SQLite file. (flock is in neither runtime; a file with a pid in it needs a judgement
+ * whether that process is still the one, and two that judge at once both take it.) The file stays, empty.
+ */
+import { DatabaseSync } from "node:sqlite";
+
+export interface FileLock {
+  release(): void;
+}
+
+/** The lock, or null when another host process has it. */
+export function tryLockFile(path: string): FileLock | null {
+  const db = new DatabaseSync(path);
+  try {
+    db.exec("PRAGMA busy_timeout = 0");
+    db.exec("BEGIN EXCLUSIVE");
+    return { release: () => db.close() };
+  } catch (e) {
+    db.close();
+    if (/locked|busy/i.test(String(e))) return null;
+    throw e;
+  }
+}
