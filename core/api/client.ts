@@ -6,7 +6,8 @@ import type { z } from "zod";
 import { DvsError } from "../errors.ts";
 import type { ImageRemote } from "../image/transfer.ts";
 import { EventRecord, ImageRecord } from "../records.ts";
-import { createClient, readLines, type Client } from "../transport/client.ts";
+import { createClient, type Client } from "../transport/client.ts";
+import { readLines } from "../transport/ndjson.ts";
 import { parseApiToken } from "../trust/tokens.ts";
 import {
   ImageView,
@@ -55,7 +56,7 @@ export function createApi(options: ApiOptions) {
     headers: { authorization: `Bearer ${options.token}` },
   });
   const timeoutMs = options.timeoutMs ?? 30_000;
-  const json = <S extends z.ZodType>(schema: S, method: string, path: string, call: Call = {}) =>
+  const json = <S extends z.ZodType | null>(schema: S, method: string, path: string, call: Call = {}) =>
     requestJson(client, timeoutMs, schema, method, path, call);
   const lines = <S extends z.ZodType>(schema: S, path: string, call: Call = {}) =>
     requestLines(client, schema, path, call);
@@ -88,7 +89,8 @@ export function createApi(options: ApiOptions) {
           ...(idempotencyKey ? { headers: { "idempotency-key": idempotencyKey } } : {}),
         }),
       get: (name: string) => json(InstanceView, "GET", instance(name)),
-      page: (query: { limit?: number; after?: string } = {}) => json(InstancePage, "GET", "/v1/instances", { query }),
+      page: (query: { limit?: number; after?: string } = {}) =>
+        json(InstancePage, "GET", "/v1/instances", { query }),
       /** Every instance, page by page. */
       async list(): Promise<InstanceView[]> {
         const all: InstanceView[] = [];
@@ -105,8 +107,11 @@ export function createApi(options: ApiOptions) {
       /** First what is, then `synced`, then each change. Ends when the link does: call again. */
       watch: (query: { name?: string } = {}, signal?: AbortSignal) =>
         lines(InstanceWatchEvent, "/v1/instances/watch", { query, ...(signal ? { signal } : {}) }),
-      logs: (name: string, query: { tail?: number; follow?: boolean; node?: string } = {}, signal?: AbortSignal) =>
-        lines(LogLine, `${instance(name)}/logs`, { query, ...(signal ? { signal } : {}) }),
+      logs: (
+        name: string,
+        query: { tail?: number; follow?: boolean; node?: string } = {},
+        signal?: AbortSignal,
+      ) => lines(LogLine, `${instance(name)}/logs`, { query, ...(signal ? { signal } : {}) }),
     },
 
     images: {
@@ -127,7 +132,8 @@ export function createApi(options: ApiOptions) {
             body: pack,
           });
           await response.text();
-          if (!response.ok) throw new DvsError("FAILED", `Cannot upload: the coordinator answered ${response.status}`);
+          if (!response.ok)
+            throw new DvsError("FAILED", `Cannot upload: the coordinator answered ${response.status}`);
         },
       }),
     },
@@ -141,12 +147,16 @@ export function createApi(options: ApiOptions) {
 }
 
 /** A node's first request, on a connection pinned to the CA that the join token names. */
-export async function join(addresses: string[], caFingerprint: string, request: JoinRequest): Promise<JoinAnswer> {
+export async function join(
+  addresses: string[],
+  caFingerprint: string,
+  request: JoinRequest,
+): Promise<JoinAnswer> {
   const client = createClient({ addresses, trust: { pin: caFingerprint } });
   try {
     return await requestJson(client, 30_000, JoinAnswer, "POST", "/v1/join", { body: request });
   } finally {
-    await client.close();
+    client.close();
   }
 }
 
@@ -171,9 +181,13 @@ async function requestJson<S extends z.ZodType | null>(
   if (schema === null) return undefined as never;
   const parsed = schema.safeParse(JSON.parse(text));
   if (!parsed.success) {
-    throw new DvsError("INTERNAL", `Cannot read the coordinator's answer to ${method} ${path}: is it another version of dvs?`, {
-      cause: parsed.error,
-    });
+    throw new DvsError(
+      "INTERNAL",
+      `Cannot read the coordinator's answer to ${method} ${path}: is it another version of dvs?`,
+      {
+        cause: parsed.error,
+      },
+    );
   }
   return parsed.data as never;
 }

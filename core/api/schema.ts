@@ -88,7 +88,10 @@ export const InstancePage = z.object({
 });
 export type InstancePage = z.infer<typeof InstancePage>;
 
-export const ImageRequest = z.strictObject({ digest: Digest, names: z.array(z.string().min(1).max(128)).default([]) });
+export const ImageRequest = z.strictObject({
+  digest: Digest,
+  names: z.array(z.string().min(1).max(128)).default([]),
+});
 export type ImageRequest = z.input<typeof ImageRequest>;
 export const ImageView = ImageRecord.extend({ usedBy: z.array(z.string()) });
 export type ImageView = z.infer<typeof ImageView>;

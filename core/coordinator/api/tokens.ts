@@ -1,0 +1,67 @@
+/** Join tokens and API tokens. */
+import { Hono } from "hono";
+import { TokenRequest, type TokenCreated, type TokenView } from "../../api/schema.ts";
+import { DvsError } from "../../errors.ts";
+import { keys, TokenRecord } from "../../records.ts";
+import { settleTxn } from "../../store/settle.ts";
+import { mintApiToken, mintJoinToken } from "../../trust/tokens.ts";
+import type { ApiEnv, Coordinator } from "../context.ts";
+import { read } from "../read.ts";
+import { isExpired, needs } from "./auth.ts";
+
+export function tokenRoutes(coordinator: Coordinator) {
+  const { store, cluster } = coordinator;
+  const app = new Hono<ApiEnv>();
+  app.use("/v1/tokens", needs("admin"));
+  app.use("/v1/tokens/*", needs("admin"));
+
+  app.get("/v1/tokens", async (c) => {
+    const { kvs } = await store.range(keys.tokens);
+    return c.json(kvs.map((kv) => view(TokenRecord.parse(JSON.parse(kv.value)))));
+  });
+
+  app.post("/v1/tokens", async (c) => {
+    const request = await read(c, TokenRequest, "token request");
+    const minted =
+      request.kind === "join"
+        ? mintJoinToken({ addresses: [coordinator.apiAddress()], caFingerprint: cluster.caFingerprint })
+        : mintApiToken({ caFingerprint: cluster.caFingerprint });
+    const record: TokenRecord = {
+      id: minted.id,
+      kind: request.kind,
+      description: request.description,
+      secretHash: minted.secretHash,
+      role: request.kind === "api" ? request.role : null,
+      expiresAt:
+        request.ttlSeconds === null ? null : new Date(Date.now() + request.ttlSeconds * 1000).toISOString(),
+      usesLeft: request.kind === "join" ? request.uses : null,
+      createdAt: new Date().toISOString(),
+    };
+    await settleTxn(store, {
+      if: [{ key: keys.token(record.id), target: "create", op: "=", value: 0 }],
+      then: [{ type: "put", key: keys.token(record.id), value: JSON.stringify(record) }],
+    });
+    const created: TokenCreated = { ...view(record), token: minted.token };
+    return c.json(created, 201);
+  });
+
+  app.delete("/v1/tokens/:id", async (c) => {
+    const id = c.req.param("id");
+    if (id === c.get("tokenId")) {
+      throw new DvsError("CONFLICT", "Cannot remove the token that this very request uses. Use another one.");
+    }
+    const key = keys.token(id);
+    const result = await settleTxn(store, {
+      if: [{ key, target: "create", op: ">", value: 0 }],
+      then: [{ type: "delete", key }],
+    });
+    if (!result.succeeded) throw new DvsError("NOT_FOUND", `There is no token ${id}.`);
+    return c.body(null, 204);
+  });
+  return app;
+}
+
+function view(record: TokenRecord): TokenView {
+  const { secretHash: _, ...rest } = record;
+  return { ...rest, expired: isExpired(record) };
+}

@@ -1,0 +1,31 @@
+/** What the coordinator's routes work on, made once by `main.ts`. */
+import type { Controller } from "../control/controller.ts";
+import type { BlobStore } from "../image/blob-store.ts";
+import type { Role } from "../records.ts";
+import type { Store } from "../store/store.ts";
+import type { VosRegistry } from "../vos.ts";
+import type { Cluster } from "./bootstrap.ts";
+import type { Driver } from "./driver.ts";
+import type { Sessions } from "./sessions.ts";
+
+export interface Coordinator {
+  id: string;
+  version: string;
+  startedMs: number;
+  cluster: Cluster;
+  store: Store;
+  blobs: BlobStore;
+  registry: VosRegistry;
+  controller: Controller;
+  driver: Driver;
+  sessions: Sessions;
+  /** `host:port` under which agents reach the coordinators. */
+  agentAddresses(): string[];
+  /** `host:port` of the API. */
+  apiAddress(): string;
+}
+
+/** Set by the authentication middleware of the API. */
+export interface ApiEnv {
+  Variables: { role: Role; tokenId: string };
+}
