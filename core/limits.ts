@@ -10,7 +10,12 @@ export const nameCharsMax = 63;
 // Store: the intersection of what every driver can do (etcd's defaults are the narrowest)
 export const txnOperationsMax = 100;
 export const storeValueBytesMax = 1 * MiB;
+/** Keys and values of one transaction together: etcd refuses requests over 1.5 MiB. */
+export const storeTxnBytesMax = 1 * MiB + 256 * KiB;
+export const storeKeyCharsMax = 512;
 export const leaseTtlSecondsMin = 2;
+/** etcd's own bound. */
+export const leaseTtlSecondsMax = 9_000_000_000;
 /** History kept for watchers before the leader compacts it. */
 export const storeHistoryMs = 5 * 60_000;
 

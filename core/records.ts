@@ -3,6 +3,7 @@
  * facts that must survive a restart; what nodes merely report (containers ready, ports open) is never stored.
  */
 import { z } from "zod";
+import { publishedPortsMax } from "./limits.ts";
 import { Digest, Labels, Name, Port } from "./names.ts";
 
 export const stateVersion = 1;
@@ -51,7 +52,11 @@ export const InstanceSpec = z.object({
   on: Labels.default({}),
   image: Digest.nullable().default(null),
   options: z.record(z.string(), z.unknown()).default({}),
-  publish: z.array(PublishedPort).default([]),
+  publish: z
+    .array(PublishedPort)
+    .max(publishedPortsMax, `must name at most ${publishedPortsMax} ports`)
+    .refine((ports) => new Set(ports.map((p) => p.port)).size === ports.length, "names a port twice")
+    .default([]),
 });
 export type InstanceSpec = z.infer<typeof InstanceSpec>;
 

@@ -1,0 +1,60 @@
+/** A decision as the transaction that carries it out, with the event that tells of it. Pure machine. */
+import { type InstanceRecord, keys } from "../records.ts";
+import type { Operation, Txn } from "../store/store.ts";
+import type { ClusterPicture } from "./cluster-picture.ts";
+import { eventOperation, type EventStamp } from "./events.ts";
+import type { Decision } from "./life-cycle.ts";
+import type { InstanceEntry } from "./records-table.ts";
+
+/** Each compares the revision that was decided on: whoever changed the record meanwhile wins. */
+export function decisionTxn(
+  picture: ClusterPicture,
+  { key, record, modRevision }: InstanceEntry,
+  decision: Decision,
+  stamp: EventStamp,
+): Txn {
+  const names = (ids: readonly string[]) => ids.map((id) => picture.nodeName(id)).join(", ");
+  const event = (type: "normal" | "warning", reason: string, message: string) =>
+    eventOperation({ ...stamp, type, subject: `instance/${record.name}`, reason, message });
+  const put = (change: Partial<InstanceRecord>): Operation => ({
+    type: "put",
+    key,
+    value: JSON.stringify({ ...record, ...change }),
+  });
+  return {
+    if: [{ key, target: "mod", op: "=", value: modRevision }],
+    then: operations(),
+  };
+
+  function operations(): Operation[] {
+    switch (decision.kind) {
+      case "place":
+      case "prune": {
+        const { placement, added, dropped } = decision;
+        const first = record.placement.length === 0;
+        const parts = [
+          added.length > 0 && `now on ${names(added)}`,
+          dropped.length > 0 && `off ${names(dropped)}`,
+        ];
+        const words = first ? `placed on ${names(placement)}` : parts.filter(Boolean).join(", ");
+        return [put({ placement }), event("normal", first ? "Placed" : "Moved", words)];
+      }
+      case "establish":
+        return [
+          put({ phase: "established" }),
+          event("normal", "Established", `serves on ${names(record.placement)}`),
+        ];
+      case "rollback": {
+        const { failure } = decision;
+        const message = `creation is rolled back: ${failure.reason}: ${failure.message}`;
+        return [put({ desired: "removed", failure }), event("warning", "RolledBack", message)];
+      }
+      case "delete":
+        return [
+          { type: "delete", key },
+          ...record.spec.publish.map((p): Operation => ({ type: "delete", key: keys.port(p.port) })),
+          event("normal", "Deleted", `instance ${record.name} is gone, its ports are free`),
+        ];
+    }
+  }
+}
