@@ -1,0 +1,249 @@
+/**
+ * A cluster of real host processes on this machine, for tests, benchmarks and the demo: a coordinator and some
+ * nodes, each node on a loopback address of its own, that can be killed, stopped and started again like machines.
+ * Two clusters never share an address, so that test files may run beside each other.
+ */
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, closeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { localProcesses } from "../../core/agent/local-processes.ts";
+import { createApi, type Api } from "../../core/api/client.ts";
+import type { InstanceView } from "../../core/api/views.ts";
+import { processStartTime } from "../../core/platform/uptime.ts";
+
+export interface ClusterOptions {
+  nodes: number;
+  /** How to run dvs, default from source with this runtime's Bun. */
+  command?: string[];
+  /** More arguments of `coordinator start`. */
+  coordinatorArgs?: string[];
+}
+
+const sourceCommand = [
+  process.execPath,
+  "--no-install",
+  new URL("../../cli/main.ts", import.meta.url).pathname,
+];
+
+export class TestCluster {
+  readonly dir = mkdtempSync(join(tmpdir(), "dvs-cluster-"));
+  /** `127.a.b`: nodes are .1, .2, …, the coordinator is .200. */
+  readonly subnet = `127.${20 + Math.floor(Math.random() * 200)}.${Math.floor(Math.random() * 250)}`;
+  readonly command: string[];
+  readonly nodes: TestNode[] = [];
+  readonly #options: ClusterOptions;
+  #coordinatorPid = 0;
+  #api: Api | undefined;
+
+  private constructor(options: ClusterOptions) {
+    this.#options = options;
+    this.command = options.command ?? sourceCommand;
+  }
+
+  static async start(options: ClusterOptions): Promise<TestCluster> {
+    const cluster = new TestCluster(options);
+    try {
+      await cluster.startCoordinator();
+      const { token } = await cluster.api.tokens.create({ kind: "join" });
+      for (let k = 1; k <= options.nodes; k++) {
+        const node = new TestNode(cluster, `n${k}`, `${cluster.subnet}.${k}`);
+        cluster.nodes.push(node);
+        node.join(token);
+      }
+      await cluster.until("all nodes are up", async () => {
+        const nodes = await cluster.api.nodes.list();
+        return nodes.filter((n) => n.state === "up").length === options.nodes;
+      });
+      return cluster;
+    } catch (e) {
+      await cluster.stop();
+      throw e;
+    }
+  }
+
+  get api(): Api {
+    if (!this.#api) throw new Error("the coordinator has not been started");
+    return this.#api;
+  }
+  get coordinatorDir(): string {
+    return join(this.dir, "coordinator");
+  }
+  get coordinatorAddress(): string {
+    const { apiPort } = JSON.parse(readFileSync(join(this.coordinatorDir, "coordinator.json"), "utf8")) as {
+      apiPort: number;
+    };
+    return `${this.subnet}.200:${apiPort}`;
+  }
+  get adminToken(): string {
+    const text = readFileSync(join(this.coordinatorDir, "admin-token"), "utf8");
+    return (JSON.parse(text) as { token: string }).token;
+  }
+  /** For a CLI that talks to this cluster. */
+  get environment(): Record<string, string> {
+    return { DVS_ADDR: this.coordinatorAddress, DVS_TOKEN: this.adminToken, DVS_HOME: this.dir };
+  }
+
+  /** Starts it, the first time or after `killCoordinator`, and waits until it answers. */
+  async startCoordinator(): Promise<void> {
+    const args = [
+      "coordinator",
+      "start",
+      "--data-dir",
+      this.coordinatorDir,
+      "--listen",
+      `${this.subnet}.200:0`,
+    ];
+    this.#coordinatorPid = this.spawn("coordinator", [...args, ...(this.#options.coordinatorArgs ?? [])]);
+    await this.until("the coordinator answers", async () => {
+      if (!existsSync(join(this.coordinatorDir, "admin-token"))) return false;
+      this.#api?.close();
+      this.#api = createApi({
+        addresses: [this.coordinatorAddress],
+        token: this.adminToken,
+        timeoutMs: 10_000,
+      });
+      await this.#api.status();
+      return true;
+    });
+  }
+
+  killCoordinator(signal: NodeJS.Signals = "SIGKILL"): void {
+    process.kill(this.#coordinatorPid, signal);
+  }
+  async coordinatorGone(): Promise<void> {
+    await this.until("the coordinator is gone", () => processStartTime(this.#coordinatorPid) === null);
+  }
+
+  /** Waits until the instance has the phase; throws at once where it was removed by the system. */
+  async phase(name: string, phase: InstanceView["phase"], timeoutMs = 20_000): Promise<InstanceView> {
+    let view: InstanceView | undefined;
+    await this.until(
+      `${name} is ${phase}`,
+      async () => (view = await this.api.instances.get(name)).phase === phase,
+      timeoutMs,
+    ).catch((e: unknown) => {
+      throw new Error(`${String(e)}; it is ${JSON.stringify(view, null, 1)}`);
+    });
+    return view!;
+  }
+
+  /** Runs dvs to its end. */
+  async dvs(args: string[], env: Record<string, string> = {}) {
+    const child = spawn(this.command[0]!, [...this.command.slice(1), ...args], {
+      env: { ...process.env, NO_COLOR: "1", ...this.environment, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let stdout = "";
+    let stderr = "";
+    child.stdout.on("data", (d: Uint8Array) => (stdout += new TextDecoder().decode(d)));
+    child.stderr.on("data", (d: Uint8Array) => (stderr += new TextDecoder().decode(d)));
+    const code = await new Promise<number>((resolve) => child.on("close", (c) => resolve(c ?? -1)));
+    return { code, stdout, stderr };
+  }
+
+  /** Starts dvs as a host process of its own, its output in a file. Returns the pid. */
+  spawn(name: string, args: string[], env: Record<string, string> = {}): number {
+    const log = openSync(join(this.dir, `${name}.log`), "a");
+    const child = spawn(this.command[0]!, [...this.command.slice(1), ...args], {
+      detached: true,
+      env: { ...process.env, DVS_HOME: this.dir, ...env },
+      stdio: ["ignore", log, log],
+    });
+    closeSync(log);
+    child.unref();
+    return child.pid!;
+  }
+
+  log(name: string): string {
+    return readFileSync(join(this.dir, `${name}.log`), "utf8");
+  }
+
+  async until(what: string, condition: () => boolean | Promise<boolean>, timeoutMs = 20_000): Promise<void> {
+    const endMs = performance.now() + timeoutMs;
+    let last: unknown = "it stayed false";
+    while (performance.now() < endMs) {
+      try {
+        if (await condition()) return;
+        last = "it stayed false";
+      } catch (e) {
+        last = e;
+      }
+      await new Promise((r) => setTimeout(r, 20));
+    }
+    throw new Error(
+      `waited ${timeoutMs} ms until ${what}: ${last instanceof Error ? last.message : String(last)}`,
+    );
+  }
+
+  async stop(): Promise<void> {
+    this.#api?.close();
+    if (this.#coordinatorPid && processStartTime(this.#coordinatorPid)) this.killCoordinator();
+    for (const node of this.nodes) await node.kill();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+export class TestNode {
+  readonly cluster: TestCluster;
+  readonly name: string;
+  readonly address: string;
+  /** Id in the cluster, known after the join. */
+  get id(): string {
+    return (JSON.parse(readFileSync(join(this.dataDir, "identity.json"), "utf8")) as { nodeId: string })
+      .nodeId;
+  }
+
+  constructor(cluster: TestCluster, name: string, address: string) {
+    this.cluster = cluster;
+    this.name = name;
+    this.address = address;
+  }
+
+  get dataDir(): string {
+    return join(this.cluster.dir, this.name);
+  }
+
+  join(token: string, more: string[] = []): number {
+    const args = [
+      "--token",
+      token,
+      "--name",
+      this.name,
+      "--address",
+      this.address,
+      "--data-dir",
+      this.dataDir,
+    ];
+    return this.cluster.spawn(this.name, ["node", "join", ...args, ...more]);
+  }
+
+  /** Starts the agent again, as an init system does after boot. */
+  start(): number {
+    return this.cluster.spawn(this.name, ["node", "start", "--data-dir", this.dataDir]);
+  }
+
+  /** Sends a signal to every host process of this node, as one blow. Returns how long that took, in milliseconds. */
+  async signal(signal: NodeJS.Signals): Promise<number> {
+    const processes = await localProcesses(this.dataDir);
+    const startMs = performance.now();
+    for (const { pid } of processes) {
+      try {
+        process.kill(pid, signal);
+      } catch {
+        // it ended by itself in between
+      }
+    }
+    return performance.now() - startMs;
+  }
+
+  /** Kills the machine: every process of it, until none is left. */
+  async kill(): Promise<void> {
+    for (let round = 0; round < 50; round++) {
+      if ((await localProcesses(this.dataDir)).length === 0) return;
+      await this.signal("SIGKILL");
+      await new Promise((r) => setTimeout(r, 20));
+    }
+    throw new Error(`processes of ${this.name} do not die`);
+  }
+}
