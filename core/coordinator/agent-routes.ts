@@ -12,6 +12,7 @@ import { containerUri, nodeUri, type Identity } from "../trust/identity.ts";
 import type { Coordinator } from "./context.ts";
 import { errorResponse } from "./api/errors.ts";
 import { ndjson } from "./ndjson.ts";
+import { eventStamp } from "./random.ts";
 import { read } from "./read.ts";
 import { z } from "zod";
 
@@ -112,7 +113,7 @@ export function agentRoutes(coordinator: Coordinator) {
     const node = c.get("node");
     const kv = await store.get(keys.node(node.id));
     if (kv && !node.leaving)
-      await driver.seen((await settleTxn(store, leaveTxn(node, kv.modRevision))).revision);
+      await driver.seen((await settleTxn(store, leaveTxn(node, kv.modRevision, eventStamp()))).revision);
     return c.json({});
   });
 

@@ -33,7 +33,7 @@ export function nodeRoutes(coordinator: Coordinator) {
     for (;;) {
       const { record, modRevision } = await load(id);
       if (record.leaving) break;
-      const result = await settleTxn(store, leaveTxn(record, modRevision));
+      const result = await settleTxn(store, leaveTxn(record, modRevision, eventStamp()));
       await driver.seen(result.revision);
       if (result.succeeded) break;
     }
