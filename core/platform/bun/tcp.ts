@@ -1,0 +1,192 @@
+/**
+ * Streams on Bun's own sockets: one send() a write, no stream machinery between. What Bun leaves to its users is
+ * done here: it takes part of a write and forgets the rest, and after our own FIN it reports the peer's FIN only as
+ * a close.
+ */
+import type { Socket } from "bun";
+import { connect as nodeConnect, nobody } from "../node-tcp.ts";
+import type { Stream, StreamFailure, StreamListener, StreamUser, Target } from "../tcp.ts";
+
+export function connect(target: Target, user: StreamUser): Stream {
+  if (target.tls) return nodeConnect(target, user);
+  const stream = new BunStream(user);
+  const options = { allowHalfOpen: true, data: stream, socket: connecting };
+  const { address } = target;
+  const pending =
+    "socket" in address
+      ? Bun.connect({ ...options, unix: address.socket })
+      : Bun.connect({ ...options, hostname: address.host, port: address.port });
+  // Failure comes through connectError; the promise repeats it.
+  pending.catch((e: NodeJS.ErrnoException) => stream.closed({ code: e.code ?? "", message: e.message }));
+  return stream;
+}
+
+export async function listen(
+  at: { host: string; port: number },
+  accept: (stream: Stream) => StreamUser | null,
+): Promise<StreamListener> {
+  const listener = Bun.listen<BunStream>({
+    hostname: at.host,
+    port: at.port,
+    exclusive: true,
+    allowHalfOpen: true,
+    socket: {
+      ...handlers,
+      open(socket) {
+        const stream = new BunStream(nobody);
+        socket.data = stream;
+        stream.opened(socket);
+        const user = accept(stream);
+        if (user) stream.user = user;
+        else stream.destroy();
+      },
+    },
+  });
+  return { port: listener.port, stop: () => listener.stop(false) };
+}
+
+const handlers = {
+  data(socket: Socket<BunStream>, chunk: Buffer) {
+    socket.data.user.onData(chunk);
+  },
+  drain(socket: Socket<BunStream>) {
+    socket.data.flush();
+  },
+  end(socket: Socket<BunStream>) {
+    socket.data.user.onEnd();
+  },
+  close(socket: Socket<BunStream>, error?: Error) {
+    socket.data.closed(error ? failureOf(error) : null);
+  },
+  error(socket: Socket<BunStream>, error: Error) {
+    socket.data.failed(error);
+  },
+};
+
+const connecting = {
+  ...handlers,
+  open(socket: Socket<BunStream>) {
+    const stream = socket.data;
+    if (!stream.opened(socket)) return;
+    stream.user.onOpen();
+    stream.flush();
+  },
+  connectError(socket: Socket<BunStream>, error: Error) {
+    socket.data.closed(failureOf(error));
+  },
+};
+
+type Ending = "no" | "end" | "close";
+
+class BunStream implements Stream {
+  user: StreamUser;
+  queued = 0;
+  /** Null while connecting and after the end. */
+  #socket: Socket<BunStream> | null = null;
+  #gone = false;
+  readonly #queue: Buffer[] = [];
+  #ending: Ending = "no";
+  #failure: StreamFailure | null = null;
+
+  constructor(user: StreamUser) {
+    this.user = user;
+  }
+
+  get remoteAddress(): string {
+    return this.#socket?.remoteAddress ?? "";
+  }
+
+  /** False when the user gave up while it was connecting. */
+  opened(socket: Socket<BunStream>): boolean {
+    if (this.#gone) {
+      socket.terminate();
+      return false;
+    }
+    this.#socket = socket;
+    socket.setNoDelay(true);
+    return true;
+  }
+
+  write(bytes: Buffer, start: number, end: number): boolean {
+    if (this.#gone || this.#ending !== "no") return true;
+    let from = start;
+    if (this.queued === 0 && this.#socket) {
+      const n = this.#socket.write(bytes, start, end - start);
+      if (n === end - start) return true;
+      // Negative: it is closing, and onClose is on its way.
+      if (n > 0) from += n;
+    }
+    const rest = Buffer.from(bytes.subarray(from, end));
+    this.#queue.push(rest);
+    this.queued += rest.length;
+    return false;
+  }
+
+  flush(): void {
+    const socket = this.#socket;
+    if (!socket) return;
+    const hadQueue = this.queued > 0;
+    while (this.queued > 0) {
+      const first = this.#queue[0]!;
+      const n = Math.max(0, socket.write(first));
+      this.queued -= n;
+      if (n < first.length) {
+        this.#queue[0] = first.subarray(n);
+        return;
+      }
+      this.#queue.shift();
+    }
+    if (this.#ending !== "no") this.#finish();
+    else if (hadQueue) this.user.onDrain();
+  }
+
+  end(): void {
+    if (this.#ending !== "no") return;
+    this.#ending = "end";
+    if (this.queued === 0) this.#finish();
+  }
+
+  close(): void {
+    this.#ending = "close";
+    if (this.queued === 0) this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#ending === "end") this.#socket?.shutdown();
+    else if (this.#socket) this.#socket.end();
+    else this.destroy();
+  }
+
+  destroy(): void {
+    if (this.#socket) this.#socket.terminate();
+    else if (!this.#gone) queueMicrotask(() => this.closed(null));
+    this.#gone = this.#socket === null;
+  }
+
+  pause(): void {
+    this.#socket?.pause();
+  }
+
+  resume(): void {
+    this.#socket?.resume();
+  }
+
+  failed(error: Error): void {
+    this.#failure ??= failureOf(error);
+  }
+
+  closed(failure: StreamFailure | null): void {
+    const user = this.user;
+    this.#gone = true;
+    this.#socket = null;
+    this.queued = 0;
+    this.#queue.length = 0;
+    this.user = nobody;
+    user.onClose(failure ?? this.#failure);
+  }
+}
+
+function failureOf(error: Error): StreamFailure {
+  const code = (error as NodeJS.ErrnoException).code ?? "";
+  return { code, message: error.message.split("\n", 1)[0]! };
+}

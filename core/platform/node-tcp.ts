@@ -1,0 +1,135 @@
+/** Streams of core/platform/tcp.ts on node:net and node:tls: all that Deno has, and TLS for both runtimes. */
+import { connect as netConnect, createServer, type Socket } from "node:net";
+import { connect as tlsConnect } from "node:tls";
+import type { Stream, StreamFailure, StreamListener, StreamUser, Target } from "./tcp.ts";
+
+export function connect(target: Target, user: StreamUser): Stream {
+  const { address, tls } = target;
+  if (!tls) {
+    const socket =
+      "socket" in address
+        ? netConnect({ path: address.socket, allowHalfOpen: true })
+        : netConnect({ host: address.host, port: address.port, allowHalfOpen: true, noDelay: true });
+    const stream = new NodeStream(socket, user);
+    socket.once("connect", () => stream.user.onOpen());
+    return stream;
+  }
+  if ("socket" in address) throw new Error("TLS over a Unix socket is not supported");
+  const socket = tlsConnect({
+    host: address.host,
+    port: address.port,
+    cert: tls.certificate,
+    key: tls.key,
+    ca: tls.ca,
+    // Set explicitly: it wins over NODE_TLS_REJECT_UNAUTHORIZED.
+    rejectUnauthorized: true,
+    minVersion: "TLSv1.3",
+    // The name of a container is in its URI; the address that it happens to have says nothing.
+    checkServerIdentity: (_host, certificate) => {
+      const wrong = certificate?.raw ? tls.verify(certificate.raw) : "the peer sent no certificate";
+      return wrong === null ? undefined : new Error(wrong);
+    },
+  });
+  socket.setNoDelay(true);
+  const stream = new NodeStream(socket, user);
+  socket.once("secureConnect", () => {
+    // Told twice on purpose: a runtime that skipped checkServerIdentity must not get further than this line.
+    const raw = socket.getPeerCertificate()?.raw;
+    const wrong = raw ? tls.verify(raw) : "the peer sent no certificate";
+    if (wrong === null && socket.authorized) stream.user.onOpen();
+    else socket.destroy(new Error(wrong ?? "the peer's certificate is not trusted"));
+  });
+  return stream;
+}
+
+export function listen(
+  at: { host: string; port: number },
+  accept: (stream: Stream) => StreamUser | null,
+): Promise<StreamListener> {
+  return new Promise((resolve, reject) => {
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      const stream = new NodeStream(socket, nobody);
+      const user = accept(stream);
+      if (user) stream.user = user;
+      else stream.destroy();
+    });
+    server.once("error", reject);
+    server.listen({ host: at.host, port: at.port, exclusive: true }, () => {
+      server.off("error", reject);
+      // An error of accept() itself (too many open files): the listener goes on, the stream was never ours.
+      server.on("error", () => {});
+      const bound = server.address();
+      resolve({
+        port: bound !== null && typeof bound === "object" ? bound.port : at.port,
+        stop: () => void server.close(),
+      });
+    });
+  });
+}
+
+class NodeStream implements Stream {
+  user: StreamUser;
+  readonly #socket: Socket;
+  #failure: StreamFailure | null = null;
+  readonly remoteAddress: string;
+
+  constructor(socket: Socket, user: StreamUser) {
+    this.#socket = socket;
+    this.user = user;
+    this.remoteAddress = socket.remoteAddress ?? "";
+    socket.on("data", (chunk: Buffer) => this.user.onData(chunk));
+    socket.on("drain", () => this.user.onDrain());
+    socket.on("end", () => this.user.onEnd());
+    socket.on("error", (e: NodeJS.ErrnoException) => {
+      this.#failure ??= { code: e.code ?? "", message: e.message };
+    });
+    socket.on("close", () => {
+      const user = this.user;
+      this.user = nobody;
+      user.onClose(this.#failure);
+    });
+  }
+
+  get queued(): number {
+    return this.#socket.writableLength;
+  }
+
+  write(bytes: Buffer, start: number, end: number): boolean {
+    const socket = this.#socket;
+    if (socket.destroyed || socket.writableEnded) return true;
+    // node:net keeps the bytes until the kernel has them, so they are copied here.
+    return socket.write(Buffer.from(bytes.subarray(start, end)));
+  }
+
+  end(): void {
+    this.#socket.end();
+  }
+
+  close(): void {
+    const socket = this.#socket;
+    if (socket.writableLength === 0) socket.destroy();
+    else socket.end(() => socket.destroy());
+  }
+
+  destroy(): void {
+    if ("resetAndDestroy" in this.#socket && !("encrypted" in this.#socket)) this.#socket.resetAndDestroy();
+    else (this.#socket as Socket).destroy();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+}
+
+/** The user of a stream that has none. */
+export const nobody: StreamUser = {
+  onOpen() {},
+  onData() {},
+  onDrain() {},
+  onEnd() {},
+  onClose() {},
+};
