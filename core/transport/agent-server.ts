@@ -83,7 +83,8 @@ export async function serveMutualTls(options: MutualTlsOptions): Promise<MutualT
   async function answer(incoming: Incoming, outgoing: Outgoing): Promise<void> {
     const http2 = incoming.httpVersionMajor === 2;
     // In HTTP/2 `incoming.socket` is a proxy that forbids much; the session's is the real one.
-    const socket = ("stream" in incoming ? incoming.stream.session?.socket : incoming.socket) as TLSSocket | undefined;
+    const socket = ("stream" in incoming ? incoming.stream.session?.socket : incoming.socket) as
+      TLSSocket | undefined;
     const left = new AbortController();
     outgoing.on("error", () => {});
     incoming.on("error", () => {});
@@ -102,7 +103,11 @@ export async function serveMutualTls(options: MutualTlsOptions): Promise<MutualT
     }
   }
 
-  async function respond(incoming: Incoming, socket: TLSSocket | undefined, signal: AbortSignal): Promise<Response> {
+  async function respond(
+    incoming: Incoming,
+    socket: TLSSocket | undefined,
+    signal: AbortSignal,
+  ): Promise<Response> {
     let request: Request;
     try {
       const verdict = verdictOf(socket);
@@ -134,9 +139,15 @@ export async function serveMutualTls(options: MutualTlsOptions): Promise<MutualT
   }
 
   await new Promise<void>((resolve, reject) => {
-    server.once("error", (e: NodeJS.ErrnoException) => reject(listenError(options, e)));
-    server.listen(options.port, options.host, resolve);
+    const failed = (e: NodeJS.ErrnoException) => reject(listenError(options, e));
+    server.once("error", failed);
+    server.listen(options.port, options.host, () => {
+      server.off("error", failed);
+      resolve();
+    });
   });
+  // Too many open files, say: the next connection may find one again.
+  server.on("error", (e) => options.onError?.(e));
 
   return {
     port: (server.address() as AddressInfo).port,
@@ -193,7 +204,9 @@ class Idleness {
 function listenError(options: MutualTlsOptions, e: NodeJS.ErrnoException): DvsError {
   const at = `${options.host}:${options.port}`;
   if (e.code === "EADDRINUSE") {
-    return new DvsError("CONFLICT", `Cannot listen on ${at}: the port is in use. Choose another.`, { cause: e });
+    return new DvsError("CONFLICT", `Cannot listen on ${at}: the port is in use. Choose another.`, {
+      cause: e,
+    });
   }
   return new DvsError("FAILED", `Cannot listen on ${at}: ${e.message}.`, { cause: e });
 }

@@ -63,7 +63,8 @@ const headTimeoutMs = 30_000;
 
 export function createClient(options: ClientOptions): Client {
   const { addresses, trust } = options;
-  if (addresses.length === 0) throw new DvsError("INVALID", "Cannot connect: no coordinator's address is known.");
+  if (addresses.length === 0)
+    throw new DvsError("INVALID", "Cannot connect: no coordinator's address is known.");
   addresses.forEach(parseAddress);
   const check = options.checkPeer ?? peerOf(["coordinator"]);
   const perAddressMs = options.connectTimeoutMs ?? connectTimeoutMs;
@@ -97,7 +98,10 @@ export function createClient(options: ClientOptions): Client {
   async function authority(signal?: AbortSignal): Promise<string> {
     if (pinned === null && "pin" in trust) {
       const { pin } = trust;
-      pinned = await anyAddress((address) => fetchPinned({ address, pin, timeoutMs: perAddressMs, signal }), signal);
+      pinned = await anyAddress(
+        (address) => fetchPinned({ address, pin, timeoutMs: perAddressMs, signal }),
+        signal,
+      );
     }
     return pinned!;
   }
@@ -135,7 +139,12 @@ export function createClient(options: ClientOptions): Client {
     if (closed) throw new DvsError("UNAVAILABLE", "Cannot send a request: the client was closed.");
     const { method, path, body } = of;
     const idempotent = of.idempotent ?? ["GET", "HEAD", "PUT", "DELETE"].includes(method);
-    const parts: RequestParts = { method, path, body, headers: new Headers({ ...options.headers, ...of.headers }) };
+    const parts: RequestParts = {
+      method,
+      path,
+      body,
+      headers: new Headers({ ...options.headers, ...of.headers }),
+    };
     const repeatable = idempotent && !(body instanceof ReadableStream);
     const timeoutMs = of.timeoutMs ?? headTimeoutMs;
     const timer = new AbortController();
@@ -145,7 +154,9 @@ export function createClient(options: ClientOptions): Client {
     let sentTo: string | null = null;
     try {
       for (let attempt = 0; ; attempt++) {
+        signal.throwIfAborted();
         const reused = attempt === 0 ? takeIdle() : undefined;
+        sentTo = null;
         const connection = reused ?? (await connect(signal));
         sentTo = connection.address;
         try {
@@ -166,7 +177,7 @@ export function createClient(options: ClientOptions): Client {
       if (!timer.signal.aborted) throw e;
       // Another coordinator may answer where this one hangs.
       preferred = (preferred + 1) % addresses.length;
-      throw tooLate(name, sentTo ?? addresses.join(", "), timeoutMs, sentTo !== null && !idempotent);
+      throw tooLate(name, addresses, sentTo, timeoutMs, !idempotent);
     } finally {
       clearTimeout(timeout);
     }
@@ -200,8 +211,19 @@ function lost(name: string, address: string, idempotent: boolean, e: unknown): u
   );
 }
 
-function tooLate(name: string, address: string, timeoutMs: number, unknown: boolean): DvsError {
+function tooLate(
+  name: string,
+  addresses: string[],
+  sentTo: string | null,
+  timeoutMs: number,
+  unknown: boolean,
+): DvsError {
+  const address = sentTo ?? addresses.join(", ");
   const text = `${name}: no answer from ${address} within ${timeoutMs} ms`;
+  if (sentTo === null) return new DvsError("UNAVAILABLE", `${text}: not even a connection.`);
   if (!unknown) return new DvsError("TIMEOUT", `${text}.`);
-  return new DvsError("OUTCOME_UNKNOWN", `${text}; it may or may not have been done. Look before repeating it.`);
+  return new DvsError(
+    "OUTCOME_UNKNOWN",
+    `${text}; it may or may not have been done. Look before repeating it.`,
+  );
 }

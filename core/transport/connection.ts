@@ -210,7 +210,8 @@ export class Connection {
     this.destroy(e);
     if (!exchange) return;
     this.#finish(exchange);
-    if (exchange.head) exchange.body?.error(exchange.signal?.aborted ? exchange.signal.reason : exchange.bodyError(e));
+    if (exchange.head)
+      exchange.body?.error(exchange.signal?.aborted ? exchange.signal.reason : exchange.bodyError(e));
     else exchange.reject(e);
   }
 

@@ -72,7 +72,9 @@ export async function fetchPinned(options: {
   const socket = await open(options, { rejectUnauthorized: false });
   const chain: Uint8Array[] = [];
   try {
-    let certificate = socket.getPeerCertificate(true) as PeerCertificate & { issuerCertificate?: PeerCertificate };
+    let certificate = socket.getPeerCertificate(true) as PeerCertificate & {
+      issuerCertificate?: PeerCertificate;
+    };
     // A self-signed certificate is its own issuer; a chain of dvs has two.
     for (let depth = 0; depth < 8 && certificate?.raw; depth++) {
       chain.push(certificate.raw);

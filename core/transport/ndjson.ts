@@ -36,7 +36,8 @@ export async function* readLines(
         throw new DvsError("TOO_LARGE", `Cannot read the stream: a line is longer than ${lineMax} bytes.`);
       }
     }
-    if (held > 0) throw new DvsError("UNAVAILABLE", "The stream ended in the middle of a line: it was cut.");
+    if (held > 0 || decoder.decode() !== "")
+      throw new DvsError("UNAVAILABLE", "The stream ended in the middle of a line: it was cut.");
   } finally {
     await reader.cancel().catch(() => {});
   }

@@ -44,7 +44,8 @@ export function judgePeer(socket: TLSSocket, check: PeerCheck): PeerVerdict {
 
 export function judgeCertificate(der: Uint8Array, check: PeerCheck): PeerVerdict {
   const identity = parseIdentity(der);
-  if (!identity) return { identity: null, refused: "nobody: its certificate must carry exactly one URI of dvs" };
+  if (!identity)
+    return { identity: null, refused: "nobody: its certificate must carry exactly one URI of dvs" };
   const refused = check(identity);
   return refused === null ? { identity, refused } : { identity: null, refused };
 }

@@ -16,7 +16,8 @@ export interface RequestParts {
 export function formatHead(address: string, request: RequestParts): string {
   const { method, path, headers, body } = request;
   if (!/^[A-Z]{1,16}$/.test(method)) throw new DvsError("INVALID", `Not an HTTP method: ${method}.`);
-  if (!/^\/[\x21-\x7e]*$/.test(path)) throw new DvsError("INVALID", `Not a request path: ${JSON.stringify(path)}.`);
+  if (!/^\/[\x21-\x7e]*$/.test(path))
+    throw new DvsError("INVALID", `Not a request path: ${JSON.stringify(path)}.`);
   let head = `${method} ${path} HTTP/1.1\r\nHost: ${address}\r\n`;
   for (const [name, value] of headers) {
     if (name === "host" || name === "connection" || name === "transfer-encoding") continue;
@@ -81,7 +82,10 @@ export async function writeRequest(socket: TLSSocket, head: string, request: Req
 }
 
 function lengthError(declared: string | null): DvsError {
-  return new DvsError("INTERNAL", `The request's body has another length than its Content-Length of ${declared}.`);
+  return new DvsError(
+    "INTERNAL",
+    `The request's body has another length than its Content-Length of ${declared}.`,
+  );
 }
 
 async function write(socket: TLSSocket, data: string | Uint8Array): Promise<void> {

@@ -45,7 +45,8 @@ function bodyOf(incoming: Incoming): ReadableStream<Uint8Array> {
           done = true;
           act();
         };
-        const cut = () => finish(() => controller.error(new Error("the client went away in the middle of its body")));
+        const cut = () =>
+          finish(() => controller.error(new Error("the client went away in the middle of its body")));
         incoming.on("data", (bytes: Uint8Array) => {
           if (done) return;
           controller.enqueue(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length));

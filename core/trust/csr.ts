@@ -8,6 +8,8 @@ export async function publicKeyOf(csr: string): Promise<Uint8Array> {
   try {
     return new Uint8Array(new x509.Pkcs10CertificateRequest(csr).publicKey.rawData);
   } catch (cause) {
-    throw new DvsError("INVALID", "The certificate request is not readable: it must be a PEM of PKCS #10.", { cause });
+    throw new DvsError("INVALID", "The certificate request is not readable: it must be a PEM of PKCS #10.", {
+      cause,
+    });
   }
 }
