@@ -22,6 +22,8 @@ export interface CommandSpec<T extends ArgDefs> {
   /** What the help says below the summary: when to use it, what happens, what is waited for. */
   details?: string;
   examples: readonly (readonly [command: string, what: string])[];
+  /** True where the command ends gracefully by itself when `io.signal` aborts; others end at once. */
+  service?: boolean;
   /** Rejects with a DvsError for what people can meet. A number is the exit code, nothing is 0. */
   run(context: Context<T>): Promise<number | void>;
 }
@@ -43,12 +45,8 @@ export function command<const T extends ArgDefs>(spec: CommandSpec<T>): Command 
     async execute(name, argv, io, words) {
       const values = parseArgs(name, args, argv, io.env);
       if ((values as { quiet: boolean }).quiet) words.quiet();
-      const { result } = await runCommand(
-        forCitty(name, spec, { args: values as Context<T>["args"], io, words }),
-        {
-          rawArgs: [],
-        },
-      );
+      const work = runCommand(forCitty(name, spec, { args: values, io, words }), { rawArgs: [] });
+      const { result } = await (spec.service ? work : Promise.race([work, aborted(io.signal)]));
       return typeof result === "number" ? result : 0;
     },
   };
@@ -56,4 +54,12 @@ export function command<const T extends ArgDefs>(spec: CommandSpec<T>): Command 
 
 function forCitty<T extends ArgDefs>(name: string, spec: CommandSpec<T>, context: Context<T>): CommandDef {
   return defineCommand({ meta: { name }, run: () => spec.run(context) });
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const stop = () => reject(new Error(`ended by ${String(signal.reason)}`));
+    if (signal.aborted) stop();
+    else signal.addEventListener("abort", stop, { once: true });
+  });
 }

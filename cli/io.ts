@@ -18,6 +18,8 @@ export interface Io {
   stderr: Sink;
   /** A line typed by a person; undefined where nobody can type. */
   ask: ((question: string) => Promise<string>) | undefined;
+  /** All of standard input, for `--file -`. */
+  readStdin(): Promise<string>;
   env: Env;
   cwd: string;
   /** Aborted by SIGINT and SIGTERM; its reason is the signal's name. */

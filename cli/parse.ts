@@ -5,7 +5,7 @@
 import { DvsError, type Issue } from "../core/errors.ts";
 import type { ArgDef, ArgDefs, ArgsOf } from "./args.ts";
 import { parseDuration } from "./duration.ts";
-import { didYouMean } from "./suggest.ts";
+import { didYouMean } from "../core/nearest.ts";
 
 type Value = string | number | boolean | string[] | undefined;
 
@@ -28,11 +28,12 @@ export function parseArgs<T extends ArgDefs>(name: string, defs: T, argv: string
   const wrong = (path: string, message: string) => mistakes.push({ path, message });
 
   const take = (key: string, def: ArgDef, raw: string, shown: string) => {
-    if (def.type !== "list" && given.has(key)) return wrong(shown, `flag ${shown} is given twice`);
+    const again = given.has(key);
     given.add(key);
     const value = read(def, raw);
-    if (value instanceof Error) return wrong(shown, `bad value "${raw}" for ${shown}: ${value.message}`);
-    if (def.type === "list") (values[key] ??= [] as string[]) && (values[key] as string[]).push(raw);
+    if (again && def.type !== "list") wrong(shown, `flag ${shown} is given twice`);
+    else if (value instanceof Error) wrong(shown, `bad value "${raw}" for ${shown}: ${value.message}`);
+    else if (def.type === "list") values[key] = [...listOf(values[key]), raw];
     else values[key] = value;
   };
 
@@ -100,9 +101,8 @@ function place(
     const shown = key.toUpperCase();
     if (def.many) {
       values[key] = words.slice(next);
+      if (def.required && next >= words.length) wrong(key, `missing ${shown}: ${def.description}`);
       next = words.length;
-      if (def.required && (values[key] as string[]).length === 0)
-        wrong(key, `missing ${shown}: ${def.description}`);
     } else if (next < words.length) values[key] = words[next++];
     else if (def.required) wrong(key, `missing ${shown}: ${def.description}`);
   }
@@ -127,9 +127,13 @@ function complete(
     } else if (def.type === "boolean") values[key] = false;
     else if (def.type === "list") values[key] = [];
     else if (def.default !== undefined)
-      values[key] = def.type === "duration" ? parseDuration(def.default as string) : def.default;
+      values[key] = def.type === "duration" ? parseDuration(def.default) : def.default;
     else if (def.required) wrong(`--${key}`, `missing --${key}: ${def.description}`);
   }
+}
+
+function listOf(value: Value): string[] {
+  return Array.isArray(value) ? value : [];
 }
 
 function read(def: ArgDef, raw: string): Value | Error {

@@ -1,13 +1,13 @@
 /** The host process as an Io, and how it ends: flushed output, a quiet EPIPE, signals. */
+import { isatty } from "node:tty";
 import { type Io, signalExit, type Sink } from "./io.ts";
 
 export function processIo(): Io {
   const abort = new AbortController();
   for (const name of ["SIGINT", "SIGTERM"] as const) {
-    let count = 0;
     process.on(name, () => {
-      // Whoever asks twice does not want to wait for a graceful end.
-      if (++count > 1) process.exit(signalExit(name));
+      // Whoever types Ctrl-C twice does not want to wait for a graceful end.
+      if (name === "SIGINT" && abort.signal.aborted) process.exit(signalExit(name));
       abort.abort(name);
     });
   }
@@ -19,9 +19,10 @@ export function processIo(): Io {
     });
   }
   return {
-    stdout: sink(process.stdout),
-    stderr: sink(process.stderr),
+    stdout: sink(process.stdout, 1),
+    stderr: sink(process.stderr, 2),
     ask: process.stdin.isTTY && process.stderr.isTTY ? ask : undefined,
+    readStdin,
     env: process.env,
     cwd: process.cwd(),
     signal: abort.signal,
@@ -38,12 +39,12 @@ export async function exit(code: number): Promise<never> {
   process.exit(code);
 }
 
-function sink(stream: NodeJS.WriteStream): Sink {
+function sink(stream: NodeJS.WriteStream, fd: number): Sink {
   return {
     write: (text) => void stream.write(text),
-    isTTY: stream.isTTY === true,
+    isTTY: isatty(fd),
     get columns() {
-      return stream.isTTY ? stream.columns || 80 : 0;
+      return isatty(fd) ? stream.columns || 80 : 0;
     },
   };
 }
@@ -56,4 +57,11 @@ async function ask(question: string): Promise<string> {
   } finally {
     prompt.close();
   }
+}
+
+async function readStdin(): Promise<string> {
+  let text = "";
+  process.stdin.setEncoding("utf8");
+  for await (const chunk of process.stdin) text += chunk as string;
+  return text;
 }

@@ -8,7 +8,7 @@ import { commands, type Entry, isGroup } from "./commands.ts";
 import { sayFailure } from "./failure.ts";
 import { commandHelp, groupHelp, rootHelp } from "./help.ts";
 import { type Io, painter, signalExit } from "./io.ts";
-import { didYouMean } from "./suggest.ts";
+import { didYouMean } from "../core/nearest.ts";
 import { version } from "../core/version.ts";
 import { createWords } from "./words.ts";
 

@@ -10,10 +10,11 @@ export default command({
       description: "Directory with boot.json, where its sockets and logs go",
     },
   },
+  service: true,
   examples: [["dvs container --run-dir /var/lib/dvs/run/c/web-1f0c", "what an agent starts"]],
   async run({ args }) {
     const [{ runContainer }, { registry }] = await Promise.all([
-      import("../../core/container/run.ts"),
+      import("../../core/container/main.ts"),
       import("../../plugins/registry.ts"),
     ]);
     return runContainer({ runDir: args["run-dir"], registry });

@@ -10,9 +10,10 @@ export default command({
       description: "The node's run directory, where ingress.sock goes",
     },
   },
+  service: true,
   examples: [["dvs ingress --run-dir /var/lib/dvs/run", "what an agent starts"]],
   async run({ args }) {
-    const { runIngress } = await import("../../core/ingress/run.ts");
+    const { runIngress } = await import("../../core/ingress/main.ts");
     return runIngress({ runDir: args["run-dir"] });
   },
 });

@@ -1,0 +1,164 @@
+import { existsSync } from "node:fs";
+import type { CoordinatorReady } from "../../../core/coordinator/main.ts";
+import { version } from "../../../core/version.ts";
+import { outputArgs } from "../../args.ts";
+import { defaultDataDir } from "../../agent-config.ts";
+import { command } from "../../command.ts";
+import { contextFile, readContext, writeContext } from "../../context.ts";
+import { flagsLayer, readFile } from "../../config-flags.ts";
+import type { Io } from "../../io.ts";
+import { writeJsonLine } from "../../output.ts";
+import { loadRegistry } from "../../plugins.ts";
+import { serviceLog } from "../../service-log.ts";
+import type { Words } from "../../words.ts";
+
+export default command({
+  args: {
+    data: {
+      type: "string",
+      value: "DIR",
+      description:
+        "Directory of its store, blobs and identity (default /var/lib/dvs/coordinator for root, else ~/.dvs/coordinator)",
+    },
+    listen: {
+      type: "string",
+      value: "HOST:PORT",
+      description: "Where people and the CLI reach it (default 127.0.0.1:7400); agents at the port after it",
+    },
+    "agent-listen": { type: "string", value: "HOST:PORT", description: "Where agents reach it" },
+    advertise: {
+      type: "string",
+      value: "HOST",
+      description: "Under which host name or address nodes reach it",
+    },
+    store: {
+      type: "string",
+      value: "URL",
+      description: "sqlite:/path/store.db, or etcd://host:2379,host:2379/prefix (default sqlite in --data)",
+    },
+    file: { type: "string", value: "FILE", description: "Configuration file; flags beat it" },
+    context: {
+      type: "string",
+      value: "FILE",
+      env: "DVS_CONTEXT",
+      description: "Where its address and an administrator's token are written",
+    },
+    "no-join-token": { type: "boolean", description: "Make no join token and print no join command" },
+    ...outputArgs,
+  },
+  details:
+    "Runs in the foreground until SIGTERM or Ctrl-C. Prints the exact command with which machines join. The\n" +
+    "administrator's token is in DIR/admin-token; instances go on while no coordinator runs.",
+  service: true,
+  examples: [
+    [
+      "dvs coordinator start --data /var/lib/dvs/coordinator --listen 0.0.0.0:7400 --advertise 10.0.0.5",
+      "for a LAN",
+    ],
+    [
+      "dvs coordinator start --data ./c1 --store etcd://10.0.0.5:2379,10.0.0.6:2379,10.0.0.7:2379/dvs",
+      "one of three",
+    ],
+  ],
+  async run({ args, io, words }) {
+    const [{ coordinatorKind }, { readConfig }, { runCoordinator }, registry] = await Promise.all([
+      import("../../../configs/coordinator.ts"),
+      import("../../../configs/kind.ts"),
+      import("../../../core/coordinator/main.ts"),
+      loadRegistry(),
+    ]);
+    const { kind: _, ...config } = await readConfig(coordinatorKind, {
+      defaults: {
+        value: { dataDir: defaultDataDir(io, "coordinator") },
+        name: (path) => path.map(String).join("."),
+      },
+      file: await readFile(io, args.file),
+      env: io.env,
+      flags: flagsLayer({
+        dataDir: ["--data", args.data],
+        listen: ["--listen", args.listen],
+        agentListen: ["--agent-listen", args["agent-listen"]],
+        advertise: ["--advertise", args.advertise],
+        store: ["--store", args.store],
+      }),
+    });
+    const log = serviceLog(io);
+    return runCoordinator({
+      options: rewritten(config),
+      registry,
+      version,
+      signal: io.signal,
+      log,
+      onReady: (ready) => {
+        announce(ready, args, io, words).catch((e: unknown) =>
+          log("error", `cannot make a join token: ${String(e)}`),
+        );
+      },
+    });
+  },
+});
+
+async function announce(
+  ready: CoordinatorReady,
+  args: { context?: string | undefined; output: "table" | "json"; "no-join-token": boolean },
+  io: Io,
+  words: Words,
+): Promise<void> {
+  const joinToken = args["no-join-token"] ? undefined : await makeJoinToken(ready);
+  const file = contextFile(io, args.context);
+  const context = {
+    addresses: [ready.apiAddress],
+    token: ready.adminToken,
+    ca: ready.ca,
+    clusterId: ready.clusterId,
+  };
+  // Another cluster's context is somebody's: it is not taken from them.
+  const foreign =
+    existsSync(file) && readContext(file)?.clusterId !== ready.clusterId && args.context === undefined;
+  if (!foreign) writeContext(file, context);
+  const join = joinToken === undefined ? undefined : `dvs node join ${joinToken}`;
+  if (args.output === "json") {
+    writeJsonLine(io, {
+      clusterId: ready.clusterId,
+      apiAddress: ready.apiAddress,
+      agentAddress: ready.agentAddress,
+      caFingerprint: ready.caFingerprint,
+      ...(joinToken === undefined ? {} : { joinToken, joinCommand: join }),
+      context: foreign ? null : file,
+    });
+  } else if (join !== undefined) io.stdout.write(`${join}\n`);
+  words.success(`coordinator of cluster ${ready.clusterId} answers on ${ready.apiAddress}`);
+  if (foreign)
+    words.warn(
+      `${file} belongs to another cluster and stays; use --addr ${ready.apiAddress} and the token in admin-token`,
+    );
+  else words.info(`commands of this user find it by ${file}`);
+  if (join !== undefined) words.info("machines become nodes with the command above (valid for a day)");
+}
+
+async function makeJoinToken(ready: CoordinatorReady): Promise<string> {
+  const { createApi } = await import("../../../core/api/client.ts");
+  const api = createApi({ addresses: [ready.apiAddress], token: ready.adminToken, ca: ready.ca });
+  try {
+    return (await api.tokens.create({ kind: "join", description: "made when the coordinator started" }))
+      .token;
+  } finally {
+    api.close();
+  }
+}
+
+/** As the coordinator takes it: addresses are text there. */
+function rewritten<
+  T extends {
+    listen: { host: string; port: number };
+    agentListen?: { host: string; port: number } | undefined;
+  },
+>(config: T) {
+  const text = ({ host, port }: { host: string; port: number }) =>
+    `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  return {
+    ...config,
+    listen: text(config.listen),
+    agentListen: config.agentListen === undefined ? undefined : text(config.agentListen),
+  };
+}

@@ -1,0 +1,99 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { DvsError } from "../../../core/errors.ts";
+import { command } from "../../command.ts";
+import { flagsLayer, readFile } from "../../config-flags.ts";
+import { parseLabels } from "../../key-values.ts";
+import { serviceLog } from "../../service-log.ts";
+
+export default command({
+  args: {
+    token: {
+      type: "positional",
+      description:
+        "Join token (`dvs token create --join`). DVS_AGENT_JOIN_TOKEN keeps it out of the process list",
+    },
+    data: {
+      type: "string",
+      value: "DIR",
+      description:
+        "Directory of its identity, images and containers (default /var/lib/dvs/node for root, else ~/.dvs/node)",
+    },
+    name: { type: "string", value: "NAME", description: "Name of the node (default the host name)" },
+    address: {
+      type: "string",
+      value: "HOST",
+      description: "Where other nodes reach it (default the address from which it reaches the coordinator)",
+    },
+    label: { type: "list", value: "KEY=VALUE", description: "A label that instances choose nodes by" },
+    "containers-max": {
+      type: "number",
+      min: 0,
+      max: 10_000,
+      description: "How many containers fit (0, the default: no limit)",
+    },
+    file: { type: "string", short: "f", value: "FILE", description: "Configuration file; flags beat it" },
+    enroll: { type: "boolean", description: "Join only; `dvs node start` runs the agent" },
+  },
+  details:
+    "Runs in the foreground until SIGTERM or Ctrl-C; containers run on and are found again by the next `dvs node start`.\n" +
+    "A machine that has joined this cluster before is not joined again.",
+  service: true,
+  examples: [
+    ["dvs node join dvsj1.…", "what `dvs coordinator start` prints"],
+    [
+      "DVS_AGENT_JOIN_TOKEN=dvsj1.… dvs node join --label disk=ssd --containers-max 20",
+      "with a label, at most 20 containers",
+    ],
+  ],
+  async run({ args, io, words }) {
+    const [{ addressTowards, readAgentConfig }, { enrollNode }, { runAgent }, { parseJoinToken }] =
+      await Promise.all([
+        import("../../agent-config.ts"),
+        import("../../../core/agent/enroll.ts"),
+        import("../../../core/agent/agent.ts"),
+        import("../../../core/trust/tokens.ts"),
+      ]);
+    const config = await readAgentConfig(
+      io,
+      await readFile(io, args.file),
+      flagsLayer({
+        joinToken: ["TOKEN", args.token],
+        dataDir: ["--data", args.data],
+        name: ["--name", args.name],
+        address: ["--address", args.address],
+        labels: ["--label", args.label.length > 0 ? parseLabels("--label", args.label) : undefined],
+        containersMax: ["--containers-max", args["containers-max"]],
+      }),
+    );
+    if (existsSync(join(config.dataDir, "identity.json")))
+      words.info(`${config.dataDir} has joined before: starting its agent`);
+    else {
+      if (config.joinToken === undefined) {
+        throw new DvsError(
+          "INVALID",
+          `missing TOKEN: "dvs token create --join" makes one; give it here or as DVS_AGENT_JOIN_TOKEN`,
+        );
+      }
+      const address = config.address ?? (await addressTowards(parseJoinToken(config.joinToken).addresses));
+      if (address === undefined) {
+        const { addresses } = parseJoinToken(config.joinToken);
+        throw new DvsError(
+          "UNAVAILABLE",
+          `Cannot join: no coordinator answers on ${addresses.join(", ")}. Is it running, and the port open?`,
+        );
+      }
+      await enrollNode({
+        dataDir: config.dataDir,
+        token: config.joinToken,
+        name: config.name!,
+        address,
+        labels: config.labels,
+        containersMax: config.containersMax,
+      });
+      words.success(`node ${config.name} joined; other nodes reach it at ${address}`);
+    }
+    if (args.enroll) return 0;
+    return runAgent({ dataDir: config.dataDir, signal: io.signal, log: serviceLog(io) });
+  },
+});

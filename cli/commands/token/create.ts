@@ -1,0 +1,68 @@
+import { DvsError } from "../../../core/errors.ts";
+import { clientArgs, outputArgs } from "../../args.ts";
+import { command } from "../../command.ts";
+import { withApi } from "../../connection.ts";
+import { writeJson } from "../../output.ts";
+
+export default command({
+  args: {
+    join: { type: "boolean", description: "A join token: a machine becomes a node with it" },
+    role: {
+      type: "enum",
+      options: ["admin", "operator", "viewer"],
+      description:
+        "An API token with this role: viewer reads, operator also changes instances and images, admin all",
+    },
+    uses: {
+      type: "number",
+      min: 1,
+      max: 1_000_000,
+      description: "For a join token: how many nodes may use it (default any number)",
+    },
+    ttl: {
+      type: "duration",
+      description: "When it expires (default 1d for join tokens, never for API tokens)",
+    },
+    never: { type: "boolean", description: "It does not expire" },
+    description: { type: "string", value: "TEXT", description: "What it is for, shown by `dvs token ls`" },
+    ...outputArgs,
+    ...clientArgs,
+  },
+  details: "The token is shown this once and kept nowhere.",
+  examples: [
+    ["dvs token create --join --uses 3 --ttl 1h", "for three machines that join within the hour"],
+    ["DVS_TOKEN=$(dvs token create --role operator --description ci)", "for a pipeline"],
+  ],
+  async run({ args, io, words }) {
+    if (args.join === (args.role !== undefined)) {
+      throw new DvsError(
+        "INVALID",
+        "give either --join or --role: a token is for nodes or for people and programs",
+      );
+    }
+    if (args.uses !== undefined && !args.join) throw new DvsError("INVALID", "--uses goes with --join");
+    if (args.never && args.ttl !== undefined)
+      throw new DvsError("INVALID", "--never and --ttl contradict each other");
+    if (args.ttl !== undefined && args.ttl < 1_000) {
+      throw new DvsError("INVALID", "bad value for --ttl: accepted: 1s or more");
+    }
+    const common = {
+      ...(args.description === undefined ? {} : { description: args.description }),
+      ...(args.never
+        ? { ttlSeconds: null }
+        : args.ttl === undefined
+          ? {}
+          : { ttlSeconds: Math.round(args.ttl / 1_000) }),
+    };
+    const created = await withApi(args, io, (api) =>
+      api.tokens.create(
+        args.role === undefined
+          ? { kind: "join", ...common, ...(args.uses === undefined ? {} : { uses: args.uses }) }
+          : { kind: "api", role: args.role, ...common },
+      ),
+    );
+    if (args.output === "json") return writeJson(io, created);
+    io.stdout.write(`${created.token}\n`);
+    if (created.kind === "join") words.info(`on the machine: dvs node join ${created.token}`);
+  },
+});

@@ -1,0 +1,43 @@
+/** How instances look to people. */
+import type { ContainerView, InstanceView } from "../../core/api/views.ts";
+import { age, shortDigest } from "../format.ts";
+import type { Column } from "../table.ts";
+
+export const instanceColumns: Column<InstanceView>[] = [
+  { title: "NAME", value: (i) => i.name, flexible: true },
+  { title: "OS", value: (i) => i.spec.os },
+  { title: "READY", value: (i) => `${i.ready}/${i.spec.nodes}`, right: true },
+  { title: "STATE", value: (i) => i.phase },
+  { title: "PORTS", value: (i) => i.spec.publish.map((p) => p.port).join(",") },
+  { title: "NODES", value: (i) => i.containers.map((c) => c.nodeName).join(","), flexible: true },
+  { title: "AGE", value: (i) => age(i.createdAt), right: true },
+  { title: "WHY", value: (i) => i.conditions.map((c) => c.message).join("; "), flexible: true },
+];
+
+export const containerColumns: Column<ContainerView>[] = [
+  { title: "NODE", value: (c) => c.nodeName, flexible: true },
+  { title: "STATE", value: (c) => c.state },
+  { title: "PID", value: (c) => c.pid || "", right: true },
+  { title: "RESTARTS", value: (c) => c.restarts, right: true },
+  { title: "REQUESTS", value: (c) => c.requests, right: true },
+  { title: "UP", value: (c) => (c.state === "ready" ? age(c.startedAt) : ""), right: true },
+  { title: "WHY", value: (c) => c.reason, flexible: true },
+];
+
+export function instanceFields(view: InstanceView): [string, string][] {
+  return [
+    ["name", view.name],
+    ["uid", view.uid],
+    ["state", `${view.phase} (wanted: ${view.desired})`],
+    ...view.conditions.map((c): [string, string] => ["why", `${c.reason}: ${c.message}`]),
+    ["os", view.spec.os],
+    ["ready", `${view.ready} of ${view.spec.nodes}`],
+    ["image", shortDigest(view.spec.image) || "none"],
+    ["ports", view.spec.publish.map((p) => `${p.port} (${p.policy})`).join(", ") || "none"],
+    ...view.ports
+      .filter((p) => p.state === "failed")
+      .map((p): [string, string] => ["port", `${p.port} is not open on ${p.nodeName}: ${p.reason}`]),
+    ["options", JSON.stringify(view.spec.options)],
+    ["created", `${view.createdAt} (${age(view.createdAt)} ago)`],
+  ];
+}
