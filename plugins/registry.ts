@@ -13,6 +13,11 @@ interface Entry extends PluginSummary {
 
 const entries: Entry[] = [
   {
+    name: "web",
+    summary: "serves a static site out of its image",
+    load: async () => (await import("./web/plugin.ts")).default,
+  },
+  {
     name: "hello",
     summary: "answers each request with a greeting; the example to copy",
     load: async () => (await import("./hello/plugin.ts")).default,

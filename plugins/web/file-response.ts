@@ -1,0 +1,117 @@
+/** Answers GET and HEAD for a representation: whole, in ranges, or not at all because the client has it. */
+import type { ImageReader } from "../../core/vos.ts";
+import { evaluate, ifRangeHolds } from "./conditions.ts";
+import type { Contents } from "./contents.ts";
+import { multipart } from "./multipart.ts";
+import { parseRanges, type ByteRange } from "./ranges.ts";
+import type { Representation } from "./representation.ts";
+
+/** What a 304 repeats (RFC 9110 section 15.4.5), beside headers of our own. */
+const aboutContent = ["content-type", "content-encoding", "accept-ranges"];
+
+/** An answer, and how many bytes its body has as far as is known. */
+export interface Answer {
+  response: Response;
+  bytes: number;
+}
+
+export class FileResponder {
+  readonly #image: ImageReader;
+  readonly #contents: Contents;
+
+  constructor(image: ImageReader, contents: Contents) {
+    this.#image = image;
+    this.#contents = contents;
+  }
+
+  async answer(representation: Representation, request: Request): Promise<Answer> {
+    const { headers: asked, method } = request;
+    const { entry } = representation;
+    const verdict = evaluate(asked, representation, Date.now());
+    if (verdict === "notModified") return this.#bodiless(representation, 304);
+    if (verdict === "failed") return this.#bodiless(representation, 412);
+    const ranges = method === "GET" ? this.#ranges(representation, asked) : null;
+    if (ranges === null) return this.#whole(representation, 200, method);
+    if (ranges.length === 0) {
+      const answer = this.#bodiless(representation, 416);
+      answer.response.headers.set("content-range", `bytes */${entry.size}`);
+      return answer;
+    }
+    const [first] = ranges;
+    if (ranges.length === 1 && first) return this.#part(representation, first);
+    return this.#parts(representation, ranges);
+  }
+
+  /** The page of an error: neither conditions nor ranges, and not to be kept. */
+  async error(representation: Representation, status: number, method: string): Promise<Answer> {
+    const answer = await this.#whole(representation, status, method);
+    const { headers } = answer.response;
+    headers.delete("etag");
+    headers.delete("last-modified");
+    headers.delete("accept-ranges");
+    headers.set("cache-control", "no-store");
+    return answer;
+  }
+
+  #ranges(representation: Representation, asked: Headers): ByteRange[] | null {
+    const range = asked.get("range");
+    if (range === null || !ifRangeHolds(asked, representation, Date.now())) return null;
+    return parseRanges(range, representation.entry.size);
+  }
+
+  async #whole({ entry, headers }: Representation, status: number, method: string): Promise<Answer> {
+    const bytes = entry.size;
+    if (method === "HEAD") {
+      const response = new Response(null, { status, headers });
+      response.headers.set("content-length", String(bytes));
+      return { response, bytes };
+    }
+    if (this.#contents.holds(entry)) {
+      const body = await this.#contents.get(entry);
+      return { response: new Response(body.whole, { status, headers }), bytes };
+    }
+    return this.#streamed(this.#image.stream(entry, 0, bytes), { status, headers, bytes });
+  }
+
+  async #part({ entry, headers }: Representation, { start, end }: ByteRange): Promise<Answer> {
+    const bytes = end - start;
+    const ours = new Headers(headers);
+    ours.set("content-range", `bytes ${start}-${end - 1}/${entry.size}`);
+    if (this.#contents.holds(entry)) {
+      const body = await this.#contents.get(entry);
+      return { response: new Response(body.part(start, end), { status: 206, headers: ours }), bytes };
+    }
+    return this.#streamed(this.#image.stream(entry, start, end), { status: 206, headers: ours, bytes });
+  }
+
+  async #parts({ entry, headers }: Representation, ranges: ByteRange[]): Promise<Answer> {
+    const parts = multipart(
+      this.#image,
+      entry,
+      ranges,
+      headers.get("content-type") ?? "application/octet-stream",
+    );
+    const ours = new Headers(headers);
+    ours.set("content-type", parts.contentType);
+    const { size: bytes, body } = parts;
+    if (!this.#contents.holds(entry)) return this.#streamed(body, { status: 206, headers: ours, bytes });
+    const gathered = await new Response(body as ReadableStream<Uint8Array<ArrayBuffer>>).arrayBuffer();
+    return { response: new Response(gathered, { status: 206, headers: ours }), bytes };
+  }
+
+  #streamed(
+    stream: ReadableStream<Uint8Array>,
+    { status, headers, bytes }: { status: number; headers: Headers; bytes: number },
+  ): Answer {
+    const response = new Response(stream as ReadableStream<Uint8Array<ArrayBuffer>>, { status, headers });
+    // Bun sends streams in chunks and drops this; Deno keeps it.
+    response.headers.set("content-length", String(bytes));
+    return { response, bytes };
+  }
+
+  #bodiless({ headers }: Representation, status: number): Answer {
+    const response = new Response(null, { status, headers });
+    for (const name of aboutContent) response.headers.delete(name);
+    return { response, bytes: 0 };
+  }
+}
