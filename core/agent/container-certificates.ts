@@ -1,0 +1,131 @@
+/**
+ * Certificates of this node's containers. The key is made here and never leaves the node; both are kept beside the
+ * container, so that it starts without a coordinator. Renewed at a third of their life and pushed to the running
+ * container; until that works the old one goes on.
+ */
+import { z } from "zod";
+import type { ContainerSpec } from "../agent-protocol.ts";
+import { DvsError } from "../errors.ts";
+import { agentRequestTimeoutMs } from "../limits.ts";
+import { type Renewal, startRenewal } from "../transport/renewal.ts";
+import { derOf } from "../trust/certificate.ts";
+import { containerUri, parseIdentity, uriOf, validityOf } from "../trust/identity.ts";
+import { createKeyAndCsr } from "../trust/key.ts";
+import type { CoordinatorLink } from "./coordinator-link.ts";
+import { containerDirOf, type DataDir } from "./data-dir.ts";
+import { makePrivateDir, readJsonFile, writeSmallFile } from "./files.ts";
+import type { Log, TlsFiles } from "./supervisor.ts";
+
+export interface ContainerCertificatesOptions {
+  data: DataDir;
+  clusterId: string;
+  nodeId: string;
+  /** Signs the ingresses that may connect to a container. */
+  clusterCa: string;
+  coordinator: CoordinatorLink;
+  onRenewed(uid: string, tls: TlsFiles): void;
+  log: Log;
+  signal: AbortSignal;
+}
+
+/** `tls.json` in a container's directory; PEM both. */
+const Pair = z.object({ certificate: z.string(), key: z.string() });
+type Pair = z.infer<typeof Pair>;
+
+interface Kept {
+  pair: Pair;
+  renewal: Renewal;
+}
+
+export class ContainerCertificates {
+  readonly #options: ContainerCertificatesOptions;
+  readonly #kept = new Map<string, Kept>();
+
+  constructor(options: ContainerCertificatesOptions) {
+    this.#options = options;
+  }
+
+  /** What is no longer wanted is not renewed. */
+  setWanted(containers: ContainerSpec[]): void {
+    const wanted = new Set(containers.map((spec) => spec.uid));
+    for (const [uid, { renewal }] of this.#kept) {
+      if (wanted.has(uid)) continue;
+      renewal.stop();
+      this.#kept.delete(uid);
+    }
+  }
+
+  /** Rejects with UNAVAILABLE when there is none that is valid and no coordinator gives one. */
+  async ensure(spec: ContainerSpec): Promise<void> {
+    const known = this.#kept.get(spec.uid)?.pair ?? (await this.#load(spec));
+    if (known && Date.now() < validityOf(known.certificate).notAfterMs) return this.#keep(spec, known);
+    try {
+      const { key, csr } = await createKeyAndCsr(spec.instance);
+      const certificate = await this.#sign(spec, csr, this.#options.signal);
+      if (!this.#isFor(spec, certificate))
+        throw new Error(`it certified somebody else than ${spec.instance}`);
+      await this.#save(spec, { certificate, key });
+      this.#keep(spec, { certificate, key });
+    } catch (e) {
+      const error = DvsError.from(e);
+      const code = error.code === "EXHAUSTED" ? "EXHAUSTED" : "UNAVAILABLE";
+      throw new DvsError(code, `waits for its certificate: ${error.message}`, { cause: e });
+    }
+  }
+
+  of(uid: string): TlsFiles | null {
+    const kept = this.#kept.get(uid);
+    return kept ? { ...kept.pair, ca: this.#options.clusterCa } : null;
+  }
+
+  close(): void {
+    for (const { renewal } of this.#kept.values()) renewal.stop();
+    this.#kept.clear();
+  }
+
+  #keep(spec: ContainerSpec, pair: Pair): void {
+    if (this.#kept.has(spec.uid)) return;
+    const renewal = startRenewal({
+      identity: pair,
+      sign: (csr, signal) => this.#sign(spec, csr, signal),
+      install: async (next) => {
+        await this.#save(spec, next);
+        const kept = this.#kept.get(spec.uid);
+        if (!kept) return;
+        kept.pair = next;
+        this.#options.onRenewed(spec.uid, { ...next, ca: this.#options.clusterCa });
+      },
+      onError: (e) => {
+        this.#options.log("warn", `cannot renew the certificate of ${spec.instance}: ${e.message}`);
+      },
+    });
+    this.#kept.set(spec.uid, { pair, renewal });
+  }
+
+  async #sign(spec: ContainerSpec, csr: string, signal: AbortSignal): Promise<string> {
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(agentRequestTimeoutMs)]);
+    const { certificate } = await this.#options.coordinator.containerCertificate(spec.uid, csr, limit);
+    return certificate;
+  }
+
+  async #save(spec: ContainerSpec, pair: Pair): Promise<void> {
+    const dir = containerDirOf(this.#options.data, spec.uid);
+    await makePrivateDir(dir.root);
+    await writeSmallFile(dir.tls, JSON.stringify(pair), { durable: true });
+  }
+
+  /** Null where there is none, or one for somebody else: a data directory that was copied. */
+  async #load(spec: ContainerSpec): Promise<Pair | null> {
+    const parsed = Pair.safeParse(await readJsonFile(containerDirOf(this.#options.data, spec.uid).tls));
+    return parsed.success && this.#isFor(spec, parsed.data.certificate) ? parsed.data : null;
+  }
+
+  #isFor(spec: ContainerSpec, certificate: string): boolean {
+    const { clusterId, nodeId } = this.#options;
+    const { tenant, instance, uid } = spec;
+    const identity = parseIdentity(derOf(certificate));
+    return (
+      identity !== null && uriOf(identity) === containerUri({ clusterId, tenant, instance, uid, nodeId })
+    );
+  }
+}

@@ -1,0 +1,29 @@
+/**
+ * All that an agent asks of its coordinators, so that the agent's parts need neither TLS nor HTTP. The driver is
+ * `transport-link.ts`; tests give a coordinator of their own. Every call rejects with a DvsError; none of them
+ * retries: `link.ts` and the others decide when to try again.
+ */
+import type { Heartbeat, HeartbeatAnswer, ToAgent } from "../agent-protocol.ts";
+import type { Remote } from "../image/remote.ts";
+
+export interface CoordinatorLink {
+  /** The stream of messages; ends or throws when it breaks. Aborting the signal ends it. */
+  messages(signal: AbortSignal): AsyncIterable<ToAgent>;
+  heartbeat(heartbeat: Heartbeat, signal: AbortSignal): Promise<HeartbeatAnswer>;
+  /** PEM of the node's own certificate, renewed. */
+  renewNodeCertificate(csr: string, signal: AbortSignal): Promise<string>;
+  containerCertificate(
+    uid: string,
+    csr: string,
+    signal: AbortSignal,
+  ): Promise<{ certificate: string; authority: string }>;
+  /** What images are pulled from. */
+  images: Pick<Remote, "manifest" | "fetch">;
+  /** Sends the bytes that a `logs` message asked for; resolves when the coordinator has taken them all. */
+  sendStream(id: string, body: ReadableStream<Uint8Array>, signal: AbortSignal): Promise<void>;
+  /** Asks that this node be emptied and removed; the `removed` message follows when it is. */
+  leave(signal: AbortSignal): Promise<void>;
+  /** Another coordinator from now on: this one does not answer as it should. */
+  rotate(): void;
+  close(): void;
+}

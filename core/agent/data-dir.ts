@@ -1,0 +1,94 @@
+/**
+ * What lies where in a node's data directory. All of it is mode 0700: it holds keys, and sockets that give power.
+ *
+ *   lock.db            held by the one agent that runs here
+ *   agent.json         pid and start time of that agent, for people and `dvs down`
+ *   identity.json      which cluster and node this is; written last by a join
+ *   certificates.json  the node's key and certificate, the authorities
+ *   join-key.json      key and request of a join whose answer has not come yet
+ *   desired.json       the last Desired, so that a node starts without a coordinator
+ *   blobs/             files of images, by digest
+ *   run/ingress.sock   and ingress.json, ingress.log: the ingress process
+ *   run/c/<uid>/       one container: boot.json, process.json, tls.json, sockets, logs
+ */
+import { join } from "node:path";
+import { z } from "zod";
+import { DvsError } from "../errors.ts";
+
+/** A container's uid becomes a directory name: what the coordinator sends is held to this. */
+export const Uid = z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}$/, "must be usable as a directory name");
+
+export interface DataDir {
+  root: string;
+  lock: string;
+  agent: string;
+  identity: string;
+  certificates: string;
+  joinKey: string;
+  desired: string;
+  blobs: string;
+  run: string;
+  ingressSocket: string;
+  ingressIntent: string;
+  ingressLog: string;
+  containers: string;
+}
+
+export interface ContainerDir {
+  root: string;
+  boot: string;
+  process: string;
+  tls: string;
+  controlSocket: string;
+  httpSocket: string;
+  log: string;
+}
+
+export function dataDirOf(root: string): DataDir {
+  const run = join(root, "run");
+  return {
+    root,
+    lock: join(root, "lock.db"),
+    agent: join(root, "agent.json"),
+    identity: join(root, "identity.json"),
+    certificates: join(root, "certificates.json"),
+    joinKey: join(root, "join-key.json"),
+    desired: join(root, "desired.json"),
+    blobs: join(root, "blobs"),
+    run,
+    ingressSocket: join(run, "ingress.sock"),
+    ingressIntent: join(run, "ingress.json"),
+    ingressLog: join(run, "ingress.log"),
+    containers: join(run, "c"),
+  };
+}
+
+export function containerDirOf(data: DataDir, uid: string): ContainerDir {
+  const root = join(data.containers, uid);
+  return {
+    root,
+    boot: join(root, "boot.json"),
+    process: join(root, "process.json"),
+    tls: join(root, "tls.json"),
+    controlSocket: join(root, "control.sock"),
+    httpSocket: join(root, "http.sock"),
+    log: join(root, "container.log"),
+  };
+}
+
+/** `sun_path` of Linux has 108 bytes, the last of them zero. */
+const socketPathBytesMax = 107;
+/** Room that a container's socket needs below the data directory. */
+const uidCharsUsual = 26;
+
+/** Throws INVALID when sockets below this directory would have names that the kernel cannot take. */
+export function checkSocketPaths(root: string): void {
+  const longest = containerDirOf(dataDirOf(root), "u".repeat(uidCharsUsual)).controlSocket;
+  const over = Buffer.byteLength(longest) - socketPathBytesMax;
+  if (over <= 0) return;
+  throw new DvsError(
+    "INVALID",
+    `Cannot use data directory ${root}: its path is ${over} bytes too long for Unix sockets in it ` +
+      `(at most ${Buffer.byteLength(root) - over}). Choose a shorter --data-dir.`,
+  );
+}

@@ -1,0 +1,172 @@
+/**
+ * The agent's side of the protocol: keeps the stream of messages open, and sends heartbeats on requests of their
+ * own, so that a large message or a slow stream never delays a sign of life.
+ */
+import type { Report, ToAgent } from "../agent-protocol.ts";
+import { DvsError } from "../errors.ts";
+import {
+  agentRequestTimeoutMs,
+  heartbeatMs,
+  reconnectMaxMs,
+  reconnectMinMs,
+  streamSilentMs,
+} from "../limits.ts";
+import type { CoordinatorLink } from "./coordinator-link.ts";
+import type { Log } from "./supervisor.ts";
+
+export interface AgentLinkOptions {
+  coordinator: CoordinatorLink;
+  /** Of this agent process. */
+  incarnation: string;
+  report(): Report;
+  onMessage(message: ToAgent): void;
+  log: Log;
+  signal: AbortSignal;
+}
+
+/** Counters alone are worth a report only this often. */
+const countersMs = 2_000;
+/** Changes that come together go together. */
+const gatherMs = 5;
+
+export class AgentLink {
+  readonly #options: AgentLinkOptions;
+  #wake: (() => void) | null = null;
+  #changed = false;
+  #silence = "";
+
+  constructor(options: AgentLinkOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when the signal is aborted. */
+  async run(): Promise<void> {
+    await Promise.all([this.#listen(), this.#beat()]);
+  }
+
+  /** Something in the report may have changed: the next heartbeat goes now. */
+  reportChanged(): void {
+    this.#changed = true;
+    this.#wake?.();
+  }
+
+  async #listen(): Promise<void> {
+    const { coordinator, signal } = this.#options;
+    let backoffMs = reconnectMinMs;
+    while (!signal.aborted) {
+      const stream = new AbortController();
+      const watch = () => setTimeout(() => stream.abort(silentStream()), streamSilentMs);
+      let silence = watch();
+      try {
+        for await (const message of coordinator.messages(AbortSignal.any([signal, stream.signal]))) {
+          clearTimeout(silence);
+          silence = watch();
+          backoffMs = reconnectMinMs;
+          this.#noteContact();
+          this.#options.onMessage(message);
+        }
+        throw new DvsError("UNAVAILABLE", "The coordinator ended the stream.");
+      } catch (e) {
+        if (signal.aborted) return;
+        this.#noteSilence(stream.signal.aborted ? silentStream() : DvsError.from(e));
+        coordinator.rotate();
+      } finally {
+        clearTimeout(silence);
+        stream.abort();
+      }
+      await pause(backoffMs * (0.5 + Math.random() / 2), signal);
+      backoffMs = Math.min(reconnectMaxMs, backoffMs * 2);
+    }
+  }
+
+  async #beat(): Promise<void> {
+    const { coordinator, incarnation, signal } = this.#options;
+    let sequence = 0;
+    let wanted = true;
+    let acknowledged = "";
+    let acknowledgedCounters = "";
+    let countersAt = 0;
+    while (!signal.aborted) {
+      this.#changed = false;
+      const startedAt = performance.now();
+      const report = this.#options.report();
+      const text = JSON.stringify(withoutCounters(report));
+      const counters = JSON.stringify(report);
+      const countersDue = counters !== acknowledgedCounters && startedAt - countersAt >= countersMs;
+      const attach = wanted || text !== acknowledged || countersDue;
+      try {
+        const beat = { incarnation, sequence: ++sequence, ...(attach ? { report } : {}) };
+        const limit = AbortSignal.any([signal, AbortSignal.timeout(agentRequestTimeoutMs)]);
+        const answer = await coordinator.heartbeat(beat, limit);
+        this.#noteContact();
+        wanted = answer.reportWanted;
+        if (attach) {
+          acknowledged = text;
+          acknowledgedCounters = counters;
+          countersAt = startedAt;
+        }
+      } catch (e) {
+        if (signal.aborted) return;
+        // Whether it arrived is not known.
+        wanted = true;
+        this.#noteSilence(DvsError.from(e));
+        coordinator.rotate();
+      }
+      await this.#untilNextBeat(startedAt, wanted);
+    }
+  }
+
+  async #untilNextBeat(startedAt: number, again: boolean): Promise<void> {
+    const { signal } = this.#options;
+    const left = () => heartbeatMs - (performance.now() - startedAt);
+    // A coordinator that asks for the report has just started: many agents answer it.
+    const soon = again ? heartbeatMs / 5 : Infinity;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, Math.max(gatherMs, Math.min(left(), soon)));
+      const wake = () => {
+        clearTimeout(timer);
+        setTimeout(resolve, gatherMs);
+      };
+      this.#wake = wake;
+      signal.addEventListener("abort", wake, { once: true });
+      if (this.#changed || signal.aborted) wake();
+    });
+    this.#wake = null;
+  }
+
+  #noteContact(): void {
+    if (this.#silence !== "") this.#options.log("info", "the coordinator answers again");
+    this.#silence = "";
+  }
+
+  #noteSilence(e: DvsError): void {
+    if (this.#silence === "") {
+      this.#options.log("warn", `no coordinator answers: ${e.message} Containers and ingress go on.`);
+    }
+    this.#silence = e.message;
+  }
+}
+
+function silentStream(): DvsError {
+  return new DvsError("UNAVAILABLE", `The coordinator's stream was silent for ${streamSilentMs / 1000} s.`);
+}
+
+/** What changes all the time and is worth no message of its own. */
+function withoutCounters(report: Report): Report {
+  const containers = report.containers.map((c) => ({ ...c, requests: 0 }));
+  return { ...report, containers, ingressRequests: 0, diskFreeBytes: 0 };
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        resolve();
+      },
+      { once: true },
+    );
+  });
+}

@@ -1,0 +1,112 @@
+/** The coordinators over HTTP and mutual TLS. One client for each, so that `rotate` means another machine. */
+import { HeartbeatAnswer, ToAgent } from "../agent-protocol.ts";
+import { DvsError, parseOrThrow } from "../errors.ts";
+import { type Client, type ClientRequest, createClient } from "../transport/client.ts";
+import { parseNdjson } from "../transport/ndjson.ts";
+import { peerOf } from "../transport/peer.ts";
+import { z } from "zod";
+import type { CoordinatorLink } from "./coordinator-link.ts";
+import type { Enrolled } from "./identity.ts";
+
+const CertificateAnswer = z.object({ certificate: z.string() });
+const ContainerCertificateAnswer = z.object({ certificate: z.string(), authority: z.string() });
+
+const connectTimeoutMs = 1_000;
+/** Streams have no end; only their beginning is awaited. */
+const headTimeoutMs = 5_000;
+
+export function connectCoordinators({ identity, certificates }: Enrolled): Promise<CoordinatorLink> {
+  const clients = identity.agentAddresses.map((address) =>
+    createClient({
+      addresses: [address],
+      trust: { ca: certificates.clusterCa },
+      identity: () => ({ certificate: certificates.certificate, key: certificates.key }),
+      checkPeer: peerOf(["coordinator"], identity.clusterId),
+      connectTimeoutMs,
+    }),
+  );
+  return Promise.resolve(linkOver(clients));
+}
+
+function linkOver(clients: Client[]): CoordinatorLink {
+  // Not always the first: after a power cut not all nodes shall ask the same one.
+  let current = Math.floor(Math.random() * clients.length);
+
+  async function request(of: ClientRequest): Promise<Response> {
+    const client = clients[current]!;
+    const response = await client.request({ timeoutMs: headTimeoutMs, ...of });
+    if (response.ok) return response;
+    throw DvsError.fromBody(await response.json().catch(() => null));
+  }
+
+  async function post<T>(
+    path: string,
+    body: unknown,
+    schema: Parameters<typeof parseOrThrow<T>>[0],
+    signal: AbortSignal,
+  ): Promise<T> {
+    const response = await request({
+      method: "POST",
+      path,
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+      signal,
+      idempotent: true,
+    });
+    return parseOrThrow(schema, await response.json(), `answer to ${path}`);
+  }
+
+  return {
+    async *messages(signal) {
+      const response = await request({ method: "GET", path: "/agent/v1/desired", signal });
+      // A newer coordinator may send messages that this version does not know.
+      for await (const line of parseNdjson(response.body, (value) => ToAgent.safeParse(value))) {
+        if (line.success) yield line.data;
+      }
+    },
+    heartbeat: (heartbeat, signal) => post("/agent/v1/heartbeat", heartbeat, HeartbeatAnswer, signal),
+    async renewNodeCertificate(csr, signal) {
+      return (await post("/agent/v1/certificate", { csr }, CertificateAnswer, signal)).certificate;
+    },
+    containerCertificate: (uid, csr, signal) =>
+      post(
+        `/agent/v1/instances/${encodeURIComponent(uid)}/certificate`,
+        { csr },
+        ContainerCertificateAnswer,
+        signal,
+      ),
+    images: {
+      async manifest(digest, signal) {
+        const path = `/agent/v1/images/${encodeURIComponent(digest)}/manifest`;
+        const response = await request({ method: "GET", path, ...(signal ? { signal } : {}) });
+        return new Uint8Array(await response.arrayBuffer());
+      },
+      async fetch(digests, signal) {
+        const response = await request({
+          method: "POST",
+          path: "/agent/v1/blobs/fetch",
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify({ digests }),
+          idempotent: true,
+          ...(signal ? { signal } : {}),
+        });
+        if (!response.body) throw new DvsError("UNAVAILABLE", "The coordinator sent no blobs.");
+        return response.body;
+      },
+    },
+    async sendStream(id, body, signal) {
+      const path = `/agent/v1/streams/${encodeURIComponent(id)}`;
+      // The answer comes when the stream has ended, which may be in days.
+      await request({ method: "POST", path, body, signal, timeoutMs: 2 ** 31 - 1 });
+    },
+    async leave(signal) {
+      await request({ method: "POST", path: "/agent/v1/leave", signal, idempotent: true });
+    },
+    rotate() {
+      current = (current + 1) % clients.length;
+    },
+    close() {
+      for (const client of clients) client.close();
+    },
+  };
+}

@@ -1,0 +1,145 @@
+/** A coordinator as agents see it, on plain HTTP of the loopback, with real certificates. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Desired, Heartbeat, Report, ToAgent } from "../../../core/agent-protocol.ts";
+import { type Authority, createAuthority, issueCertificate } from "../../../core/trust/authority.ts";
+import { containerUri, nodeUri } from "../../../core/trust/identity.ts";
+import { createKeyAndCsr } from "../../../core/trust/key.ts";
+import type { Enrolled } from "../../../core/agent/identity.ts";
+
+export const clusterId = "c1";
+export const nodeId = "n-1";
+
+export class FakeCoordinator {
+  readonly clusterCa: Authority;
+  readonly workloadCa: Authority;
+  readonly heartbeats: Heartbeat[] = [];
+  readonly logs = new Map<string, string>();
+  report: Report | null = null;
+  desired: Desired | null = null;
+  /** Answers that fail, as when it is being started. */
+  refuses = false;
+  /** How many days the certificates that it issues last. */
+  days = 30;
+  port = 0;
+  #server: Server | null = null;
+  readonly #streams = new Set<ServerResponse>();
+  #forget = true;
+
+  static async start(): Promise<FakeCoordinator> {
+    const [clusterCa, workloadCa] = await Promise.all([createAuthority("cluster"), createAuthority("workload")]);
+    const coordinator = new FakeCoordinator(clusterCa, workloadCa);
+    await coordinator.listen();
+    return coordinator;
+  }
+
+  constructor(clusterCa: Authority, workloadCa: Authority) {
+    this.clusterCa = clusterCa;
+    this.workloadCa = workloadCa;
+  }
+
+  async listen(): Promise<void> {
+    this.#forget = true;
+    const server = createServer((request, response) => {
+      this.#answer(request, response).catch((e: unknown) => {
+        response.statusCode = 500;
+        response.end(String(e));
+      });
+    });
+    await new Promise<void>((resolve) => {
+      server.listen(this.port, "127.0.0.1", resolve);
+    });
+    this.port = (server.address() as AddressInfo).port;
+    this.#server = server;
+  }
+
+  /** As when its machine dies. */
+  async down(): Promise<void> {
+    for (const stream of this.#streams) stream.destroy();
+    this.#streams.clear();
+    const server = this.#server;
+    this.#server = null;
+    server?.closeAllConnections();
+    await new Promise<void>((resolve) => {
+      server ? server.close(() => resolve()) : resolve();
+    });
+  }
+
+  want(desired: Desired): void {
+    this.desired = desired;
+    this.send({ type: "desired", desired });
+  }
+
+  send(message: ToAgent): void {
+    for (const stream of this.#streams) stream.write(`${JSON.stringify(message)}\n`);
+  }
+
+  async enrolled(): Promise<Enrolled> {
+    const { key, csr } = await createKeyAndCsr("n1");
+    const uri = nodeUri(clusterId, nodeId);
+    const certificate = await issueCertificate(this.clusterCa, { csr, uri, days: 30 });
+    return {
+      identity: {
+        version: 1,
+        clusterId,
+        nodeId,
+        name: "n1",
+        address: "127.0.0.1",
+        labels: {},
+        agentAddresses: [`127.0.0.1:${this.port}`],
+        joinedAt: new Date().toISOString(),
+      },
+      certificates: {
+        certificate,
+        key,
+        clusterCa: this.clusterCa.certificate,
+        workloadCa: this.workloadCa.certificate,
+      },
+    };
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = request.url ?? "";
+    if (this.refuses) {
+      response.statusCode = 503;
+      response.end("{}");
+      return;
+    }
+    if (url === "/agent/v1/desired") {
+      this.#streams.add(response);
+      response.on("close", () => this.#streams.delete(response));
+      if (this.desired) response.write(`${JSON.stringify({ type: "desired", desired: this.desired })}\n`);
+      response.write(`${JSON.stringify({ type: "ping" })}\n`);
+      return;
+    }
+    let body = "";
+    for await (const chunk of request) body += String(chunk);
+    const json = (value: unknown) => response.end(JSON.stringify(value));
+    if (url === "/agent/v1/heartbeat") {
+      const heartbeat = JSON.parse(body) as Heartbeat;
+      this.heartbeats.push(heartbeat);
+      if (heartbeat.report) {
+        this.report = heartbeat.report;
+        this.#forget = false;
+      }
+      return void json({ reportWanted: this.#forget });
+    }
+    const certificate = /^\/agent\/v1\/instances\/([^/]+)\/certificate$/.exec(url);
+    if (certificate) {
+      const { csr } = JSON.parse(body) as { csr: string };
+      const uid = certificate[1]!;
+      const spec = this.desired?.containers.find((c) => c.uid === uid);
+      if (!spec) throw new Error(`no container ${uid}`);
+      const uri = containerUri({ clusterId, tenant: spec.tenant, instance: spec.instance, uid, nodeId });
+      const pem = await issueCertificate(this.workloadCa, { csr, uri, days: this.days });
+      return void json({ certificate: pem, authority: this.workloadCa.certificate });
+    }
+    const stream = /^\/agent\/v1\/streams\/([^/]+)$/.exec(url);
+    if (stream) {
+      this.logs.set(stream[1]!, body);
+      return void json({});
+    }
+    response.statusCode = 404;
+    response.end();
+  }
+}
