@@ -3,7 +3,8 @@
  * intersection of what all of them can do, so that what works on one works on each; `test/core/store` runs one
  * conformance suite over them.
  *
- * - Keys and values are strings. A value has at most 1 MiB in UTF-8.
+ * - A key is `/` and printable ASCII characters, at most 512: so code units and bytes sort alike. A value is a
+ *   well-formed string of at most 1 MiB in UTF-8; all keys and values of a transaction together have 1.25 MiB.
  * - A transaction has at most 100 operations (compares, puts and deletes together are counted per branch), names
  *   each key at most once among the operations of a branch, and its compares are flat.
  * - Every transaction that changes something makes one revision. Revisions rise and are never reused, also
@@ -41,7 +42,7 @@ export type Operation =
   | { type: "get"; key: string };
 
 export interface Txn {
-  /** All must hold for `then` to run. */
+  /** All must hold for `then` to run. A compare of the value of a missing key never holds. */
   if: Compare[];
   then: Operation[];
   else?: Operation[];
@@ -60,7 +61,7 @@ export interface RangeOptions {
   limit?: number;
   /** Only keys greater than this one: the last key of the page before. */
   after?: string;
-  /** As of this revision; COMPACTED when it is too old. */
+  /** As of this revision; COMPACTED when it is too old, INVALID when it has not been made yet. */
   revision?: number;
 }
 
@@ -68,6 +69,7 @@ export interface RangeResult {
   kvs: KeyValue[];
   /** True when `limit` cut the result. */
   more: boolean;
+  /** What was read is the state after this revision: watch from the next one. */
   revision: number;
 }
 
@@ -98,7 +100,7 @@ export interface Store {
   range(prefix: string, options?: RangeOptions): Promise<RangeResult>;
   txn(txn: Txn): Promise<TxnResult>;
   /**
-   * Changes of keys with the prefix, from `fromRevision` (inclusive; use range's revision + 1) until the signal
+   * Changes of keys with the prefix (in order of keys within a revision), from `fromRevision` (inclusive; use range's revision + 1) until the signal
    * aborts (the iterator then ends without an error). Survives lost connections by itself.
    */
   watch(prefix: string, fromRevision: number, signal: AbortSignal): AsyncIterable<WatchBatch>;
@@ -106,9 +108,9 @@ export interface Store {
   grant(ttlSeconds: number): Promise<string>;
   /** Throws LEASE_NOT_FOUND when it expired. */
   keepAlive(lease: string): Promise<void>;
-  /** Deletes the lease and every key attached to it, in one revision. */
+  /** Deletes the lease and every key attached to it, in one revision. A lease that is gone already is no error. */
   revoke(lease: string): Promise<void>;
-  /** Forgets history below the revision. */
+  /** Forgets history below the revision: what can still be had is the state just before it and every change from it. */
   compact(revision: number): Promise<void>;
   status(): Promise<StoreStatus>;
   close(): Promise<void>;
