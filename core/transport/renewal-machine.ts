@@ -1,7 +1,7 @@
 /**
  * Pure machine: when to ask for the next certificate. It is due after a third of its life, so that a coordinator
  * may be away for two thirds of it (20 of 30 days) before anything expires. Failures are tried again ever less
- * often, but at least ten times within a life. All times in milliseconds.
+ * often, but at least eight times within a life. All times in milliseconds.
  */
 import type { Validity } from "../trust/identity.ts";
 

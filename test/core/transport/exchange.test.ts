@@ -220,7 +220,7 @@ describe("an answer that is cut is an error", () => {
 });
 
 describe("what a lost request means", () => {
-  /** Cuts the connection when the request has arrived. */
+  /** Cuts the connection each time the request has arrived. */
   async function lose(request: {
     method: string;
     idempotent?: boolean;
@@ -228,8 +228,10 @@ describe("what a lost request means", () => {
     const between = await proxy(() => port);
     const before = w.seen.length;
     const lost = refusal(w.client(between.address).request({ path: "/hang", ...request }));
+    let arrived = before;
     const stop = setInterval(() => {
-      if (w.seen.length > before) between.cut("destroy");
+      if (w.seen.length > arrived) between.cut("destroy");
+      arrived = w.seen.length;
     }, 5);
     const text = await lost;
     clearInterval(stop);

@@ -40,7 +40,7 @@ describe("renewal is due", () => {
     expect(due(1_000, -1)).toBe("renew");
   });
 
-  test("for any life, often enough to be tried ten times before it ends", () => {
+  test("for any life, often enough to be tried eight times before it ends", () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 60_000, max: 400 * dayMs }),
@@ -59,7 +59,7 @@ describe("renewal is due", () => {
             attempts++;
             state = { ...state, failures: state.failures + 1, lastAttemptMs: now };
           }
-          expect(attempts).toBeGreaterThanOrEqual(Math.min(10, 6));
+          expect(attempts).toBeGreaterThanOrEqual(8);
         },
       ),
       { numRuns: 30 },
