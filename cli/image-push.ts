@@ -34,12 +34,12 @@ export async function buildAndPush(
     progress.end();
     for (const skipped of built.skipped)
       words.warn(`left out of the image: ${skipped.path}: ${skipped.message}`);
-    const pushed = await pushImage(
-      { ...api.images.remote(), commit: (digest) => api.images.commit({ digest, names }) },
-      built,
-      { signal: io.signal, onProgress: (p) => show(`sending ${bytes(p.bytes)}`) },
-    );
-    return pushed;
+    const sent = await pushImage(built, api.images.remote(), {
+      signal: io.signal,
+      onProgress: (p) => show(`sending ${bytes(p.bytes)} of ${bytes(p.bytesTotal)}`),
+    });
+    const record = await api.images.commit({ digest: built.digest, names });
+    return { record, sentFiles: sent.blobs, sentBytes: sent.bytes };
   } finally {
     progress.end();
   }

@@ -101,7 +101,7 @@ export async function certify(
     ...alternativeNames([...hosts, "localhost", "127.0.0.1"]),
     days: nodeCertificateDays,
   });
-  return { certificate: `${certificate.trim()}\n${cluster.cluster.certificate}`, key };
+  return { certificate, key };
 }
 
 /**

@@ -48,7 +48,8 @@ export function imageRoutes(coordinator: Coordinator) {
 
   app.post("/v1/images", needs("operator"), async (c) => {
     const request = await read(c, ImageRequest, "image");
-    const { files, bytes } = await verifyImage(blobs, request.digest);
+    const { entries, bytes } = await verifyImage(blobs, request.digest);
+    const files = entries.filter((e) => e.type === "file").length;
     const record = await commit(coordinator, request.digest, request.names, files, bytes);
     return c.json(record, 201);
   });

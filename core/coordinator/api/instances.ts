@@ -1,4 +1,5 @@
 /** Instances: made, listed, watched, stopped, started, removed. The controller does the rest. */
+import { createHash } from "node:crypto";
 import { Hono } from "hono";
 import { InstanceRequest, type InstancePage } from "../../api/schema.ts";
 import type { InstanceView, InstanceWatchEvent } from "../../api/views.ts";
@@ -51,10 +52,7 @@ export function instanceRoutes(coordinator: Coordinator) {
   app.post("/v1/instances", needs("operator"), async (c) => {
     const request = await read(c, InstanceRequest, "instance");
     const spec = await complete(coordinator, request.spec);
-    const uid = c.req.header("idempotency-key") ?? randomId();
-    if (!/^[0-9a-f]{8,64}$/.test(uid)) {
-      throw new DvsError("INVALID", "Invalid idempotency-key: it must be 8 to 64 lower-case hex digits.");
-    }
+    const uid = uidOf(c.req.header("idempotency-key"));
     const record: InstanceRecord = {
       tenant,
       name: request.name,
@@ -116,6 +114,15 @@ export function instanceRoutes(coordinator: Coordinator) {
     return ndjson(source);
   });
   return app;
+}
+
+/** The same key gives the same instance, so that a create whose answer was lost can be sent again. */
+function uidOf(idempotencyKey: string | undefined): string {
+  if (idempotencyKey === undefined) return randomId();
+  if (!/^[\x21-\x7e]{8,128}$/.test(idempotencyKey)) {
+    throw new DvsError("INVALID", "Invalid idempotency-key: it must have 8 to 128 visible ASCII characters.");
+  }
+  return createHash("sha256").update(idempotencyKey).digest("hex").slice(0, 24);
 }
 
 /** Checks the spec against the VOS that it names and the images there are; returns it with defaults filled in. */
