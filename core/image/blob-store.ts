@@ -18,8 +18,9 @@ import { blobBytesMax, blobGraceMs, MiB, readBytesMax, stagedBlobsMax, stagedByt
 import { uptimeMs } from "../platform/uptime.ts";
 import { type BlobState, blobPath, openIfThere, readVerified, verifyFile } from "./blob-file.ts";
 import { Hasher, hashPieceBytes, nextTurn } from "./digest.ts";
-import { diskFull, freeBytes, fsyncAll, fsyncOne, isFull } from "./disk.ts";
+import { diskFull, freeBytes, isFull } from "./disk.ts";
 import { streamFile } from "./file-stream.ts";
+import { syncGroup } from "./group-sync.ts";
 import { forEachParallel } from "./parallel.ts";
 import { cleanStaging, openStaged, stagingDir } from "./staging.ts";
 
@@ -37,6 +38,8 @@ interface Staged {
   size: number;
 }
 
+/** Files renamed or removed at once. */
+const groupWidth = 32;
 /** Digests looked up between two looks at the event loop: about a millisecond. */
 const lookupsPerTurn = 200;
 
@@ -165,8 +168,10 @@ export class BlobStore {
 
   /** Compares a blob with its digest and removes it when it is corrupt, so that it counts as missing. */
   async verify(digest: string, paced?: (bytes: number) => Promise<void>): Promise<BlobState> {
+    const before = this.#inodeOf(digest);
     const state = await this.#onFile(digest, (path) => verifyFile(path, digest, paced), "missing");
-    if (state === "corrupt") await this.delete(digest);
+    // A repair may have put a good file in its place meanwhile.
+    if (state === "corrupt" && this.#inodeOf(digest) === before) await this.delete(digest);
     return state;
   }
 
@@ -185,6 +190,7 @@ export class BlobStore {
    * from the look to the removal, so that no `missing` comes between. Returns the file to unlink, already out of sight.
    */
   retire(digest: string, now: number, graceMs: number): { path: string; bytes: number } | undefined {
+    if (this.#staged.has(digest)) return undefined;
     const touched = this.#touched.get(digest);
     if (touched !== undefined && uptimeMs() - touched < graceMs) return undefined;
     const path = blobPath(this.dir, digest);
@@ -209,30 +215,34 @@ export class BlobStore {
     return true;
   }
 
+  #inodeOf(digest: string): number | undefined {
+    const path = this.#staged.get(digest)?.path ?? blobPath(this.dir, digest);
+    return statSync(path, { throwIfNoEntry: false })?.ino;
+  }
+
   async #flushGroup(): Promise<void> {
-    const group = new Map(this.#staged);
-    if (group.size === 0) return;
+    const group = [...this.#staged];
+    if (group.length === 0) return;
+    const failed = await syncGroup(
+      this.dir,
+      group.map(([, staged]) => staged.path),
+    );
     const dirs = new Set<string>();
-    let failure: unknown;
-    // All are tried: one that the disk refuses takes no other with it.
-    await forEachParallel(group, 32, async ([digest, staged]) => {
-      try {
-        await fsyncOne(staged.path);
-        const path = blobPath(this.dir, digest);
-        if (!dirs.has(dirname(path))) await mkdir(dirname(path), { recursive: true });
-        dirs.add(dirname(path));
-        await rename(staged.path, path);
-      } catch (e) {
-        // After a failed fsync the bytes count as lost, even when the next fsync succeeds. A blob deleted meanwhile
-        // has no staged file.
-        if (this.#staged.get(digest) === staged) failure ??= e;
+    for (const [digest] of group) dirs.add(dirname(blobPath(this.dir, digest)));
+    await forEachParallel(dirs, groupWidth, async (dir) => void (await mkdir(dir, { recursive: true })));
+    let lost = 0;
+    await forEachParallel(group, groupWidth, async ([digest, staged]) => {
+      // One that was deleted meanwhile is nobody's any more.
+      if (this.#staged.get(digest) !== staged) return;
+      if (failed.has(staged.path)) {
+        lost++;
         await rm(staged.path, { force: true });
-      }
-      if (this.#staged.get(digest) === staged) this.#unstage(digest, staged);
+      } else await rename(staged.path, blobPath(this.dir, digest));
+      this.#unstage(digest, staged);
     });
-    await fsyncAll([...dirs, this.dir]);
-    if (isFull(failure)) throw await diskFull("staged blobs", this.dir, undefined, failure);
-    if (failure) throw failure;
+    if ((await syncGroup(this.dir, [...dirs, this.dir])).size > 0 || lost > 0) {
+      throw new DvsError("UNAVAILABLE", `The disk of ${this.dir} did not keep ${lost || group.length} blobs`);
+    }
   }
 
   #unstage(digest: string, staged: Staged): void {

@@ -1,10 +1,6 @@
-/** What a file system can answer, as errors for people, and fsync of many files at once. */
-import { open, statfs } from "node:fs/promises";
+/** What a file system can answer, as errors for people. */
+import { statfs } from "node:fs/promises";
 import { DvsError } from "../errors.ts";
-import { forEachParallel } from "./parallel.ts";
-
-/** fsyncs under way at once: enough for the file system to join them in one commit of its journal. */
-const fsyncWidth = 32;
 
 /** The `code` of an error of node:fs: `ENOENT`. */
 export function codeOf(e: unknown): string | undefined {
@@ -37,18 +33,4 @@ export async function diskFull(
       "Free space there, or remove images that nothing uses with `dvs image rm`.",
     { cause },
   );
-}
-
-/** Makes files, or the names in directories, survive a power cut. */
-export async function fsyncAll(paths: Iterable<string>): Promise<void> {
-  await forEachParallel(paths, fsyncWidth, fsyncOne);
-}
-
-export async function fsyncOne(path: string): Promise<void> {
-  const file = await open(path, "r");
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
 }

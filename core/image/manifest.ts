@@ -24,8 +24,11 @@ export interface Manifest {
   /** The image's. */
   digest: string;
   entries: ImageEntry[];
+  files: number;
   /** Sum of the files' sizes. */
   bytes: number;
+  /** Each blob that the files need, once, with its size. Without the manifest itself. */
+  blobs: Map<string, number>;
 }
 
 const Path = z.string().superRefine((path, context) => {
@@ -79,8 +82,10 @@ export async function parseManifest(bytes: Uint8Array): Promise<Manifest> {
   }
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   const directories = new Set<string>();
+  const blobs = new Map<string, number>();
   const entries: ImageEntry[] = [];
   let count = -1;
+  let files = 0;
   let total = 0;
   let line = 0;
   for (let at = 0; at < bytes.length; line++) {
@@ -106,6 +111,13 @@ export async function parseManifest(bytes: Uint8Array): Promise<Manifest> {
     }
     if (entries.length === count) throw invalid(line, `there are more than the ${count} entries announced`);
     if (entry.type === "directory") directories.add(entry.path);
+    if (entry.type === "file") {
+      if ((blobs.get(entry.digest) ?? entry.size) !== entry.size) {
+        throw invalid(line, `blob ${entry.digest} has another size at another path`);
+      }
+      blobs.set(entry.digest, entry.size);
+      files++;
+    }
     total += entry.size;
     entries.push(entry);
     if (line % linesPerTurn === 0) await nextTurn();
@@ -113,7 +125,7 @@ export async function parseManifest(bytes: Uint8Array): Promise<Manifest> {
   if (entries.length !== count) {
     throw invalid(line, `${count < 0 ? "no" : count} entries are announced, there are ${entries.length}`);
   }
-  return { digest: await digestOfLarge(bytes), entries, bytes: total };
+  return { digest: await digestOfLarge(bytes), entries, files, bytes: total, blobs };
 }
 
 function parseJson(decoder: TextDecoder, bytes: Uint8Array, line: number): unknown {
