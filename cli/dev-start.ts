@@ -83,7 +83,7 @@ class Start {
       await this.#spawn(coordinatorRole, coordinatorRole, [
         "coordinator",
         "start",
-        `--data=${paths.coordinator(dir)}`,
+        `--data-dir=${paths.coordinator(dir)}`,
         "--listen=127.0.0.1:0",
         `--context=${file}`,
         "--no-join-token",
@@ -127,7 +127,7 @@ class Start {
 
   /** With a token it joins; without, it has joined before. The token goes by environment: arguments are public. */
   async #startNode(k: number, token: string | undefined): Promise<void> {
-    const data = ["--data", paths.node(this.#options.dir, k)];
+    const data = ["--data-dir", paths.node(this.#options.dir, k)];
     const args =
       token === undefined
         ? ["node", "start", ...data]

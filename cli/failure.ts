@@ -12,6 +12,7 @@ export async function sayFailure(thrown: unknown, argv: string[], io: Io, words:
     return error.exit;
   }
   words.error(error.message + causes(error));
+  await words.flush();
   if (io.env["DVS_DEBUG"] === "1") {
     for (let e: unknown = thrown; e instanceof Error; e = e.cause)
       io.stderr.write(`${e.stack ?? e.message}\n`);

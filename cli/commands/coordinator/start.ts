@@ -14,7 +14,7 @@ import type { Words } from "../../words.ts";
 
 export default command({
   args: {
-    data: {
+    "data-dir": {
       type: "string",
       value: "DIR",
       description:
@@ -34,7 +34,8 @@ export default command({
     store: {
       type: "string",
       value: "URL",
-      description: "sqlite:/path/store.db, or etcd://host:2379,host:2379/prefix (default sqlite in --data)",
+      description:
+        "sqlite:/path/store.db, or etcd://host:2379,host:2379/prefix (default sqlite in the data directory)",
     },
     file: { type: "string", value: "FILE", description: "Configuration file; flags beat it" },
     context: {
@@ -52,11 +53,11 @@ export default command({
   service: true,
   examples: [
     [
-      "dvs coordinator start --data /var/lib/dvs/coordinator --listen 0.0.0.0:7400 --advertise 10.0.0.5",
+      "dvs coordinator start --data-dir /var/lib/dvs/coordinator --listen 0.0.0.0:7400 --advertise 10.0.0.5",
       "for a LAN",
     ],
     [
-      "dvs coordinator start --data ./c1 --store etcd://10.0.0.5:2379,10.0.0.6:2379,10.0.0.7:2379/dvs",
+      "dvs coordinator start --data-dir ./c1 --store etcd://10.0.0.5:2379,10.0.0.6:2379,10.0.0.7:2379/dvs",
       "one of three",
     ],
   ],
@@ -75,7 +76,7 @@ export default command({
       file: await readFile(io, args.file),
       env: io.env,
       flags: flagsLayer({
-        dataDir: ["--data", args.data],
+        dataDir: ["--data-dir", args["data-dir"]],
         listen: ["--listen", args.listen],
         agentListen: ["--agent-listen", args["agent-listen"]],
         advertise: ["--advertise", args.advertise],
@@ -116,7 +117,7 @@ async function announce(
   const foreign =
     existsSync(file) && readContext(file)?.clusterId !== ready.clusterId && args.context === undefined;
   if (!foreign) writeContext(file, context);
-  const join = joinToken === undefined ? undefined : `dvs node join ${joinToken}`;
+  const join = joinToken === undefined ? undefined : `dvs node join --token ${joinToken}`;
   if (args.output === "json") {
     writeJsonLine(io, {
       clusterId: ready.clusterId,

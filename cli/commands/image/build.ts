@@ -8,9 +8,8 @@ import { writeJson } from "../../output.ts";
 export default command({
   args: {
     dir: { type: "positional", required: true, description: "Directory whose files become the image" },
-    tag: {
+    name: {
       type: "list",
-      short: "t",
       value: "NAME",
       description: "Name to find it by; moves from an older image",
     },
@@ -19,12 +18,12 @@ export default command({
   },
   details: "Prints the image's digest. Files that the cluster has already are not sent again.",
   examples: [
-    ["dvs image build ./public --tag docs", "then: dvs instance create --os web --image docs"],
+    ["dvs image build ./public --name docs", "then: dvs instance create --os web --image docs"],
     ["dvs image build ./public -o json | jq -r .digest", "its digest for a program"],
   ],
   async run({ args, io, words }) {
     await withApi(args, io, async (api) => {
-      const { record, sentBytes, sentFiles } = await buildAndPush(api, args.dir, args.tag, { io, words });
+      const { record, sentBytes, sentFiles } = await buildAndPush(api, args.dir, args.name, { io, words });
       if (args.output === "json") writeJson(io, { ...record, sentFiles, sentBytes });
       else io.stdout.write(`${record.digest}\n`);
       words.success(

@@ -1,4 +1,4 @@
-import { randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import type { Api } from "../../../core/api/client.ts";
 import type { InstanceView } from "../../../core/api/views.ts";
@@ -155,7 +155,7 @@ async function create(
     publish: config.publish,
   };
   // One key for all attempts: a repeated request answers with the instance that the first one made.
-  const key = randomUUID();
+  const key = randomBytes(16).toString("hex");
   for (let attempt = 1; ; attempt++) {
     try {
       return await api.instances.create({ name, spec }, key);

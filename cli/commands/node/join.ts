@@ -8,12 +8,13 @@ import { serviceLog } from "../../service-log.ts";
 
 export default command({
   args: {
-    token: {
+    "join-token": {
       type: "positional",
       description:
         "Join token (`dvs token create --join`). DVS_AGENT_JOIN_TOKEN keeps it out of the process list",
     },
-    data: {
+    token: { type: "string", value: "TOKEN", description: "The same" },
+    "data-dir": {
       type: "string",
       value: "DIR",
       description:
@@ -40,7 +41,7 @@ export default command({
     "A machine that has joined this cluster before is not joined again.",
   service: true,
   examples: [
-    ["dvs node join dvsj1.…", "what `dvs coordinator start` prints"],
+    ["dvs node join --token dvsj1.…", "what `dvs coordinator start` prints"],
     [
       "DVS_AGENT_JOIN_TOKEN=dvsj1.… dvs node join --label disk=ssd --containers-max 20",
       "with a label, at most 20 containers",
@@ -58,8 +59,8 @@ export default command({
       io,
       await readFile(io, args.file),
       flagsLayer({
-        joinToken: ["TOKEN", args.token],
-        dataDir: ["--data", args.data],
+        joinToken: ["--token", args["join-token"] ?? args.token],
+        dataDir: ["--data-dir", args["data-dir"]],
         name: ["--name", args.name],
         address: ["--address", args.address],
         labels: ["--label", args.label.length > 0 ? parseLabels("--label", args.label) : undefined],
@@ -72,7 +73,7 @@ export default command({
       if (config.joinToken === undefined) {
         throw new DvsError(
           "INVALID",
-          `missing TOKEN: "dvs token create --join" makes one; give it here or as DVS_AGENT_JOIN_TOKEN`,
+          `missing --token: "dvs token create --join" makes one; give it here or as DVS_AGENT_JOIN_TOKEN`,
         );
       }
       const address = config.address ?? (await addressTowards(parseJoinToken(config.joinToken).addresses));

@@ -4,7 +4,7 @@ import { serviceLog } from "../../service-log.ts";
 
 export default command({
   args: {
-    data: {
+    "data-dir": {
       type: "string",
       value: "DIR",
       description: "Data directory of the node (default /var/lib/dvs/node for root, else ~/.dvs/node)",
@@ -25,7 +25,7 @@ export default command({
     const config = await readAgentConfig(
       io,
       await readFile(io, args.file),
-      flagsLayer({ dataDir: ["--data", args.data] }),
+      flagsLayer({ dataDir: ["--data-dir", args["data-dir"]] }),
     );
     return runAgent({
       dataDir: config.dataDir,

@@ -63,6 +63,6 @@ export default command({
     );
     if (args.output === "json") return writeJson(io, created);
     io.stdout.write(`${created.token}\n`);
-    if (created.kind === "join") words.info(`on the machine: dvs node join ${created.token}`);
+    if (created.kind === "join") words.info(`on the machine: dvs node join --token ${created.token}`);
   },
 });
