@@ -43,6 +43,8 @@ export class ClientConnection implements StreamUser, ExchangeClient {
   /** Too much was read ahead. */
   #pausedFull = false;
   #paused = false;
+  /** The client is slow: no further request is begun before it has taken what is queued. */
+  #clogged = false;
   /** When the first byte of the head came; -1 while none has. */
   #headSince = -1;
   #activeAt: number;
@@ -72,7 +74,7 @@ export class ClientConnection implements StreamUser, ExchangeClient {
     this.#activeAt = this.#port.now();
     if (this.#closingSince >= 0) {
       this.#lingerBytes += chunk.length;
-      if (this.#lingerBytes > lingerBytesMax) this.#stream.destroy();
+      if (this.#lingerBytes > lingerBytesMax) this.#stream.close();
       return;
     }
     if (this.#held === null) {
@@ -89,7 +91,9 @@ export class ClientConnection implements StreamUser, ExchangeClient {
 
   onDrain(): void {
     this.#activeAt = this.#port.now();
-    this.#exchange?.clientDrained();
+    this.#clogged = false;
+    if (this.#exchange) this.#exchange.clientDrained();
+    else if (this.#closingSince < 0) this.#next();
   }
 
   onEnd(): void {
@@ -119,7 +123,7 @@ export class ClientConnection implements StreamUser, ExchangeClient {
     while (at < bytes.length && this.#closingSince < 0) {
       const exchange = this.#exchange;
       let next: number;
-      if (exchange === null) next = this.#readHead(bytes, at);
+      if (exchange === null) next = this.#clogged ? at : this.#readHead(bytes, at);
       else if (exchange.tunnel) {
         exchange.tunnelData(at === 0 ? bytes : bytes.subarray(at));
         next = bytes.length;
@@ -179,7 +183,7 @@ export class ClientConnection implements StreamUser, ExchangeClient {
   }
 
   #updatePause(): void {
-    this.#pausedFull = this.#exchange !== null && this.#heldBytes() >= readAheadBytesMax;
+    this.#pausedFull = (this.#exchange !== null || this.#clogged) && this.#heldBytes() >= readAheadBytesMax;
     const paused = this.#pausedForUpstream || this.#pausedFull;
     if (paused === this.#paused) return;
     this.#paused = paused;
@@ -190,7 +194,8 @@ export class ClientConnection implements StreamUser, ExchangeClient {
   // ---- for the exchange
 
   write(bytes: Buffer, start: number, end: number): boolean {
-    return this.#stream.write(bytes, start, end);
+    this.#clogged = !this.#stream.write(bytes, start, end);
+    return !this.#clogged;
   }
 
   wantBody(): void {
@@ -233,7 +238,7 @@ export class ClientConnection implements StreamUser, ExchangeClient {
       return;
     }
     const response = ownResponse(status, reason, { head: isHead, close: false });
-    this.#stream.write(response, 0, response.length);
+    this.write(response, 0, response.length);
     this.#next();
   }
 
@@ -241,10 +246,10 @@ export class ClientConnection implements StreamUser, ExchangeClient {
   #next(): void {
     this.#pausedForUpstream = false;
     if (this.#consuming) return;
-    if (this.#held !== null) this.#consume(this.#held, this.#heldStart);
-    else if (this.#pausedFull) this.#updatePause();
+    if (!this.#port.open) this.#linger();
+    else if (this.#held !== null) this.#consume(this.#held, this.#heldStart);
     else if (this.#peerEnded) this.#stream.close();
-    if (!this.#port.open && this.#exchange === null) this.#stream.close();
+    else this.#updatePause();
   }
 
   // ---- the end
@@ -275,7 +280,8 @@ export class ClientConnection implements StreamUser, ExchangeClient {
   /** To be called about four times a second: every deadline of the connection. */
   sweep(nowMs: number): void {
     if (this.#closingSince >= 0) {
-      if (nowMs - this.#closingSince > lingerMs && this.#stream.queued === 0) this.#stream.destroy();
+      // Not destroy(): a slow client may still be taking the response out of the kernel's buffer.
+      if (nowMs - this.#closingSince > lingerMs && this.#stream.queued === 0) this.#stream.close();
       else this.#sweepStalled(nowMs);
       return;
     }

@@ -182,10 +182,11 @@ export class Exchange implements LinkUser, RelayOwner {
     if (upstream === null) {
       this.#link = null;
       port.counters.failures++;
-      const reason = failed
-        ? `${failed.description} cannot be reached (${failed.health.reason}), and there is no other`
-        : port.nothingReason;
-      this.#refuse(503, reason);
+      if (failed === null) this.#refuse(503, port.nothingReason);
+      else {
+        const reason = `${failed.description} failed: ${failed.health.reason}; there is no other`;
+        this.#refuse(this.#written ? 502 : 503, reason);
+      }
       return;
     }
     const nowMs = port.now();
@@ -196,6 +197,7 @@ export class Exchange implements LinkUser, RelayOwner {
       this.#refuse(503, `${upstream.description} has as many connections as it may have`);
       return;
     }
+    if (this.#attempts > 0) port.counters.retries++;
     this.#attempts++;
     this.#attemptAt = nowMs;
     this.#upstream = upstream;
@@ -277,7 +279,6 @@ export class Exchange implements LinkUser, RelayOwner {
     if (whyNot === null && !budget.spend(this.#port.now())) whyNot = "too many requests are being retried";
     this.#link?.abandon();
     if (whyNot === null) {
-      counters.retries++;
       this.#relay = new ResponseRelay(this);
       this.#client.pauseForUpstream(false);
       this.#attempt(failed);
