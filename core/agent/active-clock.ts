@@ -20,6 +20,7 @@ export class ActiveClock {
   #tickedAt = this.#last;
   #lagMsMax = 0;
   readonly #timer: ReturnType<typeof setInterval>;
+  readonly #waiting = new Set<Cancel>();
 
   constructor() {
     this.#timer = setInterval(() => this.#tick(), tickMs);
@@ -37,13 +38,24 @@ export class ActiveClock {
   after(ms: number, action: () => void): Cancel {
     const due = this.now() + ms;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const arm = () => {
-      const left = due - this.now();
-      if (left <= 0) return action();
-      timer = setTimeout(arm, left);
+    const wait: Cancel = {
+      cancel: () => {
+        clearTimeout(timer);
+        this.#waiting.delete(wait);
+      },
     };
-    timer = setTimeout(arm, ms);
-    return { cancel: () => clearTimeout(timer) };
+    const look = () => {
+      const left = due - this.now();
+      if (left > 0) {
+        timer = setTimeout(look, left);
+        return;
+      }
+      this.#waiting.delete(wait);
+      action();
+    };
+    timer = setTimeout(look, ms);
+    this.#waiting.add(wait);
+    return wait;
   }
 
   /** The latest turn of the loop since the last call, in milliseconds. */
@@ -53,8 +65,10 @@ export class ActiveClock {
     return lag;
   }
 
+  /** No action runs afterwards. */
   close(): void {
     clearInterval(this.#timer);
+    for (const wait of this.#waiting) wait.cancel();
   }
 
   #tick(): void {

@@ -12,10 +12,9 @@ import { makePrivateDir, writeSmallFile } from "./files.ts";
 import { type Enrolled, loadIdentity } from "./identity.ts";
 import { openImages } from "./images.ts";
 import { lockDataDir } from "./lock.ts";
-import { NodeAgent } from "./node-agent.ts";
+import { type AgentTiming, NodeAgent } from "./node-agent.ts";
 import type { NodeImages } from "./node-images.ts";
 import type { Log } from "./supervisor.ts";
-import type { SupervisorTiming } from "./supervisor-machine.ts";
 import { connectCoordinators } from "./transport-link.ts";
 
 export interface AgentOptions {
@@ -26,15 +25,15 @@ export interface AgentOptions {
   stopContainers?: boolean;
   log?: Log;
   /** Called once, when the agent attends to its containers. */
-  onStarted?(): void;
+  onStarted?: () => void;
   /** What starts the hidden commands; by default this dvs itself. */
-  command?(args: string[]): { command: string; args: string[] };
+  command?: (args: string[]) => { command: string; args: string[] };
   /** By default HTTP over mutual TLS to the coordinators that the identity names. */
-  connect?(enrolled: Enrolled): Promise<CoordinatorLink>;
-  openImages?(data: DataDir, coordinator: CoordinatorLink, log: Log): Promise<NodeImages>;
-  timing?: Partial<SupervisorTiming>;
+  connect?: (enrolled: Enrolled) => Promise<CoordinatorLink>;
+  openImages?: (data: DataDir, coordinator: CoordinatorLink, log: Log) => Promise<NodeImages>;
+  timing?: Partial<AgentTiming>;
   /** Called at each step that leaves something behind: a test lets the agent die there. */
-  step?(name: string): void;
+  step?: (name: string) => void;
 }
 
 /**

@@ -21,8 +21,8 @@ export interface StartOptions {
   restarts: number;
   port: number;
   tls: ContainerBoot["tls"];
-  command(args: string[]): { command: string; args: string[] };
-  step(name: string): void;
+  command: (args: string[]) => { command: string; args: string[] };
+  step: (name: string) => void;
 }
 
 export interface StartedContainer {

@@ -37,12 +37,12 @@ export function openControlLink<From, To>(options: ControlLinkOptions<From>): Co
     options.onClose();
   };
   socket.on("data", (bytes: Uint8Array) => {
-    rest += decoder.decode(bytes, { stream: true });
-    for (let newline = rest.indexOf("\n"); newline >= 0 && socket; newline = rest.indexOf("\n")) {
-      const line = rest.slice(0, newline);
-      rest = rest.slice(newline + 1);
+    const lines = (rest + decoder.decode(bytes, { stream: true })).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) {
       const message = parse(options.schema, line);
-      if (message !== null) options.onMessage(message);
+      // Whoever gets a message may close the link.
+      if (message !== null && socket) options.onMessage(message);
     }
     if (rest.length > lineBytesMax) end();
   });

@@ -89,6 +89,6 @@ export function checkSocketPaths(root: string): void {
   throw new DvsError(
     "INVALID",
     `Cannot use data directory ${root}: its path is ${over} bytes too long for Unix sockets in it ` +
-      `(at most ${Buffer.byteLength(root) - over}). Choose a shorter --data-dir.`,
+      `(at most ${Buffer.byteLength(root) - over}). Choose a shorter --data.`,
   );
 }

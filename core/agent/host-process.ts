@@ -49,6 +49,8 @@ export async function spawnHostProcess(options: SpawnOptions): Promise<HostProce
       stdio: ["ignore", log.fd, log.fd],
     });
     const ended = reaped(child);
+    // It runs on when this process ends, and must not hold it back.
+    child.unref();
     if (child.pid === undefined) throw new Error(await ended);
     // A child is in /proc until it is reaped, and that happens on this loop: only a zombie shows no start time.
     const startTime = processStartTime(child.pid) ?? "ended";

@@ -1,65 +1,74 @@
 /**
- * Images of this node: pulled into its blob store, kept whole, and removed when nothing here uses them. A disk that
- * is full is a reason to wait: what is under way fails with it, is tried again, and goes on where it was.
+ * Images of this node: pulled into its blob store, kept whole, and removed when nothing here uses them. A full disk
+ * is a reason to wait: what is under way fails with it, is tried again, and goes on where it was.
  */
 import { DvsError } from "../errors.ts";
 import { BlobStore } from "../image/blob-store.ts";
-import { fetchBlobs } from "../image/fetch-blobs.ts";
-import { type Manifest, parseManifest } from "../image/manifest.ts";
-import type { Remote } from "../image/remote.ts";
-import { manifestBytesMax } from "../limits.ts";
+import { sweepImages } from "../image/garbage.ts";
+import { pullImage, repairBlob } from "../image/pull.ts";
+import type { Remote, TransferProgress } from "../image/remote.ts";
+import { scrub } from "../image/scrub.ts";
+import { blobGraceMs } from "../limits.ts";
 import type { CoordinatorLink } from "./coordinator-link.ts";
 import type { DataDir } from "./data-dir.ts";
 import type { NodeImages } from "./node-images.ts";
 import type { Log } from "./supervisor.ts";
 
+export interface ImageTiming {
+  /** Between two looks for blobs that nothing uses. */
+  sweepMs: number;
+  /** How long an unused blob stays: the image may be wanted again. */
+  graceMs: number;
+  /** Between two readings of all blobs. */
+  scrubMs: number;
+}
+
+const timingDefaults: ImageTiming = { sweepMs: 10 * 60_000, graceMs: blobGraceMs, scrubMs: 24 * 3_600_000 };
+/** A report each time would be one per file. */
+const progressMs = 250;
+
 export async function openImages(
   data: DataDir,
   coordinator: CoordinatorLink,
   log: Log,
+  timing: Partial<ImageTiming> = {},
 ): Promise<NodeImages> {
-  return new ImageKeeper(await BlobStore.open(data.blobs), coordinator.images, log);
+  const store = await BlobStore.open(data.blobs);
+  return new ImageKeeper(store, coordinator.images, log, { ...timingDefaults, ...timing });
 }
 
 class ImageKeeper implements NodeImages {
   readonly #store: BlobStore;
   readonly #remote: Pick<Remote, "manifest" | "fetch">;
   readonly #log: Log;
-  /** Two containers of one image wait for the same pull. */
-  readonly #pulls = new Map<string, Promise<void>>();
-  #wanted: ReadonlySet<string> = new Set();
+  readonly #graceMs: number;
+  readonly #closing = new AbortController();
+  readonly #timers: ReturnType<typeof setInterval>[];
+  /** Null until it is known what is wanted: before that nothing is garbage. */
+  #wanted: ReadonlySet<string> | null = null;
   #diskProblem = "";
+  #isTending = false;
 
-  constructor(store: BlobStore, remote: Pick<Remote, "manifest" | "fetch">, log: Log) {
+  constructor(store: BlobStore, remote: Pick<Remote, "manifest" | "fetch">, log: Log, timing: ImageTiming) {
     this.#store = store;
     this.#remote = remote;
     this.#log = log;
+    this.#graceMs = timing.graceMs;
+    this.#timers = [
+      setInterval(() => void this.#tend("sweep", () => this.#sweep()), timing.sweepMs),
+      setInterval(() => void this.#tend("scrub", () => this.#scrub()), timing.scrubMs),
+    ];
   }
 
-  async ensure(digest: string, progress: (reason: string) => void, signal: AbortSignal): Promise<void> {
-    let pull = this.#pulls.get(digest);
-    if (!pull) {
-      pull = this.#noting(() => this.#pull(digest, progress, signal)).finally(() => this.#pulls.delete(digest));
-      this.#pulls.set(digest, pull);
-    }
-    return pull;
-  }
-
-  async refetch(digest: string, signal: AbortSignal): Promise<void> {
-    // A container says it; what it says is checked, and good blobs are left alone.
-    if ((await this.#store.verify(digest)) === "good") return;
-    await this.#noting(async () => {
-      for (const image of this.#wanted) {
-        if (image === digest) return void (await this.#manifest(image, signal));
-        const { blobs } = await this.#manifest(image, signal);
-        const size = blobs.get(digest);
-        if (size === undefined) continue;
-        await fetchBlobs(new Map([[digest, size]]), this.#remote, this.#store, { signal });
-        this.#log("info", `blob ${digest} was bad and has been fetched anew`);
-        return;
-      }
-      throw new DvsError("NOT_FOUND", `Cannot fetch blob ${digest}: no image of this node has it`);
+  ensure(digest: string, progress: (reason: string) => void, signal: AbortSignal): Promise<void> {
+    const onProgress = inWords(progress);
+    return this.#noting(async () => {
+      await pullImage(digest, this.#remote, this.#store, { signal, onProgress });
     });
+  }
+
+  refetch(image: string, digest: string, signal: AbortSignal): Promise<void> {
+    return this.#noting(() => repairBlob(image, digest, this.#remote, this.#store, { signal }));
   }
 
   setWanted(digests: ReadonlySet<string>): void {
@@ -70,33 +79,43 @@ class ImageKeeper implements NodeImages {
     return this.#diskProblem === "" ? [] : [this.#diskProblem];
   }
 
-  close(): void {}
-
-  async #pull(digest: string, progress: (reason: string) => void, signal: AbortSignal): Promise<void> {
-    const { blobs } = await this.#manifest(digest, signal);
-    let told = 0;
-    await fetchBlobs(blobs, this.#remote, this.#store, {
-      signal,
-      onProgress: ({ blobs: done, blobsTotal }) => {
-        const now = performance.now();
-        if (blobsTotal === 0 || now - told < progressMs) return;
-        told = now;
-        progress(`pulling: ${done} of ${blobsTotal} files`);
-      },
-    });
+  close(): void {
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#closing.abort();
   }
 
-  async #manifest(digest: string, signal: AbortSignal): Promise<Manifest> {
-    if (this.#store.has(digest)) {
-      try {
-        return await parseManifest(await this.#store.read(digest, manifestBytesMax));
-      } catch {
-        await this.#store.delete(digest);
-      }
+  async #sweep(): Promise<void> {
+    if (!this.#wanted) return;
+    const { signal } = this.#closing;
+    const { blobs, bytes } = await sweepImages(this.#store, this.#wanted, this.#graceMs, { signal });
+    if (blobs > 0) this.#log("info", `removed ${blobs} unused files of images (${bytes} bytes)`);
+  }
+
+  async #scrub(): Promise<void> {
+    const { signal } = this.#closing;
+    let corrupt = 0;
+    for await (const { digest, state } of scrub(this.#store, { signal })) {
+      if (state !== "corrupt") continue;
+      corrupt++;
+      this.#log("warn", `blob ${digest} was corrupted on the disk; it is fetched anew`);
     }
-    const bytes = await this.#remote.manifest(digest, signal);
-    await this.#store.put([bytes], digest);
-    return parseManifest(bytes);
+    // The corrupt ones were removed: a pull finds them missing.
+    if (corrupt > 0) for (const image of this.#wanted ?? []) await this.ensure(image, () => {}, signal);
+  }
+
+  /** One at a time, and whatever goes wrong is tried again at the next. */
+  async #tend(what: string, action: () => Promise<void>): Promise<void> {
+    if (this.#isTending) return;
+    this.#isTending = true;
+    try {
+      await action();
+    } catch (e) {
+      if (!this.#closing.signal.aborted) {
+        this.#log("warn", `${what} of the blob store failed: ${DvsError.from(e).message}`);
+      }
+    } finally {
+      this.#isTending = false;
+    }
   }
 
   /** Remembers a full disk for the report, until something works again. */
@@ -111,5 +130,12 @@ class ImageKeeper implements NodeImages {
   }
 }
 
-/** A report each time would be one per file. */
-const progressMs = 250;
+function inWords(progress: (reason: string) => void): (p: TransferProgress) => void {
+  let told = -Infinity;
+  return ({ blobs, blobsTotal }) => {
+    const now = performance.now();
+    if (blobsTotal === 0 || now - told < progressMs) return;
+    told = now;
+    progress(`pulling: ${blobs} of ${blobsTotal} files`);
+  };
+}

@@ -7,7 +7,7 @@ import { rm } from "node:fs/promises";
 import type { PortReport } from "../agent-protocol.ts";
 import { DvsError } from "../errors.ts";
 import { FromIngress, type IngressTable, type ToIngress } from "../ingress/control.ts";
-import { adoptHelloTimeoutMs, killMarginMs, livenessIntervalMs, restartBackoffMinMs } from "../limits.ts";
+import { adoptHelloTimeoutMs, killMarginMs, restartBackoffMinMs } from "../limits.ts";
 import { bootId } from "../platform/uptime.ts";
 import type { ActiveClock } from "./active-clock.ts";
 import { findIngress } from "./adopt.ts";
@@ -22,9 +22,10 @@ import type { Log } from "./supervisor.ts";
 export interface IngressOptions {
   data: DataDir;
   clock: ActiveClock;
-  command(args: string[]): { command: string; args: string[] };
-  onChange(): void;
-  step(name: string): void;
+  livenessMs: number;
+  command: (args: string[]) => { command: string; args: string[] };
+  onChange: () => void;
+  step: (name: string) => void;
   log: Log;
 }
 
@@ -115,7 +116,7 @@ export class IngressProcess {
   }
 
   #attend(process: HostProcess): void {
-    const { data, clock, log, onChange } = this.#options;
+    const { data, clock, livenessMs, log, onChange } = this.#options;
     const startedMs = clock.now();
     this.#process = process;
     let why = "";
@@ -123,7 +124,7 @@ export class IngressProcess {
       socket: data.ingressSocket,
       schema: FromIngress,
       clock,
-      livenessMs: livenessIntervalMs,
+      livenessMs,
       checkHello: (message) => {
         if (message.type !== "hello") return `its first message is ${message.type}, not hello`;
         return message.pid === process.pid

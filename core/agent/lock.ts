@@ -11,7 +11,7 @@ export function lockDataDir(data: DataDir): FileLock {
   throw new DvsError(
     "CONFLICT",
     `Cannot use data directory ${data.root}: an agent${holder(data)} runs on it. ` +
-      "Stop that one first, or choose another --data-dir.",
+      "Stop that one first, or choose another --data.",
   );
 }
 

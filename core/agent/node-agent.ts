@@ -12,6 +12,7 @@ import {
   containerStopGraceMs,
   desiredFromDiskAfterMs,
   killMarginMs,
+  livenessIntervalMs,
   prepareRetryMs,
   restartBackoffMaxMs,
   restartBackoffMinMs,
@@ -41,12 +42,17 @@ export interface AgentParts {
   coordinator: CoordinatorLink;
   images: NodeImages;
   log: Log;
-  command(args: string[]): { command: string; args: string[] };
-  step(name: string): void;
-  timing: Partial<SupervisorTiming>;
+  command: (args: string[]) => { command: string; args: string[] };
+  step: (name: string) => void;
+  timing: Partial<AgentTiming>;
 }
 
-const timingDefaults: SupervisorTiming = {
+export interface AgentTiming extends SupervisorTiming {
+  livenessMs: number;
+}
+
+const timingDefaults: AgentTiming = {
+  livenessMs: livenessIntervalMs,
   readyTimeoutMs: containerReadyTimeoutMs,
   helloTimeoutMs: adoptHelloTimeoutMs,
   stopGraceMs: containerStopGraceMs,
@@ -87,6 +93,7 @@ export class NodeAgent {
     const signal = this.#ending.signal;
     const clock = this.#clock;
     const onChange = () => this.#changed();
+    const { livenessMs, ...timing } = { ...timingDefaults, ...parts.timing };
     this.#disk = new DiskWatch(data.root);
     this.#desired = new DesiredStore(data.desired, { clusterId, nodeId }, log);
     this.#certificates = new ContainerCertificates({
@@ -103,7 +110,8 @@ export class NodeAgent {
       data,
       node: { id: nodeId, name, address },
       clock,
-      timing: { ...timingDefaults, ...parts.timing },
+      timing,
+      livenessMs,
       command,
       prepare: async (spec, progress) => {
         await Promise.all([
@@ -112,12 +120,15 @@ export class NodeAgent {
         ]);
       },
       tlsOf: (spec) => this.#certificates.of(spec.uid),
-      refetch: (_spec, digest) => images.refetch(digest, signal),
+      refetch: async ({ instance, image }, digest) => {
+        if (image === null) throw new DvsError("INVALID", `instance ${instance} has no image`);
+        await images.refetch(image, digest, signal);
+      },
       onChange,
       step,
       log,
     });
-    this.#ingress = new IngressProcess({ data, clock, command, onChange, step, log });
+    this.#ingress = new IngressProcess({ data, clock, livenessMs, command, onChange, step, log });
     const toReport = reporter(this.#disk);
     this.#link = new AgentLink({
       coordinator,

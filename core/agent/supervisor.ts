@@ -3,7 +3,6 @@ import { rm } from "node:fs/promises";
 import type { ContainerReport, ContainerSpec } from "../agent-protocol.ts";
 import { FromContainer, type ContainerBoot, type ToContainer } from "../container/control.ts";
 import { DvsError } from "../errors.ts";
-import { livenessIntervalMs } from "../limits.ts";
 import type { ActiveClock, Cancel } from "./active-clock.ts";
 import { type ContainerRecord, findContainers } from "./adopt.ts";
 import { startContainer } from "./container-process.ts";
@@ -26,7 +25,9 @@ export interface SupervisorOptions {
   node: ContainerBoot["node"];
   clock: ActiveClock;
   timing: SupervisorTiming;
-  command(args: string[]): { command: string; args: string[] };
+  /** How often each container's control socket is tried; as long again without an answer is hung. */
+  livenessMs: number;
+  command: (args: string[]) => { command: string; args: string[] };
   /** Gets image and certificate. Rejects with a DvsError; INVALID means that trying again is useless. */
   prepare(spec: ContainerSpec, progress: (reason: string) => void): Promise<void>;
   /** What `prepare` got; null: no TCP listener. */
@@ -34,9 +35,9 @@ export interface SupervisorOptions {
   /** A container's blob is bad; resolves when it is good again. */
   refetch(spec: ContainerSpec, digest: string): Promise<void>;
   /** Reports or ready containers may have changed. */
-  onChange(): void;
+  onChange: () => void;
   /** Where a test lets the agent die. */
-  step(name: string): void;
+  step: (name: string) => void;
   log: Log;
 }
 
@@ -207,7 +208,7 @@ export class Supervisor {
       socket: containerDirOf(data, uid).controlSocket,
       schema: FromContainer,
       clock,
-      livenessMs: livenessIntervalMs,
+      livenessMs: this.#options.livenessMs,
       checkHello: (message) => {
         if (message.type !== "hello") return `its first message is ${message.type}, not hello`;
         if (message.uid === uid && message.incarnation === incarnation) return null;

@@ -42,7 +42,13 @@ try {
         warnings: () => (imageProblem() ? [imageProblem()] : []),
         close() {},
       }),
-    timing: { helloTimeoutMs: 1_000, readyTimeoutMs: 3_000, stopGraceMs: 500, prepareRetryMs: 100 },
+    timing: {
+      livenessMs: Number(process.env["LIVENESS_MS"] ?? 5_000),
+      helloTimeoutMs: 1_000,
+      readyTimeoutMs: 3_000,
+      stopGraceMs: 500,
+      prepareRetryMs: 100,
+    },
     onStarted: () => console.log("started"),
     step: (name) => {
       if (name === crashAt) process.kill(process.pid, "SIGKILL");

@@ -27,7 +27,10 @@ export class FakeCoordinator {
   #forget = true;
 
   static async start(): Promise<FakeCoordinator> {
-    const [clusterCa, workloadCa] = await Promise.all([createAuthority("cluster"), createAuthority("workload")]);
+    const [clusterCa, workloadCa] = await Promise.all([
+      createAuthority("cluster"),
+      createAuthority("workload"),
+    ]);
     const coordinator = new FakeCoordinator(clusterCa, workloadCa);
     await coordinator.listen();
     return coordinator;
@@ -61,7 +64,8 @@ export class FakeCoordinator {
     this.#server = null;
     server?.closeAllConnections();
     await new Promise<void>((resolve) => {
-      server ? server.close(() => resolve()) : resolve();
+      if (server) server.close(() => resolve());
+      else resolve();
     });
   }
 

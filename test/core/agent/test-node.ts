@@ -34,10 +34,14 @@ export class TestNode {
     mkdirSync(dataDir, { recursive: true });
   }
 
-  start(options: { crashAt?: string; stopContainers?: boolean } = {}): void {
+  start(options: { crashAt?: string; stopContainers?: boolean; livenessMs?: number } = {}): void {
     const agent = spawn(process.execPath, ["--no-install", agentMain, this.dataDir, options.crashAt ?? ""], {
       stdio: ["ignore", "pipe", "inherit"],
-      env: { ...process.env, ...(options.stopContainers ? { STOP_CONTAINERS: "1" } : {}) },
+      env: {
+        ...process.env,
+        ...(options.stopContainers ? { STOP_CONTAINERS: "1" } : {}),
+        ...(options.livenessMs ? { LIVENESS_MS: String(options.livenessMs) } : {}),
+      },
     });
     agent.stdout.on("data", (bytes: Buffer) => {
       this.output += bytes.toString();
