@@ -2,30 +2,38 @@
 
 const months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
 
-/** Formats lines; the time in them is made once a second. */
+/**
+ * Formats lines. What stays the same from line to line is kept: the time for a second, the client's last two fields as
+ * long as the same ones come. (Joining a dozen pieces for each line was an eighth of the time of a small file.)
+ */
 export class AccessLine {
   #second = -1;
   #time = "";
+  #referer: string | null = null;
+  #agent: string | null = null;
+  #tail = ' "-" "-"';
 
-  format(
-    client: string,
-    request: Request,
-    target: string,
-    status: number,
-    bytes: number,
-    nowMs: number,
-  ): string {
+  /** `middle` comes from `requestPart`. */
+  format(client: string, middle: string, headers: Headers, nowMs: number): string {
     const second = Math.floor(nowMs / 1000);
     if (second !== this.#second) {
       this.#second = second;
-      this.#time = timeOf(new Date(second * 1000));
+      this.#time = ` - - [${timeOf(new Date(second * 1000))}] `;
     }
-    const { headers } = request;
-    const referer = quoted(headers.get("referer"));
-    const agent = quoted(headers.get("user-agent"));
-    const line = `"${request.method} ${quoted(target)} HTTP/1.1" ${status} ${bytes}`;
-    return `${client} - - [${this.#time}] ${line} "${referer}" "${agent}"`;
+    const referer = headers.get("referer");
+    const agent = headers.get("user-agent");
+    if (referer !== this.#referer || agent !== this.#agent) {
+      this.#referer = referer;
+      this.#agent = agent;
+      this.#tail = ` "${quoted(referer)}" "${quoted(agent)}"`;
+    }
+    return client + this.#time + middle + this.#tail;
   }
+}
+
+/** The request and its answer: `"GET / HTTP/1.1" 200 5`. Which HTTP/1 it was no runtime tells. */
+export function requestPart(method: string, target: string, status: number, bytes: number): string {
+  return `"${method} ${quoted(target)} HTTP/1.1" ${status} ${bytes}`;
 }
 
 /** Our ingress writes the client's address as the last of X-Forwarded-For; without one the peer is the client. */

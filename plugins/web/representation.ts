@@ -1,5 +1,6 @@
 /** A file as it is sent: its headers, made once, and the precompressed forms beside it. */
 import type { ImageEntry, ImageReader } from "../../core/vos.ts";
+import { requestPart } from "./access-line.ts";
 import type { Validators } from "./conditions.ts";
 import { contentType } from "./content-types.ts";
 import { codings, negotiate, type Coding } from "./encodings.ts";
@@ -10,6 +11,8 @@ export interface Representation extends Validators {
   entry: ImageEntry;
   /** For 200; a 206, 304 or 404 takes what it needs of them. */
   headers: Headers;
+  /** Its line of the access log when it is sent whole. */
+  logLine: string;
 }
 
 /** What a path is answered with, chosen by Accept-Encoding. */
@@ -41,19 +44,19 @@ export class Representations {
     this.#modifiedMs = modifiedAt === null ? null : Math.floor(Date.parse(modifiedAt) / 1000) * 1000;
   }
 
-  /** The page of a file, for requests to `path`. */
-  page(path: string, entry: ImageEntry): Page {
+  /** The page of a file, for requests to `path`, written `target` by the client. */
+  page(path: string, entry: ImageEntry, target: string): Page {
     const type = contentType(entry.path, this.#options.contentTypes, this.#options.charset);
     const coded = new Map<Coding, Representation>();
     for (const { coding, suffix } of this.#options.precompressed ? codings : []) {
       const neighbour = this.#image.resolve(entry.path + suffix);
       if (neighbour?.type === "file") {
-        coded.set(coding, this.#representation(path, neighbour, type, { coding, vary: true }));
+        coded.set(coding, this.#representation(path, neighbour, type, { coding, vary: true, target }));
       }
     }
     const vary = coded.size > 0;
     return {
-      plain: this.#representation(path, entry, type, { coding: null, vary }),
+      plain: this.#representation(path, entry, type, { coding: null, vary, target }),
       coded: vary ? coded : null,
     };
   }
@@ -69,7 +72,7 @@ export class Representations {
     path: string,
     entry: ImageEntry,
     type: string,
-    { coding, vary }: { coding: Coding | null; vary: boolean },
+    { coding, vary, target }: { coding: Coding | null; vary: boolean; target: string },
   ): Representation {
     const etag = `"${entry.digest.slice(entry.digest.indexOf(":") + 1).slice(0, etagDigits)}"`;
     const headers = new Headers(this.#common);
@@ -82,7 +85,13 @@ export class Representations {
     if (this.#modifiedMs !== null) headers.set("last-modified", new Date(this.#modifiedMs).toUTCString());
     this.#applyRules(path, headers);
     // Conditions are judged by what clients were told.
-    return { entry, headers, etag: headers.get("etag") ?? etag, modifiedMs: this.#modifiedMs };
+    return {
+      entry,
+      headers,
+      logLine: requestPart("GET", target, 200, entry.size),
+      etag: headers.get("etag") ?? etag,
+      modifiedMs: this.#modifiedMs,
+    };
   }
 
   #applyRules(path: string, headers: Headers): void {

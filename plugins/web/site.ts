@@ -3,8 +3,9 @@
  * `fetch`, without a promise, a URL object or a header made anew; everything else goes step by step in `#answer`.
  */
 import { DvsError } from "../../core/errors.ts";
+import { KiB, MiB } from "../../core/limits.ts";
 import type { ImageReader, RequestInfo, Vos, VosHost } from "../../core/vos.ts";
-import { AccessLine, clientOf } from "./access-line.ts";
+import { AccessLine, clientOf, requestPart } from "./access-line.ts";
 import { ClockCache } from "./clock-cache.ts";
 import { isConditional } from "./conditions.ts";
 import { Contents } from "./contents.ts";
@@ -16,8 +17,9 @@ import { Representations, chosen, type Page } from "./representation.ts";
 import { decodePath, pathCharsMax, queryOf, rawPathOf } from "./request-path.ts";
 
 const allowedMethods = "GET, HEAD, OPTIONS";
-/** Paths whose page is remembered, as clients write them. */
-const pagesMax = 8_192;
+/** Memory for pages by the URLs that clients write, and what a page costs beside its URL. */
+const pagesBytes = 16 * MiB;
+const pageOverheadBytes = 2 * KiB;
 
 export class Site implements Vos {
   readonly #host: VosHost;
@@ -26,7 +28,8 @@ export class Site implements Vos {
   readonly #representations: Representations;
   readonly #contents: Contents;
   readonly #files: FileResponder;
-  readonly #pages = new ClockCache<Page>(pagesMax);
+  /** By the whole URL, so that the short way takes none apart. */
+  readonly #pages = new ClockCache<Page>(pagesBytes);
   readonly #lines = new AccessLine();
   readonly #notFound: Page | null;
 
@@ -38,34 +41,37 @@ export class Site implements Vos {
     this.#contents = new Contents(image, options);
     this.#files = new FileResponder(image, this.#contents);
     const notFound = fileAt(image, options.notFoundPage);
-    this.#notFound = notFound && this.#representations.page(options.notFoundPage, notFound);
+    this.#notFound = notFound && this.#representations.page(options.notFoundPage, notFound, "");
   }
 
   readonly fetch = (request: Request, info: RequestInfo): Response | Promise<Response> => {
-    const { url, method, headers } = request;
-    const raw = rawPathOf(url);
-    const page = method === "GET" ? this.#pages.get(raw) : undefined;
-    if (page !== undefined && !isConditional(headers)) {
-      const { entry, headers: ours } = chosen(page, headers);
-      const body = this.#contents.peek(entry);
+    const { url } = request;
+    const page = request.method === "GET" ? this.#pages.get(url) : undefined;
+    if (page !== undefined) {
+      const { headers } = request;
+      const { entry, headers: ours, logLine } = chosen(page, headers);
+      const body = isConditional(headers) ? undefined : this.#contents.peek(entry);
       if (body !== undefined) {
-        this.#log(request, info, 200, body.size);
+        this.#log(headers, info, logLine);
         return new Response(body.whole, { headers: ours });
       }
     }
-    return this.#logged(request, info, raw);
+    return this.#logged(request, info);
   };
 
-  async #logged(request: Request, info: RequestInfo, raw: string): Promise<Response> {
+  async #logged(request: Request, info: RequestInfo): Promise<Response> {
+    const { url, method, headers } = request;
+    const raw = rawPathOf(url);
     let answer: Answer;
     try {
       answer = await this.#answer(request, raw);
     } catch (e) {
       const error = DvsError.from(e);
       this.#host.log("error", "request failed", { path: raw.slice(0, 500), error: error.message });
-      answer = this.#text(null, error.code === "UNAVAILABLE" ? 503 : 500, request.method);
+      answer = this.#text(null, error.code === "UNAVAILABLE" ? 503 : 500, method);
     }
-    this.#log(request, info, answer.response.status, request.method === "HEAD" ? 0 : answer.bytes);
+    const bytes = method === "HEAD" ? 0 : answer.bytes;
+    this.#log(headers, info, requestPart(method, raw + queryOf(url), answer.response.status, bytes));
     return answer.response;
   }
 
@@ -91,15 +97,16 @@ export class Site implements Vos {
     if (method !== "GET" && method !== "HEAD") {
       return this.#text(path, 405, method, { allow: allowedMethods });
     }
-    return this.#get(path, raw, request);
+    return this.#get(path, request);
   }
 
-  async #get(path: string, raw: string, request: Request): Promise<Answer> {
+  async #get(path: string, request: Request): Promise<Answer> {
     const target = this.#locator.locate(path);
     if (target.type === "redirect") return this.#redirect(path, target, request);
     if (target.type === "file") {
-      const page = this.#representations.page(path, target.entry);
-      this.#pages.set(raw, page, 1);
+      const { url } = request;
+      const page = this.#representations.page(path, target.entry, rawPathOf(url) + queryOf(url));
+      this.#pages.set(url, page, url.length * 2 + pageOverheadBytes);
       return this.#files.answer(chosen(page, request.headers), request);
     }
     if (!this.#notFound) return this.#text(path, 404, request.method);
@@ -127,12 +134,10 @@ export class Site implements Vos {
     return { response, bytes: body.length };
   }
 
-  #log(request: Request, info: RequestInfo, status: number, bytes: number): void {
+  #log(headers: Headers, info: RequestInfo, middle: string): void {
     if (!this.#options.accessLog) return;
-    const { url } = request;
-    const client = clientOf(request.headers.get("x-forwarded-for"), info);
-    const target = rawPathOf(url) + queryOf(url);
-    this.#host.accessLog(this.#lines.format(client, request, target, status, bytes, Date.now()));
+    const client = clientOf(headers.get("x-forwarded-for"), info);
+    this.#host.accessLog(this.#lines.format(client, middle, headers, Date.now()));
   }
 }
 
