@@ -1,0 +1,206 @@
+/**
+ * What must hold at every moment of a simulated cluster, whatever has failed. Facts about the machines are noted as
+ * they happen, and each commit, each Desired is judged by them, not by what the controllers believe.
+ */
+import type { Desired } from "../../../core/agent-protocol.ts";
+import type { Controller, TxnKind } from "../../../core/control/controller.ts";
+import { InstanceRecord, keys, LeaderRecord, NodeRecord, PortRecord } from "../../../core/records.ts";
+import type { KeyValue, Txn } from "../../../core/store/store.ts";
+import type { ControlWorld } from "./control-world.ts";
+import type { ContainerProcess } from "./sim-machine.ts";
+import type { Commit } from "./sim-store.ts";
+
+const isInstance = (key: string) => key.startsWith(keys.instances("default"));
+
+export class Invariants {
+  readonly #world: ControlWorld;
+  /** Incarnation → whose container it was, where, and its port. */
+  readonly #incarnations = new Map<string, { uid: string; node: string; port: number }>();
+  readonly #readyOn = new Set<string>();
+  readonly #portOpened = new Set<string>();
+  readonly #failedForGood = new Set<string>();
+  readonly #created = new Set<string>();
+  readonly #removeAsked = new Set<string>();
+  readonly #removed = new Set<string>();
+  readonly #deleted = new Set<string>();
+  /** Node → when it last ceased to drain. */
+  readonly #undrainedMs = new Map<string, number>();
+  /** port → its owners by revision. */
+  readonly #owners = new Map<number, { revision: number; uid: string | null }[]>();
+
+  constructor(world: ControlWorld) {
+    this.#world = world;
+  }
+
+  noteStart(node: string, process: ContainerProcess): void {
+    this.#incarnations.set(process.incarnation, { uid: process.spec.uid, node, port: 0 });
+  }
+  noteReady(node: string, { incarnation, spec, port }: ContainerProcess): void {
+    this.#incarnations.set(incarnation, { uid: spec.uid, node, port });
+    this.#readyOn.add(`${spec.uid}@${node}`);
+  }
+  notePermanentFailure(uid: string): void {
+    this.#failedForGood.add(uid);
+  }
+  notePortOpen(node: string, port: number, uid: string): void {
+    this.#portOpened.add(`${uid}:${port}@${node}`);
+  }
+  acknowledgeCreate(uid: string): void {
+    this.#created.add(uid);
+  }
+  noteRemoveAsked(uid: string): void {
+    this.#removeAsked.add(uid);
+  }
+  acknowledgeRemove(uid: string): void {
+    this.#removed.add(uid);
+  }
+
+  /** Uids that were promised and must be there: created, and not removed by anybody. */
+  promised(): string[] {
+    return [...this.#created].filter((uid) => !this.#removeAsked.has(uid) && !this.#deleted.has(uid));
+  }
+
+  checkCommit({ revision, issuer, changes }: Commit): void {
+    if (issuer.by.startsWith("c") && !["lead", "depose", "renew"].includes(issuer.kind)) {
+      const leader = this.#world.store.get(keys.leader);
+      const holder = leader && LeaderRecord.parse(JSON.parse(leader.value)).holder;
+      assert(holder === issuer.by, `${issuer.by} changed the store while ${holder} led`);
+    }
+    for (const { key, before, after } of changes) {
+      if (issuer.kind === "undrain")
+        this.#undrainedMs.set(key.slice(keys.nodes.length), this.#world.sim.nowMs);
+      if (isInstance(key)) this.#checkInstance(issuer.kind, instance(before), instance(after));
+      else if (key.startsWith(keys.ports)) {
+        const port = Number(key.slice(keys.ports.length));
+        const uid = after ? PortRecord.parse(JSON.parse(after.value)).uid : null;
+        const owners = this.#owners.get(port) ?? [];
+        owners.push({ revision, uid });
+        this.#owners.set(port, owners);
+      }
+    }
+    if (changes.some(({ key }) => isInstance(key) || key.startsWith(keys.ports))) this.#checkPorts();
+  }
+
+  /** A controller's transaction as it leaves: what the controller claims to know must be so. */
+  checkSent(controller: Controller, kind: TxnKind, txn: Txn, nowMs: number): void {
+    if (kind !== "delete") return;
+    const key = txn.if[0]!.key;
+    const view = controller.instanceView("default", key.slice(keys.instances("default").length));
+    const up = controller.nodeViews(nowMs).filter((node) => node.state === "up");
+    for (const { id } of up) {
+      const process = view && this.#world.machines.get(id)?.containers.get(view.uid);
+      assert(!process, `${key} is deleted while its container runs on ${id}, which is up`);
+    }
+  }
+
+  /** What a node is told leads to containers of the right instance only. */
+  checkDesired({ revision, routes, containers, node }: Desired): void {
+    for (const { port, uid, upstreams } of routes) {
+      const owner = this.#owners.get(port)?.findLast((o) => o.revision <= revision)?.uid;
+      assert(owner === uid, `port ${port} is led to ${uid}, and ${owner} had it at r${revision}`);
+      for (const upstream of upstreams) {
+        const real = this.#incarnations.get(upstream.incarnation);
+        const same = real?.uid === uid && real.node === upstream.node && real.port === upstream.port;
+        assert(
+          same,
+          `port ${port} of ${uid} leads to ${JSON.stringify(upstream)}, which is ${JSON.stringify(real)}`,
+        );
+      }
+    }
+    const uids = containers.map((container) => container.uid);
+    assert(new Set(uids).size === uids.length, `${node.id} is to run an instance twice`);
+  }
+
+  #checkInstance(kind: string, before: InstanceRecord | null, after: InstanceRecord | null): void {
+    const { sim } = this.#world;
+    if (before && before.uid !== after?.uid) {
+      assert(before.desired === "removed", `${before.uid} was deleted without having been removed`);
+      this.#deleted.add(before.uid);
+    }
+    if (!after) return;
+    const { uid, placement, spec, phase } = after;
+    assert(!this.#deleted.has(uid), `${uid} came back after its deletion`);
+    if (this.#removed.has(uid)) assert(after.desired === "removed", `${uid} came back after its removal`);
+    assert(new Set(placement).size === placement.length, `${uid} is placed twice on a node`);
+    if (before?.placement.join() !== placement.join()) {
+      const draining = placement.filter((id) => this.#wasDraining(id)).length;
+      const excess = placement.length - spec.nodes;
+      assert(excess <= draining, `${uid} is placed on ${placement.join(" ")}, and asks for ${spec.nodes}`);
+    }
+    if (before?.desired === "running" && after.desired === "removed" && kind !== "removed") {
+      assert(before.phase === "creating", `${uid} was rolled back after it was established`);
+      assert(after.failure !== null, `${uid} was removed by nobody and for no reason`);
+      if (after.failure?.reason === "container-failed") {
+        assert(
+          this.#failedForGood.has(uid),
+          `${uid} was rolled back, but no container of it failed for good`,
+        );
+        sim.count("rollback:container");
+      } else sim.count("rollback:port");
+    }
+    if (before?.phase === "creating" && phase === "established") this.#checkEstablished(after);
+    if (kind === "place" && before) this.#countMoves(before, after);
+  }
+
+  #checkEstablished({ uid, placement, spec }: InstanceRecord): void {
+    assert(placement.length >= spec.nodes, `${uid} is established with too few nodes`);
+    for (const node of placement) {
+      assert(this.#readyOn.has(`${uid}@${node}`), `${uid} is established, but was never ready on ${node}`);
+      for (const { port } of spec.publish) {
+        assert(
+          this.#portOpened.has(`${uid}:${port}@${node}`),
+          `${uid} is established, but ${node} has not opened ${port}`,
+        );
+      }
+    }
+  }
+
+  #countMoves(before: InstanceRecord, after: InstanceRecord): void {
+    const { sim } = this.#world;
+    const added = after.placement.filter((id) => !before.placement.includes(id));
+    const dropped = before.placement.filter((id) => !after.placement.includes(id));
+    if (before.placement.length === 0) sim.count("move:placed");
+    if (after.phase !== "established") return;
+    if (added.length > 0 && dropped.some((id) => !this.#isDraining(id)))
+      sim.count("move:replaced a lost node");
+    if (dropped.some((id) => this.#isDraining(id))) sim.count("move:drained");
+    if (after.placement.length > after.spec.nodes) sim.count("move:overlap of a drain");
+  }
+
+  /** Now, or so lately that a decision under way could not know better. */
+  #wasDraining(id: string): boolean {
+    return this.#isDraining(id) || this.#world.sim.nowMs - (this.#undrainedMs.get(id) ?? -Infinity) < 5_000;
+  }
+
+  #isDraining(id: string): boolean {
+    const kv = this.#world.store.get(keys.node(id));
+    if (!kv) return true;
+    const node = NodeRecord.parse(JSON.parse(kv.value));
+    return node.leaving || !node.schedulable;
+  }
+
+  /** Each port of each instance is its own, and no other port is taken. */
+  #checkPorts(): void {
+    const { store } = this.#world;
+    const owners = new Map(
+      store.range(keys.ports).map((kv) => [kv.key, PortRecord.parse(JSON.parse(kv.value)).uid]),
+    );
+    for (const kv of store.range(keys.instances("default"))) {
+      const { uid, spec } = InstanceRecord.parse(JSON.parse(kv.value));
+      for (const { port } of spec.publish) {
+        const key = keys.port(port);
+        assert(owners.get(key) === uid, `${uid} publishes ${port}, which ${owners.get(key)} has`);
+        owners.delete(key);
+      }
+    }
+    assert(owners.size === 0, `ports without an instance: ${[...owners.keys()].join(" ")}`);
+  }
+}
+
+function instance(kv: KeyValue | null): InstanceRecord | null {
+  return kv && InstanceRecord.parse(JSON.parse(kv.value));
+}
+
+function assert(holds: boolean, message: string): asserts holds {
+  if (!holds) throw new Error(`invariant broken: ${message}`);
+}

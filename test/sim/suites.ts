@@ -1,0 +1,14 @@
+/** What the simulator can run. A new machine under test is a scenario and a line here. */
+import { controlHardCases, runControl } from "./control/scenario.ts";
+import type { Simulation } from "./harness/simulation.ts";
+
+export interface Suite {
+  /** One run; throws SimulationFailed. */
+  run(seed: number, options?: { sink?: (line: string) => void }): Simulation;
+  /** Counts that must not be 0 over a set of seeds. */
+  hardCases: readonly string[];
+}
+
+export const suites: Record<string, Suite> = {
+  control: { run: runControl, hardCases: controlHardCases },
+};
