@@ -24,16 +24,34 @@ export function compareLocks(manifest, npmLock, bunLock) {
       );
     }
   }
+  mistakes.push(...missingOptionals(npmLock));
+  const optional = new Set(optionalsOf(npmLock).map(([name]) => name));
   const npm = versionsOf(
     Object.entries(npmLock.packages ?? {}).flatMap(([path, { version }]) => named(path, version)),
   );
   const bun = versionsOf(parseBunLock(bunLock));
   for (const name of new Set([...npm.keys(), ...bun.keys()])) {
     const [n, b] = [npm.get(name) ?? "none", bun.get(name) ?? "none"];
+    // Binaries for other platforms: a registry that has not all of them keeps them out of bun.lock, which Bun allows.
+    if (optional.has(name) && b === "none") continue;
     if (n !== b)
       mistakes.push(`${name}: package-lock.json has ${n}, bun.lock has ${b}: npm install && bun install`);
   }
   return mistakes;
+}
+
+/** `npm ci` refuses a lock file that has no entry for each optional package, also those of other platforms. */
+function missingOptionals(npmLock) {
+  return optionalsOf(npmLock)
+    .filter(([name]) => !Object.keys(npmLock.packages).some((path) => path.endsWith(`node_modules/${name}`)))
+    .map(
+      ([name, version]) =>
+        `package-lock.json has no entry for the optional ${name}@${version}: npm ci will refuse it`,
+    );
+}
+
+function optionalsOf(npmLock) {
+  return Object.values(npmLock.packages ?? {}).flatMap((p) => Object.entries(p.optionalDependencies ?? {}));
 }
 
 /** Lines of `packages` in bun.lock: `"name": ["name@version", …`. */

@@ -10,7 +10,7 @@
 //
 // What it says itself goes to stderr: the stdout of a benchmark is data.
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -29,7 +29,7 @@ const compile =
 const tasks = {
   test,
   check,
-  build: () => run(bun(), compile.split(" ")),
+  build: () => build(),
   demo: (args) => script("test/tools/demo.ts", args),
   sim: (args) => script("test/sim/run.ts", args),
   "bench:start": async (args) => (await builtForBench()) || script("bench/start.ts", args),
@@ -85,14 +85,21 @@ function wrongPackages() {
   const { packages } = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8"));
   return Object.entries(packages)
     .filter(([path, { optional }]) => path.startsWith("node_modules/") && !optional)
-    .filter(([path, { version }]) => {
-      try {
-        return JSON.parse(readFileSync(join(root, path, "package.json"), "utf8")).version !== version;
-      } catch {
-        return true;
-      }
-    })
+    .filter(([path, { version }]) => installed(path) !== version && installed(hoisted(path)) !== version)
     .map(([path, { version }]) => `${path.slice("node_modules/".length)}@${version}`);
+}
+
+/** Bun and npm put the packages of packages in different places. */
+function hoisted(path) {
+  return path.slice(path.lastIndexOf("node_modules/"));
+}
+
+function installed(path) {
+  try {
+    return JSON.parse(readFileSync(join(root, path, "package.json"), "utf8")).version;
+  } catch {
+    return undefined;
+  }
 }
 
 let foundBun;
@@ -170,9 +177,17 @@ function lockFiles() {
   return mistakes.length > 0 ? 1 : 0;
 }
 
+async function build(options) {
+  const code = await run(bun(), compile.split(" "), options);
+  // The maps are inside of the binary, too.
+  for (const file of existsSync("dist") ? readdirSync("dist") : [])
+    if (file.endsWith(".map")) rmSync(join("dist", file));
+  return code;
+}
+
 async function builtForBench() {
   if (existsSync(join(root, "dist/dvs")) && process.env.DVS_BENCH_BUILT === "1") return 0;
-  return run(bun(), compile.split(" "), { stdout: "stderr" });
+  return build({ stdout: "stderr" });
 }
 
 function script(file, args) {
