@@ -3,11 +3,11 @@
  * nodes, each node on a loopback address of its own, that can be killed, stopped and started again like machines.
  * Two clusters never share an address, so that test files may run beside each other.
  */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, closeSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
-import { localProcesses } from "../../core/agent/local-processes.ts";
+import { localProcesses, type LocalProcess } from "../../core/agent/local-processes.ts";
 import { createApi, type Api } from "../../core/api/client.ts";
 import type { InstanceView } from "../../core/api/views.ts";
 import { processStartTime } from "../../core/platform/uptime.ts";
@@ -18,6 +18,9 @@ export interface ClusterOptions {
   command?: string[];
   /** More arguments of `coordinator start`. */
   coordinatorArgs?: string[];
+  coordinatorEnv?: Record<string, string>;
+  /** More arguments of each `node join`. */
+  joinArgs?: string[];
 }
 
 const sourceCommand = [
@@ -26,6 +29,12 @@ const sourceCommand = [
   new URL("../../cli/main.ts", import.meta.url).pathname,
 ];
 
+interface Started {
+  startTime: string | null;
+  /** Exit code, or 128 + the signal's number. */
+  ended: Promise<number>;
+}
+
 export class TestCluster {
   readonly dir = mkdtempSync(join(tmpdir(), "dvs-cluster-"));
   /** `127.a.b`: nodes are .1, .2, …, the coordinator is .200. */
@@ -33,6 +42,8 @@ export class TestCluster {
   readonly command: string[];
   readonly nodes: TestNode[] = [];
   readonly #options: ClusterOptions;
+  /** Every host process started from here, by pid: killed at the end, whatever became of the test. */
+  readonly #started = new Map<number, Started>();
   #coordinatorPid = 0;
   #api: Api | undefined;
 
@@ -46,20 +57,33 @@ export class TestCluster {
     try {
       await cluster.startCoordinator();
       const { token } = await cluster.api.tokens.create({ kind: "join" });
-      for (let k = 1; k <= options.nodes; k++) {
-        const node = new TestNode(cluster, `n${k}`, `${cluster.subnet}.${k}`);
-        cluster.nodes.push(node);
-        node.join(token);
-      }
-      await cluster.until("all nodes are up", async () => {
-        const nodes = await cluster.api.nodes.list();
-        return nodes.filter((n) => n.state === "up").length === options.nodes;
-      });
+      for (let k = 1; k <= options.nodes; k++) cluster.newNode().join(token, options.joinArgs);
+      await cluster.allUp();
       return cluster;
     } catch (e) {
       await cluster.stop();
       throw e;
     }
+  }
+
+  /** A machine that is in no cluster yet. */
+  newNode(name = `n${this.nodes.length + 1}`): TestNode {
+    const node = new TestNode(this, name, `${this.subnet}.${this.nodes.length + 1}`);
+    this.nodes.push(node);
+    return node;
+  }
+
+  node(name: string): TestNode {
+    const node = this.nodes.find((n) => n.name === name);
+    if (!node) throw new Error(`there is no node ${name}`);
+    return node;
+  }
+
+  async allUp(): Promise<void> {
+    await this.until("all nodes are up", async () => {
+      const nodes = await this.api.nodes.list();
+      return nodes.length === this.nodes.length && nodes.every((n) => n.state === "up");
+    });
   }
 
   get api(): Api {
@@ -94,7 +118,15 @@ export class TestCluster {
       "--listen",
       `${this.subnet}.200:0`,
     ];
-    this.#coordinatorPid = this.spawn("coordinator", [...args, ...(this.#options.coordinatorArgs ?? [])]);
+    this.#coordinatorPid = this.spawn(
+      "coordinator",
+      [...args, ...(this.#options.coordinatorArgs ?? [])],
+      this.#options.coordinatorEnv,
+    );
+    await this.coordinatorAnswers();
+  }
+
+  async coordinatorAnswers(): Promise<void> {
     await this.until("the coordinator answers", async () => {
       if (!existsSync(join(this.coordinatorDir, "admin-token"))) return false;
       this.#api?.close();
@@ -134,6 +166,7 @@ export class TestCluster {
       env: { ...process.env, NO_COLOR: "1", ...this.environment, ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });
+    this.#note(child);
     let stdout = "";
     let stderr = "";
     child.stdout.on("data", (d: Uint8Array) => (stdout += new TextDecoder().decode(d)));
@@ -152,7 +185,20 @@ export class TestCluster {
     });
     closeSync(log);
     child.unref();
+    this.#note(child);
     return child.pid!;
+  }
+
+  /** Exit code of what `spawn` started; 128 + the signal's number where one ended it. */
+  ended(pid: number): Promise<number> {
+    return this.#started.get(pid)!.ended;
+  }
+
+  #note(child: ChildProcess): void {
+    const ended = new Promise<number>((resolve) => {
+      child.once("exit", (code, signal) => resolve(code ?? 128 + constants.signals[signal!]));
+    });
+    this.#started.set(child.pid!, { startTime: processStartTime(child.pid!), ended });
   }
 
   log(name: string): string {
@@ -178,7 +224,11 @@ export class TestCluster {
 
   async stop(): Promise<void> {
     this.#api?.close();
-    if (this.#coordinatorPid && processStartTime(this.#coordinatorPid)) this.killCoordinator();
+    for (const [pid, { startTime, ended }] of this.#started) {
+      if (startTime === null || processStartTime(pid) !== startTime) continue;
+      process.kill(pid, "SIGKILL");
+      await ended;
+    }
     for (const node of this.nodes) await node.kill();
     rmSync(this.dir, { recursive: true, force: true });
   }
@@ -223,9 +273,23 @@ export class TestNode {
     return this.cluster.spawn(this.name, ["node", "start", "--data-dir", this.dataDir]);
   }
 
+  /** Its living host processes; the agent first. */
+  processes(): Promise<LocalProcess[]> {
+    return localProcesses(this.dataDir);
+  }
+
+  /** The pid of its living agent, of its ingress, or of an instance's container. */
+  async pid(kind: LocalProcess["kind"], uid?: string): Promise<number> {
+    const found = (await this.processes()).find(
+      (p) => p.kind === kind && (uid === undefined || p.uid === uid),
+    );
+    if (!found) throw new Error(`${this.name} has no ${kind}${uid ? ` of ${uid}` : ""}`);
+    return found.pid;
+  }
+
   /** Sends a signal to every host process of this node, as one blow. Returns how long that took, in milliseconds. */
   async signal(signal: NodeJS.Signals): Promise<number> {
-    const processes = await localProcesses(this.dataDir);
+    const processes = await this.processes();
     const startMs = performance.now();
     for (const { pid } of processes) {
       try {
@@ -240,7 +304,7 @@ export class TestNode {
   /** Kills the machine: every process of it, until none is left. */
   async kill(): Promise<void> {
     for (let round = 0; round < 50; round++) {
-      if ((await localProcesses(this.dataDir)).length === 0) return;
+      if ((await this.processes()).length === 0) return;
       await this.signal("SIGKILL");
       await new Promise((r) => setTimeout(r, 20));
     }

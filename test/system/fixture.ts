@@ -1,0 +1,106 @@
+/** What the tests on real host processes share: one cluster per file, small sites, requests as a client sends them. */
+import { afterAll, beforeAll, setDefaultTimeout } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { InstanceRequest } from "../../core/api/schema.ts";
+import type { InstanceView } from "../../core/api/views.ts";
+import { DvsError, type ErrorCode } from "../../core/errors.ts";
+import { freePort } from "../tools/free-port.ts";
+import { type ClusterOptions, TestCluster } from "./cluster.ts";
+
+const timeoutMs = 60_000;
+
+/** A cluster for the tests of this file. Whatever becomes of them, nothing of it is left. */
+export function clusterForFile(options: ClusterOptions): () => TestCluster {
+  let cluster: TestCluster | undefined;
+  setDefaultTimeout(timeoutMs);
+  beforeAll(async () => {
+    cluster = await TestCluster.start(options);
+  }, timeoutMs);
+  afterAll(async () => {
+    await cluster?.stop();
+  }, timeoutMs);
+  return () => cluster!;
+}
+
+/** Writes files below a new directory of the cluster's; returns it. */
+export function writeSite(cluster: TestCluster, name: string, files: Record<string, string>): string {
+  const dir = join(cluster.dir, "sites", name);
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(dir, path)), { recursive: true });
+    writeFileSync(join(dir, path), text);
+  }
+  return dir;
+}
+
+/** A site of so many small pages, and their paths. */
+export function pages(count: number): { files: Record<string, string>; paths: string[] } {
+  const names = Array.from({ length: count }, (_, i) => `page-${i}.html`);
+  const files = Object.fromEntries(names.map((n, i) => [n, `<p>${n}</p>${"x".repeat(i * 7)}\n`]));
+  return { files: { "index.html": "<h1>home</h1>\n", ...files }, paths: names.map((n) => `/${n}`) };
+}
+
+/** A web instance with an echo route that names its node, made with the CLI. Resolves when it runs. */
+export async function createWeb(cluster: TestCluster, name: string, nodes: number, more: string[] = []) {
+  const { files, paths } = pages(40);
+  const site = writeSite(cluster, name, files);
+  const port = await freePort();
+  const args = ["--os", "web", "--nodes", String(nodes), "--site", site, "--publish", String(port)];
+  const options = ["--set", "echo=/echo", "--set", "nodeHeader=true"];
+  const created = await cluster.dvs(["instance", "create", name, ...args, ...options, ...more]);
+  if (created.code !== 0) throw new Error(`create ended with ${created.code}: ${created.stderr}`);
+  return { port, paths, echo: "/echo", site, view: await cluster.api.instances.get(name) };
+}
+
+/** What `hello` is asked for with, without an image. */
+export function helloRequest(name: string, nodes: number, ports: number[] = []): InstanceRequest {
+  return { name, spec: { os: "hello", nodes, publish: ports.map((port) => ({ port })) } };
+}
+
+export async function createHello(
+  cluster: TestCluster,
+  name: string,
+  nodes: number,
+): Promise<{ port: number; view: InstanceView }> {
+  const port = await freePort();
+  await cluster.api.instances.create(helloRequest(name, nodes, [port]));
+  return { port, view: await cluster.phase(name, "running") };
+}
+
+/** One request on a connection of its own. Rejects when nobody listens. */
+export async function get(host: string, port: number, path = "/") {
+  const response = await fetch(`http://${host}:${port}${path}`, {
+    headers: { connection: "close" },
+    redirect: "manual",
+    signal: AbortSignal.timeout(10_000),
+  });
+  return { status: response.status, headers: response.headers, text: await response.text() };
+}
+
+/** The error that an action ends with; throws when it does not. */
+export async function failure(action: Promise<unknown>): Promise<DvsError> {
+  try {
+    await action;
+  } catch (thrown) {
+    if (thrown instanceof DvsError) return thrown;
+    throw thrown;
+  }
+  throw new Error("it did not fail");
+}
+
+export async function codeOf(action: Promise<unknown>): Promise<ErrorCode> {
+  return (await failure(action)).code;
+}
+
+/** Whether a port is free on an address: what is left open by a removed instance is not. */
+export async function refuses(host: string, port: number): Promise<boolean> {
+  const { createConnection } = await import("node:net");
+  return new Promise((resolve) => {
+    const socket = createConnection({ host, port });
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(false);
+    });
+    socket.once("error", () => resolve(true));
+  });
+}
