@@ -33,7 +33,7 @@ export interface Manifest {
 
 const Path = z.string().superRefine((path, context) => {
   const issue = pathIssue(path);
-  if (issue) context.addIssue({ code: "custom", message: `path ${JSON.stringify(path)} ${issue}` });
+  if (issue) context.addIssue({ code: "custom", message: `path ${quote(path)} ${issue}` });
 });
 const Mode = z.number().int().min(0).max(0o777);
 const Header = z.tuple([
@@ -104,10 +104,10 @@ export async function parseManifest(bytes: Uint8Array): Promise<Manifest> {
       throw invalid(line, "the first entry must be the directory /");
     }
     if (before && before.path >= entry.path) {
-      throw invalid(line, `path ${JSON.stringify(entry.path)} is a duplicate or out of order`);
+      throw invalid(line, `path ${quote(entry.path)} is a duplicate or out of order`);
     }
     if (before && !directories.has(parentOf(entry.path))) {
-      throw invalid(line, `path ${JSON.stringify(entry.path)} is in no directory of the image`);
+      throw invalid(line, `path ${quote(entry.path)} is in no directory of the image`);
     }
     if (entries.length === count) throw invalid(line, `there are more than the ${count} entries announced`);
     if (entry.type === "directory") directories.add(entry.path);
@@ -154,11 +154,10 @@ function parseEntry(value: unknown, line: number): ImageEntry {
   if (kind === "l") {
     const [, path, target] = check(lines.l, value, line);
     const issue = targetIssue(path, target);
-    if (issue)
-      throw invalid(line, `target ${JSON.stringify(target)} of link ${JSON.stringify(path)} ${issue}`);
+    if (issue) throw invalid(line, `target ${quote(target)} of link ${quote(path)} ${issue}`);
     return { path, type: "symlink", size: 0, digest: "", mode: 0o777, target };
   }
-  throw invalid(line, `its kind is ${JSON.stringify(kind)}, not "d", "f" or "l"`);
+  throw invalid(line, `its kind is ${quote(String(kind))}, not "d", "f" or "l"`);
 }
 
 function check<T>(schema: z.ZodType<T>, value: unknown, line: number): T {
@@ -166,6 +165,11 @@ function check<T>(schema: z.ZodType<T>, value: unknown, line: number): T {
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   throw invalid(line, `${issue?.path.length ? `item ${issue.path.join(".")}: ` : ""}${issue?.message}`);
+}
+
+/** For messages: a hostile manifest does not decide how long they are. */
+function quote(text: string): string {
+  return JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}…` : text);
 }
 
 function invalid(line: number, message: string): DvsError {
