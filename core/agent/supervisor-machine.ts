@@ -159,6 +159,7 @@ export class SupervisorMachine {
 
   /** When the next `tick` is due; null: nothing waits for time. */
   nextDeadline(): number | null {
+    if (!this.#desiredKnown) return null;
     let next = Infinity;
     for (const slot of this.#slots.values()) next = Math.min(next, deadlineOf(slot));
     return next === Infinity ? null : next;

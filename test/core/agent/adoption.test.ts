@@ -1,8 +1,11 @@
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { FakeCoordinator } from "./fake-coordinator.ts";
 import { TestNode } from "./test-node.ts";
+
+// Real host processes on a machine that may be busy: this is when to give up, not how long it takes.
+setDefaultTimeout(30_000);
 
 let coordinator: FakeCoordinator;
 let node: TestNode;
@@ -143,10 +146,10 @@ test("a node that is stopped as a whole and goes on kills none of its containers
   for (const { pid } of all) process.kill(pid, "SIGSTOP");
   // Longer than the two intervals after which a container counts as hung.
   await new Promise((resolve) => {
-    setTimeout(resolve, 2_500);
+    setTimeout(resolve, 2_300);
   });
   for (const { pid } of all) process.kill(pid, "SIGCONT");
   const beats = coordinator.heartbeats.length;
-  await node.until("heartbeats", () => coordinator.heartbeats.length >= beats + 6);
+  await node.until("heartbeats", () => coordinator.heartbeats.length >= beats + 4);
   expect(node.container("u1")).toMatchObject({ state: "ready", pid: before.pid, restarts: 0 });
 });

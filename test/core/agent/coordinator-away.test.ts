@@ -1,8 +1,11 @@
-import { afterEach, beforeEach, expect, test } from "bun:test";
+import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { FakeCoordinator } from "./fake-coordinator.ts";
 import { TestNode } from "./test-node.ts";
+
+// Real host processes on a machine that may be busy: this is when to give up, not how long it takes.
+setDefaultTimeout(30_000);
 
 let coordinator: FakeCoordinator;
 let node: TestNode;

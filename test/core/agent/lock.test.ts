@@ -1,6 +1,9 @@
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { FakeCoordinator } from "./fake-coordinator.ts";
 import { TestNode } from "./test-node.ts";
+
+// Real host processes on a machine that may be busy: this is when to give up, not how long it takes.
+setDefaultTimeout(30_000);
 
 let coordinator: FakeCoordinator;
 let node: TestNode;

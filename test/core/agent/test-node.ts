@@ -145,6 +145,14 @@ export class TestNode {
     });
   }
 
+  /** What the agent told a container. */
+  messages(uid: string): Record<string, unknown>[] {
+    const path = `${this.witness}-${uid}.messages`;
+    if (!existsSync(path)) return [];
+    const lines = readFileSync(path, "utf8").trim().split("\n");
+    return lines.map((line) => JSON.parse(line.slice(uid.length + 1)) as Record<string, unknown>);
+  }
+
   processes(): Promise<LocalProcess[]> {
     return localProcesses(this.dataDir);
   }
