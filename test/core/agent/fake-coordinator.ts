@@ -19,12 +19,13 @@ export class FakeCoordinator {
   desired: Desired | null = null;
   /** Answers that fail, as when it is being started. */
   refuses = false;
-  /** How many days the certificates that it issues last. */
-  days = 30;
+  /** So many of the next certificates are 25 of their 30 days old: due for renewal. */
+  oldCertificates = 0;
   port = 0;
   #server: Server | null = null;
   readonly #streams = new Set<ServerResponse>();
   #forget = true;
+  #pings: ReturnType<typeof setInterval> | undefined;
 
   static async start(): Promise<FakeCoordinator> {
     const [clusterCa, workloadCa] = await Promise.all([
@@ -53,11 +54,13 @@ export class FakeCoordinator {
       server.listen(this.port, "127.0.0.1", resolve);
     });
     this.port = (server.address() as AddressInfo).port;
+    this.#pings = setInterval(() => this.send({ type: "ping" }), 1_000);
     this.#server = server;
   }
 
   /** As when its machine dies. */
   async down(): Promise<void> {
+    clearInterval(this.#pings);
     for (const stream of this.#streams) stream.destroy();
     this.#streams.clear();
     const server = this.#server;
@@ -135,7 +138,9 @@ export class FakeCoordinator {
       const spec = this.desired?.containers.find((c) => c.uid === uid);
       if (!spec) throw new Error(`no container ${uid}`);
       const uri = containerUri({ clusterId, tenant: spec.tenant, instance: spec.instance, uid, nodeId });
-      const pem = await issueCertificate(this.workloadCa, { csr, uri, days: this.days });
+      const ageDays = this.oldCertificates-- > 0 ? 25 : 0;
+      const now = new Date(Date.now() - ageDays * 86_400_000);
+      const pem = await issueCertificate(this.workloadCa, { csr, uri, days: 30, now });
       return void json({ certificate: pem, authority: this.workloadCa.certificate });
     }
     const stream = /^\/agent\/v1\/streams\/([^/]+)$/.exec(url);
