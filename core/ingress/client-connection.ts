@@ -279,10 +279,13 @@ export class ClientConnection implements StreamUser, ExchangeClient {
 
   /** To be called about four times a second: every deadline of the connection. */
   sweep(nowMs: number): void {
+    if (this.#isStalled(nowMs)) {
+      this.#stream.destroy();
+      return;
+    }
     if (this.#closingSince >= 0) {
       // Not destroy(): a slow client may still be taking the response out of the kernel's buffer.
       if (nowMs - this.#closingSince > lingerMs && this.#stream.queued === 0) this.#stream.close();
-      else this.#sweepStalled(nowMs);
       return;
     }
     const exchange = this.#exchange;
@@ -294,7 +297,6 @@ export class ClientConnection implements StreamUser, ExchangeClient {
       } else if (nowMs - this.#activeAt > clientIdleMs) this.#stream.close();
       return;
     }
-    this.#sweepStalled(nowMs);
     if (exchange.connectingSince !== null && nowMs - exchange.connectingSince > connectTimeoutMs) {
       exchange.connectTimedOut();
     } else if (
@@ -310,14 +312,12 @@ export class ClientConnection implements StreamUser, ExchangeClient {
     }
   }
 
-  /** A client that takes nothing of what waits for it. */
-  #sweepStalled(nowMs: number): void {
+  /** The client has taken nothing of what waits for it, for too long. */
+  #isStalled(nowMs: number): boolean {
     const { queued } = this.#stream;
-    if (queued === 0 || queued !== this.#queuedBefore) {
-      this.#queuedBefore = queued;
-      if (queued > 0) this.#activeAt = nowMs;
-      return;
-    }
-    if (nowMs - this.#activeAt > clientStallMs) this.#stream.destroy();
+    if (queued > 0 && queued === this.#queuedBefore) return nowMs - this.#activeAt > clientStallMs;
+    if (queued > 0) this.#activeAt = nowMs;
+    this.#queuedBefore = queued;
+    return false;
   }
 }

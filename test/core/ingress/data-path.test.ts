@@ -441,16 +441,16 @@ describe("websocket", () => {
     const ws = new WebSocket(`ws://127.0.0.1:${ingress.port}/`);
     const got: string[] = [];
     const big = "b".repeat(300_000);
-    ws.onmessage = (e) => got.push(String(e.data));
+    ws.addEventListener("message", (e) => got.push(String(e.data)));
     await new Promise((resolve) => {
-      ws.onopen = resolve;
+      ws.addEventListener("open", resolve);
     });
     ws.send("one");
     ws.send(big);
     await eventually(() => got.length === 2, "both echoes");
     expect(got).toEqual(["one", big]);
     const closed = new Promise((resolve) => {
-      ws.onclose = resolve;
+      ws.addEventListener("close", resolve);
     });
     ws.close();
     await closed;

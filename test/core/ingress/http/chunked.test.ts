@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { ChunkedScanner } from "../../../../core/ingress/http/chunked.ts";
 
 /** Feeds the pieces; says what was content, where the body ended, or why it was refused. */
