@@ -1,0 +1,181 @@
+/**
+ * etcd for tests: clusters of one or three members on free loopback ports, in a temporary directory. Skip what needs
+ * it when `etcdMissing` says why:
+ *
+ *   describe.skipIf(etcdMissing !== null)(`store on etcd${skipNote}`, …)
+ */
+import { spawn, type ChildProcess } from "node:child_process";
+import { accessSync, constants, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+
+const binary = findBinary();
+/** Why etcd cannot be run here, or null. */
+export const etcdMissing: string | null = binary ? null : "no etcd binary on PATH (apt install etcd-server)";
+export const skipNote = etcdMissing ? ` (skipped: ${etcdMissing})` : "";
+
+export interface EtcdMember {
+  /** `127.0.0.1:port` */
+  address: string;
+  /** SIGKILL; resolves when it is gone. */
+  kill(): Promise<void>;
+  /** SIGSTOP: it hangs, and its connections stay open. */
+  stop(): void;
+  /** SIGCONT. */
+  resume(): void;
+  /** Runs again on its data after kill(). */
+  start(): void;
+}
+
+export interface EtcdCluster {
+  members: EtcdMember[];
+  /** URL for openStore, each call with a prefix of its own. */
+  url(): string;
+  /** Resolves when a majority answers. */
+  ready(): Promise<void>;
+  leader(): Promise<EtcdMember>;
+  /** Ends all members and removes their data. */
+  close(): Promise<void>;
+}
+
+export interface EtcdOptions {
+  /** More flags for every member. */
+  flags?: string[];
+}
+
+export async function startEtcd(count: 1 | 3, options: EtcdOptions = {}): Promise<EtcdCluster> {
+  // Somebody may take a port between its choice and its use.
+  for (let attempt = 1; ; attempt += 1) {
+    const cluster = await tryStart(count, options);
+    try {
+      await cluster.ready();
+      return cluster;
+    } catch (e) {
+      await cluster.close();
+      if (attempt === 3) throw e;
+    }
+  }
+}
+
+async function tryStart(count: number, { flags = [] }: EtcdOptions): Promise<EtcdCluster> {
+  const dir = mkdtempSync(join(tmpdir(), "dvs-etcd-"));
+  const ports = await freePorts(count * 2);
+  const peers = ports.slice(0, count).map((port) => `http://127.0.0.1:${port}`);
+  const clients = ports.slice(count).map((port) => `127.0.0.1:${port}`);
+  const initial = peers.map((peer, i) => `m${i}=${peer}`).join(",");
+  const members = clients.map((address, i) =>
+    member(address, join(dir, `m${i}.log`), [
+      `--name=m${i}`,
+      `--data-dir=${join(dir, `m${i}`)}`,
+      `--listen-client-urls=http://${address}`,
+      `--advertise-client-urls=http://${address}`,
+      `--listen-peer-urls=${peers[i]}`,
+      `--initial-advertise-peer-urls=${peers[i]}`,
+      `--initial-cluster=${initial}`,
+      "--heartbeat-interval=50",
+      "--election-timeout=500",
+      "--logger=zap",
+      ...flags,
+    ]),
+  );
+  let prefixes = 0;
+  return {
+    members,
+    url: () => `etcd://${clients.join(",")}/test-${(prefixes += 1)}`,
+    async ready() {
+      for (let tries = 0; tries < 300; tries += 1) {
+        if (members.some((m) => m.exited())) break;
+        const answers = await Promise.all(clients.map((c) => ask(c, "kv/range", { key: "AA==" })));
+        if (answers.filter(Boolean).length > count / 2 && answers.every(Boolean)) return;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      throw new Error(`etcd did not start:\n${members.map((m) => m.log()).join("\n")}`);
+    },
+    async leader() {
+      for (let tries = 0; tries < 200; tries += 1) {
+        for (const [i, client] of clients.entries()) {
+          const status = await ask(client, "maintenance/status", {});
+          if (status?.leader && status.leader === status.header?.member_id) return members[i]!;
+        }
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      throw new Error("etcd has no leader");
+    },
+    async close() {
+      await Promise.all(members.map((m) => m.kill()));
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+function member(address: string, log: string, flags: string[]) {
+  let child: ChildProcess;
+  const end = () => child.kill("SIGKILL");
+  const start = () => {
+    const fd = openSync(log, "a");
+    child = spawn(binary!, flags, { stdio: ["ignore", fd, fd] });
+    process.on("exit", end);
+    child.on("exit", () => process.off("exit", end));
+  };
+  start();
+  const exited = () => child.exitCode !== null || child.signalCode !== null;
+  return {
+    address,
+    start,
+    exited,
+    log: () => readFileSync(log, "utf8").slice(-2_000),
+    stop: () => void child.kill("SIGSTOP"),
+    resume: () => void child.kill("SIGCONT"),
+    async kill() {
+      if (exited()) return;
+      const gone = new Promise((resolve) => child.once("exit", resolve));
+      end();
+      await gone;
+    },
+  };
+}
+
+interface Answer {
+  header?: { member_id?: string };
+  leader?: string;
+}
+
+async function ask(client: string, path: string, body: object): Promise<Answer | null> {
+  try {
+    const response = await fetch(`http://${client}/v3/${path}`, {
+      method: "POST",
+      body: JSON.stringify(body),
+      signal: AbortSignal.timeout(1_000),
+    });
+    return response.ok ? ((await response.json()) as Answer) : null;
+  } catch {
+    return null;
+  }
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer();
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+      return server;
+    }),
+  );
+  const ports = servers.map((server) => (server.address() as AddressInfo).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+function findBinary(): string | null {
+  for (const dir of (process.env["PATH"] ?? "").split(delimiter)) {
+    try {
+      const path = join(dir, "etcd");
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {
+      // The next directory.
+    }
+  }
+  return null;
+}

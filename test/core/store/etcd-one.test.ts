@@ -1,0 +1,3 @@
+import { etcdSuite } from "./etcd-subject.ts";
+
+etcdSuite("etcd, one member", 1);

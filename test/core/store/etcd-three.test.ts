@@ -1,0 +1,3 @@
+import { etcdSuite } from "./etcd-subject.ts";
+
+etcdSuite("etcd, three members", 3);
