@@ -180,9 +180,9 @@ export class Container {
   #reload({ certificate, key, ca }: Extract<ToContainer, { type: "tls" }>): void {
     if (!this.#boot.tls) return;
     try {
-      // Before the listeners are open: they open with it.
+      this.#listeners?.reload({ certificate, key, ca });
+      // Where the listeners are not open yet, they open with it.
       this.#boot.tls = { certificate, key, ca };
-      this.#listeners?.reload(this.#boot.tls);
     } catch (e) {
       this.#log("error", "cannot use the new certificate, the old one stays", errorFields(e));
     }

@@ -1,45 +1,14 @@
 /** Starts real containers in temporary directories, and speaks HTTP and the control protocol with them. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { request as httpRequest, type IncomingHttpHeaders } from "node:http";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ContainerBoot, FromContainer, ToContainer } from "../../../core/container/control.ts";
+import { ask, type Answer, type Ask } from "./raw-http.ts";
+import { writeImage, type Tree } from "./test-image.ts";
 
 const host = new URL("host.ts", import.meta.url).pathname;
-
-export interface Answer {
-  status: number;
-  headers: IncomingHttpHeaders;
-  body: Buffer;
-}
-
-export interface Ask {
-  method?: string;
-  path?: string;
-  headers?: Record<string, string>;
-  body?: string | Uint8Array;
-  agent?: import("node:http").Agent;
-}
-
-/** One request to a Unix socket or a port, its path sent as it stands. */
-export function ask(to: { socketPath: string } | { port: number }, what: Ask = {}): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const at = "port" in to ? { host: "127.0.0.1", port: to.port } : to;
-    const { method = "GET", path = "/", headers = {}, body, agent } = what;
-    const outgoing = httpRequest({ ...at, method, path, headers, agent: agent ?? false }, (incoming) => {
-      const chunks: Buffer[] = [];
-      incoming.on("data", (chunk: Buffer) => chunks.push(chunk));
-      incoming.on("error", reject);
-      incoming.on("end", () => {
-        resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: Buffer.concat(chunks) });
-      });
-    });
-    outgoing.on("error", reject);
-    outgoing.end(body);
-  });
-}
 
 /** An agent's link. */
 export class Link {
@@ -96,6 +65,7 @@ export class TestContainer {
   process: ChildProcess | undefined;
   exited: Promise<number | null> = Promise.resolve(null);
   stderr = "";
+  readonly #spawned: { child: ChildProcess; closed: Promise<unknown> }[] = [];
 
   constructor(boot: Partial<Omit<ContainerBoot, "spec">> & { spec?: Partial<ContainerBoot["spec"]> } = {}) {
     this.runDir = mkdtempSync(join(tmpdir(), "dvs-"));
@@ -120,6 +90,19 @@ export class TestContainer {
       },
     };
     this.httpSocket = { socketPath: join(this.runDir, "http.sock") };
+    this.writeBoot();
+  }
+
+  /** Says so in boot.json: a container of OS web with these files. */
+  async useSite(tree: Tree, options: Record<string, unknown> = {}): Promise<this> {
+    this.boot.spec.os = "web";
+    this.boot.spec.image = await writeImage(this.boot.blobDir, tree);
+    this.boot.spec.options = options;
+    this.writeBoot();
+    return this;
+  }
+
+  writeBoot(): void {
     writeFileSync(join(this.runDir, "boot.json"), JSON.stringify(this.boot), { mode: 0o600 });
   }
 
@@ -128,6 +111,7 @@ export class TestContainer {
       stdio: ["ignore", "ignore", "pipe"],
     });
     this.process = child;
+    this.#spawned.push({ child, closed: new Promise((resolve) => child.on("close", resolve)) });
     this.stderr = "";
     child.stderr.on("data", (bytes: Buffer) => {
       this.stderr += bytes.toString();
@@ -172,8 +156,8 @@ export class TestContainer {
   }
 
   async dispose(): Promise<void> {
-    this.process?.kill("SIGKILL");
-    await this.exited;
+    for (const { child } of this.#spawned) child.kill("SIGKILL");
+    await Promise.all(this.#spawned.map(({ closed }) => closed));
     rmSync(this.runDir, { recursive: true, force: true });
   }
 }
