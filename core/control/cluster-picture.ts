@@ -38,6 +38,12 @@ export class ClusterPicture {
     return this.container(uid, node)?.state === "ready";
   }
 
+  /** It was ready and nobody has said that it is no longer; or its node lives and has yet to say anything. */
+  mayServe(uid: string, node: string): boolean {
+    if (this.reports.upstream(uid, node)) return true;
+    return this.alive(node) && this.reports.report(node) === null;
+  }
+
   nodeName(id: string): string {
     return this.records.nodes.get(id)?.record.name ?? id;
   }

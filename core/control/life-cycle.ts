@@ -59,6 +59,7 @@ export function placementRequest(picture: ClusterPicture, record: InstanceRecord
     impatient: record.phase === "creating",
     allOrNothing: record.phase === "creating" && record.placement.length === 0,
     ready: (node) => picture.ready(record.uid, node),
+    mayServe: (node) => picture.mayServe(record.uid, node),
   };
 }
 

@@ -34,8 +34,10 @@ export interface PlacementRequest {
   allOrNothing: boolean;
   /** It has not served yet, so nothing is lost by leaving a node as soon as that is down. */
   impatient: boolean;
-  /** Whether its container on the node serves now. */
+  /** Whether its container on the node is known to serve now. */
   ready(node: string): boolean;
+  /** Whether it may serve, for all that is known: also unheard of for the moment. */
+  mayServe(node: string): boolean;
 }
 
 export interface PlacementResult {
@@ -95,9 +97,9 @@ function keepsDraining(
   if (others.serving >= request.wanted) return false;
   if (others.missing > 0) {
     // Nobody to take over: a node that drains goes on; one that leaves gives up all but the last that serves.
-    return !node.leaving || (others.serving === 0 && request.ready(node.id));
+    return !node.leaving || (others.serving === 0 && request.mayServe(node.id));
   }
-  return request.ready(node.id);
+  return request.mayServe(node.id);
 }
 
 /** Fewer are wanted than are placed: those that serve stay, then the first placed. */

@@ -41,7 +41,8 @@ function one(suite: Suite, seed: number): void {
 
 function many(name: string, suite: Suite, from: number, count: number): void {
   const result = runSeeds(suite, from, count);
-  for (const [what, times] of [...result.counts].sort()) console.log(`${String(times).padStart(8)}  ${what}`);
+  const counts = [...result.counts].sort(([a], [b]) => (a < b ? -1 : 1));
+  for (const [what, times] of counts) console.log(`${String(times).padStart(8)}  ${what}`);
   for (const { message, sim } of result.failures) {
     console.log(`FAILED ${message}`);
     console.log(`  replay: bun test/sim/run.ts --suite ${name} --seed ${sim.seed}`);

@@ -1,14 +1,98 @@
-/** What goes wrong in a simulated cluster, and when it stops going wrong. */
+/**
+ * What goes wrong in a simulated cluster, and when it stops going wrong. Each seed enables some of the faults only
+ * (swarm testing): where everything fails at once, what needs a quiet minute to go wrong never does.
+ */
 import { calm } from "../harness/network.ts";
 import type { ControlWorld, Mutant } from "./control-world.ts";
+import type { SimMachine } from "./sim-machine.ts";
+import { publishable } from "./users.ts";
 
-/** Chance that one of the faults around a controller's transaction strikes. */
-const strikeChance = 0.08;
+type Strike = (world: ControlWorld, later: (meanMs: number, run: () => void) => void) => void;
+
+/** What may strike, and how: each is counted by its name. */
+export const strikes: Record<string, Strike> = {
+  "machine:power cut": (world, later) => {
+    const machine = anyMachine(world);
+    if (!machine.host.running || machine.dismissed) return;
+    machine.powerOff();
+    later(world.sim.random.pick([1_000, 3_000, 12_000, 30_000]), () => {
+      if (!machine.host.running) machine.powerOn();
+    });
+  },
+  "machine:paused": (world, later) => {
+    const machine = anyMachine(world);
+    machine.pause();
+    later(world.sim.random.pick([500, 3_000, 10_000]), () => machine.resume());
+  },
+  "agent:crash": (world, later) => {
+    const machine = anyMachine(world);
+    if (!machine.agent) return;
+    machine.crashAgent();
+    later(world.sim.random.pick([10, 1_000, 5_000]), () => {
+      if (!machine.agent) machine.startAgent();
+    });
+  },
+  "container:killed": (world) => {
+    const machine = anyMachine(world);
+    const [uid] = machine.containers.keys();
+    if (uid !== undefined) machine.killContainer(uid);
+  },
+  "port:held by another program": (world, later) => {
+    const { random } = world.sim;
+    const machine = anyMachine(world);
+    const free = publishable.filter((port) => !machine.openPorts.has(port));
+    for (const port of random.sample(free, 3)) {
+      machine.foreignPorts.add(port);
+      later(random.pick([1_000, 8_000]), () => machine.foreignPorts.delete(port));
+    }
+  },
+  "net:one-way partition": ({ sim, machines }, later) => {
+    const everybody = ["c1", "c2", "store", ...machines.keys()];
+    const [from, to] = sim.random.sample(everybody, 2) as [string, string];
+    sim.network.cut(from, to);
+    later(sim.random.pick([500, 6_000]), () => sim.network.mend(from, to));
+  },
+  "net:machine cut off": (world, later) => {
+    const { network, random } = world.sim;
+    const { id } = anyMachine(world);
+    const links = ["c1", "c2"].flatMap((c): [string, string][] => [
+      [id, c],
+      [c, id],
+    ]);
+    for (const [from, to] of links) network.cut(from, to);
+    later(random.pick([1_000, 3_000, 9_000]), () => {
+      for (const [from, to] of links) network.mend(from, to);
+    });
+  },
+  "coordinator:crash": ({ sim, coordinators }, later) => {
+    const coordinator = sim.random.pick(coordinators);
+    if (!coordinator.host.running) return;
+    coordinator.crash();
+    later(sim.random.pick([10, 1_000, 4_000]), () => {
+      if (!coordinator.host.running) coordinator.start();
+    });
+  },
+  "coordinator:paused": ({ sim, coordinators }, later) => {
+    const coordinator = sim.random.pick(coordinators);
+    coordinator.host.pause();
+    later(sim.random.pick([300, 3_500, 6_000]), () => coordinator.host.resume());
+  },
+  "clock:wall clock set": (world) => {
+    const { sim, coordinators } = world;
+    const host = sim.random.pick([...coordinators, anyMachine(world)]).host;
+    host.wallOffsetMs += sim.random.pick([-3_600_000, 3_600_000]);
+  },
+  "store:compacted": ({ store }) => store.compact(),
+};
 
 export class Faults {
   readonly #world: ControlWorld;
   readonly mutant: Mutant;
   #active = false;
+  #enabled: [string, Strike][] = [];
+  /** Of each of the faults around a controller's transaction. */
+  #strikeChance = 0;
+  #meanMs = 0;
 
   constructor(world: ControlWorld, mutant: Mutant) {
     this.#world = world;
@@ -18,6 +102,9 @@ export class Faults {
   begin(): void {
     const { random, network } = this.#world.sim;
     this.#active = true;
+    this.#enabled = Object.entries(strikes).filter(() => random.chance(0.5));
+    this.#strikeChance = random.pick([0, 0.05, 0.25]);
+    this.#meanMs = random.pick([500, 1_500, 4_000]);
     network.faults = {
       latencyMs: { min: 0.1, max: random.pick([1, 5, 40]) },
       loss: random.pick([0, 0.01, 0.1]),
@@ -25,10 +112,10 @@ export class Faults {
       held: random.pick([0, 0.05]),
       heldMs: random.pick([100, 1_500]),
     };
-    this.#next();
+    if (this.#enabled.length > 0) this.#next();
   }
 
-  /** Everything works again; what is dead stays dead only if nobody wants it. */
+  /** Everything works again. */
   heal(): void {
     const { sim, coordinators, machines } = this.#world;
     this.#active = false;
@@ -47,117 +134,31 @@ export class Faults {
     }
   }
 
+  /** Whether this very step is hit. */
   strikes(what: string): boolean {
-    const struck = this.#active && this.#world.sim.random.chance(strikeChance);
+    const struck = this.#active && this.#world.sim.random.chance(this.#strikeChance);
     if (struck) this.#world.sim.count(what);
     return struck;
   }
 
   #next(): void {
-    const { sim } = this.#world;
-    sim.after(sim.random.between(50, 1_500), () => {
-      if (!this.#active) return;
-      this.#strike();
+    this.#later(this.#meanMs, () => {
+      const [name, strike] = this.#world.sim.random.pick(this.#enabled);
+      this.#world.sim.count(name);
+      strike(this.#world, (meanMs, run) => this.#later(meanMs, run));
       this.#next();
     });
   }
 
-  #strike(): void {
-    const { sim, coordinators, machines, store } = this.#world;
-    const { random, network } = sim;
-    const machine = random.pick([...machines.values()]);
-    const coordinator = random.pick(coordinators);
-    switch (random.integer(0, 11)) {
-      case 0:
-      case 1:
-        if (!machine.host.running || machine.dismissed) return;
-        sim.count("machine:power cut");
-        machine.powerOff();
-        this.#later(random.pick([1_000, 3_000, 12_000]), () => {
-          if (!machine.host.running) machine.powerOn();
-        });
-        return;
-      case 2:
-        sim.count("machine:paused");
-        machine.pause();
-        this.#later(random.pick([500, 3_000, 10_000]), () => machine.resume());
-        return;
-      case 3:
-        if (!machine.agent) return;
-        sim.count("agent:crash");
-        machine.crashAgent();
-        this.#later(random.pick([10, 1_000, 5_000]), () => {
-          if (!machine.agent) machine.startAgent();
-        });
-        return;
-      case 4: {
-        const uid = [...machine.containers.keys()][0];
-        if (uid === undefined) return;
-        sim.count("container:killed");
-        machine.killContainer(uid);
-        return;
-      }
-      case 5: {
-        const ports = [80, 81, 82, 83, 84, 85, 86, 87].filter((port) => !machine.openPorts.has(port));
-        sim.count("port:held by another program");
-        for (const port of random.sample(ports, 3)) {
-          machine.foreignPorts.add(port);
-          this.#later(random.pick([1_000, 8_000]), () => machine.foreignPorts.delete(port));
-        }
-        return;
-      }
-      case 6: {
-        const everybody = ["c1", "c2", "store", ...machines.keys()];
-        const [from, to] = random.sample(everybody, 2) as [string, string];
-        sim.count("net:one-way partition");
-        network.cut(from, to);
-        this.#later(random.pick([500, 6_000]), () => network.mend(from, to));
-        return;
-      }
-      case 7: {
-        sim.count("net:machine cut off");
-        const others = ["c1", "c2"];
-        for (const other of others) {
-          network.cut(machine.id, other);
-          network.cut(other, machine.id);
-        }
-        this.#later(random.pick([1_000, 3_000, 9_000]), () => {
-          for (const other of others) {
-            network.mend(machine.id, other);
-            network.mend(other, machine.id);
-          }
-        });
-        return;
-      }
-      case 8:
-        if (!coordinator.host.running) return;
-        sim.count("coordinator:crash");
-        coordinator.crash();
-        this.#later(random.pick([10, 1_000, 4_000]), () => {
-          if (!coordinator.host.running) coordinator.start();
-        });
-        return;
-      case 9:
-        sim.count("coordinator:paused");
-        coordinator.host.pause();
-        this.#later(random.pick([300, 3_500, 6_000]), () => coordinator.host.resume());
-        return;
-      case 10: {
-        const host = random.pick([coordinator.host, machine.host]);
-        sim.count("clock:wall clock set");
-        host.wallOffsetMs += random.pick([-3_600_000, 3_600_000]);
-        return;
-      }
-      case 11:
-        store.compact();
-        return;
-    }
-  }
-
+  /** Only while things go wrong: healing is thorough. */
   #later(meanMs: number, run: () => void): void {
     const { sim } = this.#world;
-    sim.after(sim.random.between(0.5, 1.5) * meanMs, () => {
+    sim.after(sim.random.between(0.2, 1.8) * meanMs, () => {
       if (this.#active) run();
     });
   }
+}
+
+function anyMachine({ sim, machines }: ControlWorld): SimMachine {
+  return sim.random.pick([...machines.values()]);
 }

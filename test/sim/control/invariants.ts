@@ -15,7 +15,7 @@ const isInstance = (key: string) => key.startsWith(keys.instances("default"));
 export class Invariants {
   readonly #world: ControlWorld;
   /** Incarnation → whose container it was, where, and its port. */
-  readonly #incarnations = new Map<string, { uid: string; node: string; port: number }>();
+  readonly #incarnations = new Map<string, { uid: string; node: string; port: number; readyMs: number }>();
   readonly #readyOn = new Set<string>();
   readonly #portOpened = new Set<string>();
   readonly #failedForGood = new Set<string>();
@@ -33,10 +33,10 @@ export class Invariants {
   }
 
   noteStart(node: string, process: ContainerProcess): void {
-    this.#incarnations.set(process.incarnation, { uid: process.spec.uid, node, port: 0 });
+    this.#incarnations.set(process.incarnation, { uid: process.spec.uid, node, port: 0, readyMs: 0 });
   }
   noteReady(node: string, { incarnation, spec, port }: ContainerProcess): void {
-    this.#incarnations.set(incarnation, { uid: spec.uid, node, port });
+    this.#incarnations.set(incarnation, { uid: spec.uid, node, port, readyMs: this.#world.sim.nowMs });
     this.#readyOn.add(`${spec.uid}@${node}`);
   }
   notePermanentFailure(uid: string): void {
@@ -83,18 +83,38 @@ export class Invariants {
 
   /** A controller's transaction as it leaves: what the controller claims to know must be so. */
   checkSent(controller: Controller, kind: TxnKind, txn: Txn, nowMs: number): void {
-    if (kind !== "delete") return;
     const key = txn.if[0]!.key;
-    const view = controller.instanceView("default", key.slice(keys.instances("default").length));
-    const up = controller.nodeViews(nowMs).filter((node) => node.state === "up");
-    for (const { id } of up) {
-      const process = view && this.#world.machines.get(id)?.containers.get(view.uid);
-      assert(!process, `${key} is deleted while its container runs on ${id}, which is up`);
+    const up = new Set(
+      controller.nodeViews(nowMs).flatMap((node) => (node.state === "up" && !node.leaving ? [node.id] : [])),
+    );
+    if (kind === "delete") {
+      const view = controller.instanceView("default", key.slice(keys.instances("default").length));
+      for (const id of up) {
+        const process = view && this.#world.machines.get(id)?.containers.get(view.uid);
+        assert(!process, `${key} is deleted while its container runs on ${id}, which is up`);
+      }
+    } else if (kind === "place") {
+      const current = this.#world.store.get(key);
+      // Decided on an older version: it will be refused.
+      if (current?.modRevision !== txn.if[0]!.value) return;
+      const { uid, spec, placement } = changedBy(txn);
+      const before = instance(current)?.placement ?? [];
+      const serving = this.#longServing(uid).map(({ id }) => id);
+      const others = placement.filter((id) => this.#readyOn.has(`${uid}@${id}`)).length;
+      for (const id of before.filter((id) => !placement.includes(id) && up.has(id) && serving.includes(id))) {
+        assert(
+          others >= spec.nodes,
+          `${uid} is taken off ${id}, which is up, before ${spec.nodes} others serve`,
+        );
+      }
     }
   }
 
-  /** What a node is told leads to containers of the right instance only. */
-  checkDesired({ revision, routes, containers, node }: Desired): void {
+  /**
+   * What a node is told leads to containers of the right instance only; and a leader that has just taken over takes
+   * nothing out of service that it may merely not have heard of.
+   */
+  checkDesired({ revision, routes, containers, node }: Desired, termAgeMs: number): void {
     for (const { port, uid, upstreams } of routes) {
       const owner = this.#owners.get(port)?.findLast((o) => o.revision <= revision)?.uid;
       assert(owner === uid, `port ${port} is led to ${uid}, and ${owner} had it at r${revision}`);
@@ -106,9 +126,32 @@ export class Invariants {
           `port ${port} of ${uid} leads to ${JSON.stringify(upstream)}, which is ${JSON.stringify(real)}`,
         );
       }
+      if (termAgeMs >= 1_900) continue;
+      for (const { id, process } of this.#longServing(uid)) {
+        const named = upstreams.some((upstream) => upstream.incarnation === process.incarnation);
+        assert(named, `a new leader leaves the container of ${uid} on ${id} out of port ${port}`);
+      }
     }
     const uids = containers.map((container) => container.uid);
     assert(new Set(uids).size === uids.length, `${node.id} is to run an instance twice`);
+  }
+
+  /** Placed containers that have been ready for so long that every leader has had the time to hear of it. */
+  #longServing(uid: string): { id: string; process: ContainerProcess }[] {
+    const placement = this.#instances().find((record) => record.uid === uid)?.placement ?? [];
+    return placement.flatMap((id) => {
+      const machine = this.#world.machines.get(id);
+      const process = machine?.containers.get(uid);
+      if (!machine || process?.state !== "ready") return [];
+      const readyMs = this.#world.sim.nowMs - (this.#incarnations.get(process.incarnation)?.readyMs ?? 0);
+      return readyMs > 8_000 && machine.host.running && !machine.host.paused ? [{ id, process }] : [];
+    });
+  }
+
+  #instances(): InstanceRecord[] {
+    return this.#world.store
+      .range(keys.instances("default"))
+      .map((kv) => InstanceRecord.parse(JSON.parse(kv.value)));
   }
 
   #checkInstance(kind: string, before: InstanceRecord | null, after: InstanceRecord | null): void {
@@ -185,8 +228,7 @@ export class Invariants {
     const owners = new Map(
       store.range(keys.ports).map((kv) => [kv.key, PortRecord.parse(JSON.parse(kv.value)).uid]),
     );
-    for (const kv of store.range(keys.instances("default"))) {
-      const { uid, spec } = InstanceRecord.parse(JSON.parse(kv.value));
+    for (const { uid, spec } of this.#instances()) {
       for (const { port } of spec.publish) {
         const key = keys.port(port);
         assert(owners.get(key) === uid, `${uid} publishes ${port}, which ${owners.get(key)} has`);
@@ -199,6 +241,11 @@ export class Invariants {
 
 function instance(kv: KeyValue | null): InstanceRecord | null {
   return kv && InstanceRecord.parse(JSON.parse(kv.value));
+}
+
+function changedBy(txn: Txn): InstanceRecord {
+  const put = txn.then.find((operation) => operation.type === "put" && isInstance(operation.key));
+  return InstanceRecord.parse(JSON.parse((put as { value: string }).value));
 }
 
 function assert(holds: boolean, message: string): asserts holds {

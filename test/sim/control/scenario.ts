@@ -5,6 +5,7 @@
 import { Simulation, SimulationFailed } from "../harness/simulation.ts";
 import { ControlWorld, type Mutant } from "./control-world.ts";
 import { unconverged } from "./convergence.ts";
+import { strikes } from "./faults.ts";
 
 const chaosMs = 25_000;
 const healMs = 60_000;
@@ -17,15 +18,30 @@ export const controlHardCases: string[] = [
     `lost answer of ${kind}`,
     `refused ${kind}`,
   ]),
-  ...["place", "establish", "delete"].map((kind) => `conflict:${kind}`),
-  ...["rollback:container", "rollback:port"],
-  ...["move:replaced a lost node", "move:drained", "move:overlap of a drain"],
-  ...["leader:changed", "leader:judged stale", "leader:deposed one refused"],
-  ...["agent:adopted a container", "agent:refused an older Desired"],
-  ...["watch:compacted", "asked:node rm", "asked:leave", "asked:undrain", "clock:wall clock set"],
-  ...["condition:unschedulable", "condition:node-down", "condition:port"],
-  ...["machine:power cut", "machine:paused", "coordinator:crash", "coordinator:paused"],
-  ...["net:duplicated", "net:lost", "net:held", "net:one-way partition", "net:machine cut off"],
+  "conflict:place",
+  "conflict:establish",
+  "conflict:delete",
+  "rollback:container",
+  "rollback:port",
+  "move:replaced a lost node",
+  "move:drained",
+  "move:overlap of a drain",
+  "leader:changed",
+  "leader:judged stale",
+  "leader:deposed one refused",
+  "agent:adopted a container",
+  "agent:refused an older Desired",
+  "watch:compacted",
+  "asked:node rm",
+  "asked:leave",
+  "asked:undrain",
+  "condition:unschedulable",
+  "condition:node-down",
+  "condition:port",
+  "net:duplicated",
+  "net:lost",
+  "net:held",
+  ...Object.keys(strikes),
 ];
 
 export function runControl(

@@ -29,6 +29,7 @@ interface Term {
   controller: Controller;
   loaded: boolean;
   applied: number;
+  startedMs: number;
   watch: Stream<never, ToWatcher> | null;
   agents: Map<string, Stream<ToAgent, never>>;
 }
@@ -155,7 +156,15 @@ export class SimCoordinator {
       random: () => sim.random.id(),
       limits: simLimits,
     });
-    const term: Term = { leader, controller, loaded: false, applied: 0, watch: null, agents: new Map() };
+    const term: Term = {
+      leader,
+      controller,
+      loaded: false,
+      applied: 0,
+      startedMs: sim.nowMs,
+      watch: null,
+      agents: new Map(),
+    };
     this.term = term;
     const { host } = this;
     this.#step(term, { type: "start", nowMs: host.nowMs(), wallMs: host.wallMs(), storeGeneration: 1 });
@@ -253,7 +262,7 @@ export class SimCoordinator {
         this.#execute(term, effect);
         break;
       case "desired":
-        invariants.checkDesired(effect.desired);
+        invariants.checkDesired(effect.desired, sim.nowMs - term.startedMs);
         term.agents.get(effect.node)?.send({ type: "desired", desired: effect.desired });
         break;
       case "removed":

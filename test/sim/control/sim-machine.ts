@@ -100,7 +100,7 @@ export class SimMachine {
     this.world.sim.log(`${this.id} dismissed`);
     this.dismissed = true;
     this.crashAgent();
-    for (const uid of [...this.containers.keys()]) this.killContainer(uid);
+    for (const uid of this.containers.keys()) this.killContainer(uid);
     this.openPorts.clear();
     this.routes = [];
   }

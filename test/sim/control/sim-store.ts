@@ -81,7 +81,6 @@ export class SimStore {
   }
 
   compact(): void {
-    this.#sim.count("store:compacted");
     this.table.setCompacted(this.table.revision);
     this.#history = [];
   }

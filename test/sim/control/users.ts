@@ -16,7 +16,8 @@ import type { Host } from "../harness/host.ts";
 import type { ControlWorld } from "./control-world.ts";
 
 const names = ["a", "b", "c", "d", "e", "f", "g", "h"];
-const ports = [80, 81, 82, 83, 84, 85, 86, 87];
+/** The ports that people publish. */
+export const publishable = [80, 81, 82, 83, 84, 85, 86, 87];
 const nodesMax = 7;
 
 export class Users {
@@ -87,7 +88,7 @@ export class Users {
   #create(): void {
     const { random } = this.#world.sim;
     const name = random.pick(names);
-    const poison = random.chance(0.12) ? random.sample([...this.#world.machines.keys()], 2) : [];
+    const poison = random.chance(0.25) ? random.sample([...this.#world.machines.keys()], 2) : [];
     const record: InstanceRecord = {
       tenant: "default",
       name,
@@ -97,7 +98,7 @@ export class Users {
         nodes: random.integer(1, 4),
         on: random.chance(0.15) ? { disk: "ssd" } : {},
         options: { poison, flaky: random.chance(0.2) },
-        publish: random.sample(ports, random.integer(0, 2)).map((port) => ({ port })),
+        publish: random.sample(publishable, random.integer(0, 2)).map((port) => ({ port })),
       }),
       generation: 1,
       desired: "running",

@@ -95,7 +95,7 @@ export class Disk {
     for (const change of this.#pending.slice(0, kept)) apply(this.#durable, change);
     this.#pending = [];
     this.#current = new Map(this.#durable);
-    for (const inode of new Set([...this.#durable.values()])) this.#settle(inode);
+    for (const inode of new Set(this.#durable.values())) this.#settle(inode);
   }
 
   #settle(inode: Inode): void {
