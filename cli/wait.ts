@@ -65,15 +65,19 @@ export async function waitForInstance(
   }
 }
 
-/** `web: pending — unschedulable: needs 3 nodes, 2 are up`. */
+/** `web: pending — unschedulable: needs 3 nodes, 2 are up`; of several reasons the first. */
 export function describe(view: InstanceView): string {
-  const why = view.conditions.map((c) => c.message).join("; ");
-  const counts =
-    view.phase === "creating" || view.phase === "degraded" ? ` ${view.ready}/${view.spec.nodes}` : "";
-  const waiting = view.containers
-    .filter((c) => c.reason && c.state !== "ready")
-    .map((c) => `${c.nodeName}: ${c.state}, ${c.reason}`);
-  return [`${view.name}: ${view.phase}${counts}`, why || waiting.join("; ")].filter(Boolean).join(" — ");
+  const [first, ...more] = view.conditions;
+  const starting = view.phase === "creating" || view.phase === "degraded";
+  const state = `${view.name}: ${view.phase}${starting ? `, ${view.ready} of ${view.spec.nodes} are ready` : ""}`;
+  if (!first) return state;
+  return `${state} — ${describeCondition(first)}${more.length > 0 ? ` (and ${more.length} more)` : ""}`;
+}
+
+/** The reason's name stands before its message, unless that speaks of it anyway. */
+export function describeCondition({ reason, message }: Condition): string {
+  const word = reason.split("-")[0]!;
+  return message.includes(word) ? message : `${reason}: ${message}`;
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {

@@ -1,6 +1,7 @@
 /** How instances look to people. */
 import type { ContainerView, InstanceView } from "../../core/api/views.ts";
 import { age, shortDigest } from "../format.ts";
+import { describeCondition } from "../wait.ts";
 import type { Column } from "../table.ts";
 
 export const instanceColumns: Column<InstanceView>[] = [
@@ -11,7 +12,7 @@ export const instanceColumns: Column<InstanceView>[] = [
   { title: "PORTS", value: (i) => i.spec.publish.map((p) => p.port).join(",") },
   { title: "NODES", value: (i) => i.containers.map((c) => c.nodeName).join(","), flexible: true },
   { title: "AGE", value: (i) => age(i.createdAt), right: true },
-  { title: "WHY", value: (i) => i.conditions.map((c) => c.message).join("; "), flexible: true },
+  { title: "WHY", value: (i) => i.conditions.map(describeCondition).join("; "), flexible: true },
 ];
 
 export const containerColumns: Column<ContainerView>[] = [
@@ -29,7 +30,7 @@ export function instanceFields(view: InstanceView): [string, string][] {
     ["name", view.name],
     ["uid", view.uid],
     ["state", `${view.phase} (wanted: ${view.desired})`],
-    ...view.conditions.map((c): [string, string] => ["why", `${c.reason}: ${c.message}`]),
+    ...view.conditions.map((c): [string, string] => ["why", describeCondition(c)]),
     ["os", view.spec.os],
     ["ready", `${view.ready} of ${view.spec.nodes}`],
     ["image", shortDigest(view.spec.image) || "none"],

@@ -1,0 +1,71 @@
+/** What only a host process of its own shows: streams, pipes, signals, the exit. */
+import { describe, expect, test } from "bun:test";
+import { spawn } from "node:child_process";
+import { createServer } from "node:net";
+import { version } from "../../core/version.ts";
+
+const main = new URL("../../cli/main.ts", import.meta.url).pathname;
+const env = { ...process.env, HOME: "/nonexistent", NO_COLOR: "1", DVS_HOME: "/nonexistent/dvs" };
+
+function start(args: string[], more: Record<string, string> = {}) {
+  const child = spawn(process.execPath, ["--no-install", main, ...args], {
+    env: { ...env, ...more },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const out = { stdout: "", stderr: "" };
+  child.stdout.on("data", (d: Uint8Array) => (out.stdout += new TextDecoder().decode(d)));
+  child.stderr.on("data", (d: Uint8Array) => (out.stderr += new TextDecoder().decode(d)));
+  const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) =>
+    child.on("close", (code, signal) => resolve({ code, signal })),
+  );
+  return { child, out, ended };
+}
+
+describe("the host process", () => {
+  test("data goes to stdout, words to stderr, the code to the caller", async () => {
+    const good = start(["version"]);
+    expect(await good.ended).toEqual({ code: 0, signal: null });
+    expect(good.out.stdout).toStartWith(`dvs ${version}`);
+    expect(good.out.stderr).toBe("");
+    const bad = start(["version", "--nope"]);
+    expect(await bad.ended).toEqual({ code: 2, signal: null });
+    expect(bad.out.stdout).toBe("");
+    expect(bad.out.stderr).toContain("unknown flag --nope");
+  });
+
+  test("a large answer arrives whole through a pipe", async () => {
+    const { out, ended } = start(["config", "schema", "--kind", "instance"]);
+    expect((await ended).code).toBe(0);
+    expect(() => JSON.parse(out.stdout) as unknown).not.toThrow();
+  });
+
+  test("a reader that has seen enough is no failure", async () => {
+    const { child, out, ended } = start(["--help"]);
+    child.stdout.destroy();
+    expect((await ended).code).toBe(0);
+    expect(out.stderr).toBe("");
+  });
+
+  test("Ctrl-C ends a waiting command with 130", async () => {
+    // A coordinator that takes the connection and never answers.
+    const asked = Promise.withResolvers<void>();
+    const server = createServer((socket) => {
+      socket.on("error", () => undefined);
+      asked.resolve();
+    });
+    await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+    const { port } = server.address() as { port: number };
+    const { mintApiToken } = await import("../../core/trust/tokens.ts");
+    const { token } = mintApiToken({ caFingerprint: "0".repeat(64) });
+    const { child, out, ended } = start(["status"], { DVS_ADDR: `127.0.0.1:${port}`, DVS_TOKEN: token });
+    try {
+      await asked.promise;
+      child.kill("SIGINT");
+      expect(await ended).toEqual({ code: 130, signal: null });
+      expect(out.stdout).toBe("");
+    } finally {
+      child.kill("SIGKILL");
+      server.close();
+    }
+  });
+});
