@@ -46,6 +46,8 @@ class ImageKeeper implements NodeImages {
   readonly #timers: ReturnType<typeof setInterval>[];
   /** Null until it is known what is wanted: before that nothing is garbage. */
   #wanted: ReadonlySet<string> | null = null;
+  /** Seen whole by this process: looking again takes tens of milliseconds, and containers check what they read. */
+  readonly #complete = new Set<string>();
   #diskProblem = "";
   #isTending = false;
 
@@ -61,9 +63,11 @@ class ImageKeeper implements NodeImages {
   }
 
   ensure(digest: string, progress: (reason: string) => void, signal: AbortSignal): Promise<void> {
+    if (this.#complete.has(digest)) return Promise.resolve();
     const onProgress = inWords(progress);
     return this.#noting(async () => {
       await pullImage(digest, this.#remote, this.#store, { signal, onProgress });
+      this.#complete.add(digest);
     });
   }
 
@@ -86,6 +90,7 @@ class ImageKeeper implements NodeImages {
 
   async #sweep(): Promise<void> {
     if (!this.#wanted) return;
+    for (const image of this.#complete) if (!this.#wanted.has(image)) this.#complete.delete(image);
     const { signal } = this.#closing;
     const { blobs, bytes } = await sweepImages(this.#store, this.#wanted, this.#graceMs, { signal });
     if (blobs > 0) this.#log("info", `removed ${blobs} unused files of images (${bytes} bytes)`);
@@ -99,8 +104,10 @@ class ImageKeeper implements NodeImages {
       corrupt++;
       this.#log("warn", `blob ${digest} was corrupted on the disk; it is fetched anew`);
     }
-    // The corrupt ones were removed: a pull finds them missing.
-    if (corrupt > 0) for (const image of this.#wanted ?? []) await this.ensure(image, () => {}, signal);
+    if (corrupt === 0) return;
+    // They were removed: a pull finds them missing.
+    this.#complete.clear();
+    for (const image of this.#wanted ?? []) await this.ensure(image, () => {}, signal);
   }
 
   /** One at a time, and whatever goes wrong is tried again at the next. */
