@@ -254,7 +254,7 @@ export class TestNode {
     return join(this.cluster.dir, this.name);
   }
 
-  join(token: string, more: string[] = []): number {
+  join(token: string, more: string[] = [], env: Record<string, string> = {}): number {
     const args = [
       "--token",
       token,
@@ -265,7 +265,7 @@ export class TestNode {
       "--data-dir",
       this.dataDir,
     ];
-    return this.cluster.spawn(this.name, ["node", "join", ...args, ...more]);
+    return this.cluster.spawn(this.name, ["node", "join", ...args, ...more], env);
   }
 
   /** Starts the agent again, as an init system does after boot. */
