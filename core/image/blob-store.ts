@@ -48,20 +48,27 @@ export class BlobStore {
   /** Verified, in tmp/, not yet fsynced. */
   readonly #staged = new Map<string, Staged>();
   #stagedBytes = 0;
-  /** The group under way; the next one starts after it. */
+  readonly #stagedMax: number;
+  /** The group under way. */
   #flushing: Promise<void> = Promise.resolve();
+  /** The one after it, which takes whatever is staged when it begins: any number of callers share it. */
+  #nextFlush: Promise<void> | undefined;
   /** When a blob was last put or asked for, by uptime: `sweep` spares the young ones whatever the wall clock does. */
   readonly #touched = new Map<string, number>();
 
-  private constructor(dir: string) {
+  private constructor(dir: string, stagedMax: number) {
     this.dir = dir;
+    this.#stagedMax = stagedMax;
   }
 
-  /** Opens the store, creating the directory, and clears away what dead host processes left half-written. */
-  static async open(dir: string): Promise<BlobStore> {
+  /**
+   * Opens the store, creating the directory, and clears away what dead host processes left half-written. `stagedMax`
+   * blobs are flushed together at the latest.
+   */
+  static async open(dir: string, stagedMax: number = stagedBlobsMax): Promise<BlobStore> {
     await mkdir(dir, { recursive: true });
     await cleanStaging(dir);
-    return new BlobStore(dir);
+    return new BlobStore(dir, stagedMax);
   }
 
   has(digest: string): boolean {
@@ -129,18 +136,20 @@ export class BlobStore {
     } finally {
       if (!kept) await rm(path, { force: true });
     }
-    if (this.#staged.size >= stagedBlobsMax || this.#stagedBytes >= stagedBytesMax) await this.flush();
+    if (this.#staged.size >= this.#stagedMax || this.#stagedBytes >= stagedBytesMax) await this.flush();
   }
 
   /** Makes every blob that was put before survive a power cut. Rejects when the disk refuses; those blobs are gone. */
   flush(): Promise<void> {
+    if (this.#nextFlush) return this.#nextFlush;
     const before = this.#flushing;
     const next = (async () => {
       await before.catch(() => {}); // Its own callers heard of it.
+      this.#nextFlush = undefined;
       await this.#flushGroup();
     })();
-    this.#flushing = next;
-    next.catch(() => {}); // The caller hears of it.
+    this.#flushing = this.#nextFlush = next;
+    next.catch(() => {}); // The callers hear of it.
     return next;
   }
 

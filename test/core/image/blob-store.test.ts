@@ -11,7 +11,7 @@ import { sweepImages } from "../../../core/image/garbage.ts";
 import { encodeManifest } from "../../../core/image/manifest.ts";
 import { scrub } from "../../../core/image/scrub.ts";
 import { sweep } from "../../../core/image/sweep.ts";
-import { stagedBlobsMax } from "../../../core/limits.ts";
+import { rejectionOf } from "./rejection.ts";
 
 let base: string;
 let stores = 0;
@@ -50,16 +50,18 @@ test("a blob can be read as soon as it is put, and has its name only after the g
 test("wrong content, a wrong size and too much are refused, and nothing is left of them", async () => {
   const store = await BlobStore.open(newDir());
   const digest = digestOf(text("right"));
-  await expect(store.put([text("wrong")], digest)).rejects.toMatchObject({ code: "INVALID" });
-  await expect(store.put([text("right")], digest, { size: 6 })).rejects.toMatchObject({ code: "INVALID" });
-  await expect(store.put([text("right")], digest, { bytesMax: 4 })).rejects.toMatchObject({
+  expect(await rejectionOf(store.put([text("wrong")], digest))).toMatchObject({ code: "INVALID" });
+  expect(await rejectionOf(store.put([text("right")], digest, { size: 6 }))).toMatchObject({
+    code: "INVALID",
+  });
+  expect(await rejectionOf(store.put([text("right")], digest, { bytesMax: 4 }))).toMatchObject({
     code: "TOO_LARGE",
   });
   const breaks = async function* (): AsyncGenerator<Uint8Array> {
     yield text("ri");
     throw new Error("the sender died");
   };
-  await expect(store.put(breaks(), digest)).rejects.toThrow("the sender died");
+  expect(String(await rejectionOf(store.put(breaks(), digest)))).toContain("the sender died");
   expect(store.has(digest)).toBe(false);
   expect(tempFiles(store.dir)).toEqual([]);
 });
@@ -80,12 +82,13 @@ test("many puts of one blob at once leave one good file", async () => {
 });
 
 test("a group that grows too large is flushed by itself", async () => {
-  const store = await BlobStore.open(newDir());
-  const digests = Array.from({ length: stagedBlobsMax + 1 }, (_, i) => text(`blob ${i}`));
-  await Promise.all(digests.map((bytes) => store.put([bytes], digestOf(bytes))));
+  const store = await BlobStore.open(newDir(), 10);
+  const blobs = Array.from({ length: 25 }, (_, i) => text(`blob ${i}`));
+  for (const bytes of blobs) await store.put([bytes], digestOf(bytes));
+  expect(tempFiles(store.dir)).toHaveLength(5);
+  expect(await (await BlobStore.open(store.dir)).missing(blobs.map(digestOf))).toHaveLength(5);
   await store.flush();
-  expect(tempFiles(store.dir)).toEqual([]);
-  expect(await (await BlobStore.open(store.dir)).missing(digests.map(digestOf))).toEqual([]);
+  expect(await (await BlobStore.open(store.dir)).missing(blobs.map(digestOf))).toEqual([]);
 });
 
 test("a host process killed in the middle of a put leaves nothing once the store is opened again", async () => {
@@ -165,8 +168,8 @@ test("a corrupted blob is never read", async () => {
   const store = await BlobStore.open(newDir());
   const [digest = ""] = await putAll(store, "content");
   writeFileSync(blobPath(store.dir, digest), text("c0ntent"));
-  await expect(store.read(digest)).rejects.toMatchObject({ code: "FAILED" });
-  await expect(store.read(digestOf(text("never put")))).rejects.toMatchObject({ code: "NOT_FOUND" });
+  expect(await rejectionOf(store.read(digest))).toMatchObject({ code: "FAILED" });
+  expect(await rejectionOf(store.read(digestOf(text("never put"))))).toMatchObject({ code: "NOT_FOUND" });
 });
 
 test("sweep removes only what nothing names and what is old by both clocks", async () => {
@@ -175,8 +178,12 @@ test("sweep removes only what nothing names and what is old by both clocks", asy
   // Another process: it has not put any of them.
   const store = await BlobStore.open(dir);
   const [kept = "", old = "", young = "", asked = "", future = ""] = [
-    ...["kept", "old", "young", "asked", "future"].map((t) => digestOf(text(t))),
-  ];
+    "kept",
+    "old",
+    "young",
+    "asked",
+    "future",
+  ].map((t) => digestOf(text(t)));
   for (const digest of [kept, old, asked]) age(store, digest, 2 * hour);
   age(store, future, -hour); // The clock was set back since it came.
   await store.missing([asked]);
@@ -218,7 +225,7 @@ test("sweepImages keeps what an image names, and removes nothing while a manifes
   await store.put([manifest], image);
   const [file = "", garbage = ""] = await putAll(store, "file", "garbage");
   writeFileSync(blobPath(store.dir, image), text("broken"));
-  await expect(sweepImages(store, [image], 0)).rejects.toMatchObject({ code: "FAILED" });
+  expect(await rejectionOf(sweepImages(store, [image], 0))).toMatchObject({ code: "FAILED" });
   expect(await store.missing([file, garbage])).toEqual([]);
   writeFileSync(blobPath(store.dir, image), manifest);
   expect((await sweepImages(store, [image], 0)).blobs).toBe(1);
