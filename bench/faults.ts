@@ -91,7 +91,7 @@ async function strike(blow: Blow, port: number): Promise<Outcome> {
   const { containers } = await cluster.phase("web", "running");
   const holders = containers.map((c) => c.nodeName);
   const outside = cluster.nodes.find((n) => !holders.includes(n.name))!;
-  const victim = cluster.nodes.find((n) => n.name === holders[Math.floor(Math.random() * 3)])!;
+  const victim = cluster.node(holders[Math.floor(Math.random() * holders.length)]!);
   const paths = Array.from(
     { length: 50 },
     (_, i) => `/${["alarm", "android", "app", "apple", "archive"][i % 5]}.svg`,
