@@ -5,7 +5,7 @@
  *   describe.skipIf(etcdMissing !== null)(`store on etcd${skipNote}`, …)
  */
 import { spawn, type ChildProcess } from "node:child_process";
-import { accessSync, constants, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { accessSync, closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -111,27 +111,36 @@ async function tryStart(count: number, { flags = [] }: EtcdOptions): Promise<Etc
 
 function member(address: string, log: string, flags: string[]) {
   let child: ChildProcess;
-  const end = () => child.kill("SIGKILL");
+  let gone = Promise.withResolvers<void>();
+  let running = false;
+  const signal = (name: "SIGKILL" | "SIGSTOP" | "SIGCONT") => {
+    if (running && child.pid !== undefined) process.kill(child.pid, name);
+  };
+  const end = () => signal("SIGKILL");
   const start = () => {
     const fd = openSync(log, "a");
     child = spawn(binary!, flags, { stdio: ["ignore", fd, fd] });
+    closeSync(fd);
+    running = true;
+    gone = Promise.withResolvers();
     process.on("exit", end);
-    child.on("exit", () => process.off("exit", end));
+    child.on("exit", () => {
+      running = false;
+      process.off("exit", end);
+      gone.resolve();
+    });
   };
   start();
-  const exited = () => child.exitCode !== null || child.signalCode !== null;
   return {
     address,
     start,
-    exited,
+    exited: () => !running,
     log: () => readFileSync(log, "utf8").slice(-2_000),
-    stop: () => void child.kill("SIGSTOP"),
-    resume: () => void child.kill("SIGCONT"),
+    stop: () => signal("SIGSTOP"),
+    resume: () => signal("SIGCONT"),
     async kill() {
-      if (exited()) return;
-      const gone = new Promise((resolve) => child.once("exit", resolve));
       end();
-      await gone;
+      if (running) await gone.promise;
     },
   };
 }
