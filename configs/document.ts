@@ -56,9 +56,16 @@ export function parseConfigDocument(file: string, text: string): ConfigDocument 
       { issues },
     );
   }
+  let value: unknown;
+  try {
+    value = document.toJS();
+  } catch (e) {
+    // Aliases that multiply to more than can be meant.
+    throw new DvsError("INVALID", `Invalid configuration file ${file}: ${(e as Error).message}`, { cause: e });
+  }
   return {
     file,
-    value: document.toJS() as unknown,
+    value,
     line(path) {
       for (let n = path.length; n > 0; n--) {
         const parent: unknown = n === 1 ? document.contents : document.getIn(path.slice(0, n - 1), true);
