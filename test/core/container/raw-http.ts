@@ -11,6 +11,8 @@ export interface Ask {
   path?: string;
   headers?: Record<string, string>;
   body?: string | Uint8Array;
+  /** A body in chunks instead. */
+  chunks?: string[];
 }
 
 export interface Answer {
@@ -47,13 +49,15 @@ export function ask(where: Where, what: Ask = {}): Promise<Answer> {
   });
 }
 
-export function formatRequest({ method = "GET", path = "/", headers = {}, body }: Ask): Buffer {
+export function formatRequest({ method = "GET", path = "/", headers = {}, body, chunks }: Ask): Buffer {
   const bytes = body === undefined ? undefined : Buffer.from(body);
+  const chunked =
+    chunks && [...chunks, ""].map((c) => `${Buffer.byteLength(c).toString(16)}\r\n${c}\r\n`).join("");
   const all = { host: "site.test", ...(bytes ? { "content-length": String(bytes.length) } : {}), ...headers };
   const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
   return Buffer.concat([
     Buffer.from(`${method} ${path} HTTP/1.1\r\n${lines.join("")}\r\n`),
-    bytes ?? Buffer.alloc(0),
+    bytes ?? Buffer.from(chunked ?? ""),
   ]);
 }
 
