@@ -9,6 +9,9 @@ import { Uid } from "./data-dir.ts";
 import { readJsonFile, writeSmallFile } from "./files.ts";
 import type { Log } from "./supervisor.ts";
 
+/** After a full disk. */
+const writeRetryMs = 1_000;
+
 export class DesiredStore {
   readonly #path: string;
   readonly #node: { clusterId: string; nodeId: string };
@@ -16,6 +19,7 @@ export class DesiredStore {
   #last: Desired | null = null;
   #refusal = "";
   #writeFailure = "";
+  #retry: ReturnType<typeof setTimeout> | undefined;
 
   constructor(path: string, node: { clusterId: string; nodeId: string }, log: Log) {
     this.#path = path;
@@ -44,18 +48,30 @@ export class DesiredStore {
     }
     this.#refusal = "";
     this.#last = desired;
+    await this.#write(desired);
+    // A newer one may have come while this was being written.
+    return this.#last === desired;
+  }
+
+  close(): void {
+    clearTimeout(this.#retry);
+  }
+
+  warnings(): string[] {
+    return [this.#refusal, this.#writeFailure].filter((w) => w !== "");
+  }
+
+  async #write(desired: Desired): Promise<void> {
+    clearTimeout(this.#retry);
     try {
       await writeSmallFile(this.#path, JSON.stringify(desired), { durable: true });
       this.#writeFailure = "";
     } catch (e) {
       this.#writeFailure = DvsError.from(e).message;
+      this.#retry = setTimeout(() => {
+        if (this.#last === desired) void this.#write(desired);
+      }, writeRetryMs);
     }
-    // A newer one may have come while this was being written.
-    return this.#last === desired;
-  }
-
-  warnings(): string[] {
-    return [this.#refusal, this.#writeFailure].filter((w) => w !== "");
   }
 
   #misfit(desired: Desired): string | null {

@@ -323,6 +323,7 @@ export class NodeAgent {
   #close(): void {
     clearInterval(this.#lagTimer);
     this.#renewal.stop();
+    this.#desired.close();
     this.#certificates.close();
     this.#supervisor.close();
     this.#ingress.close();

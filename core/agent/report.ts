@@ -16,12 +16,14 @@ export interface ReportParts {
 }
 
 const diskLookMs = 2_000;
+/** Below this, or a twentieth of a small disk, people should know. */
 const diskFreeBytesMin = 64 * MiB;
 
 /** Free space of the file system that holds `path`, looked at from time to time. */
 export class DiskWatch {
   readonly #path: string;
   #freeBytes = 0;
+  #bytes = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(path: string) {
@@ -38,7 +40,7 @@ export class DiskWatch {
   }
 
   warnings(): string[] {
-    if (this.#freeBytes >= diskFreeBytesMin) return [];
+    if (this.#freeBytes >= Math.min(diskFreeBytesMin, this.#bytes / 20)) return [];
     // In steps, so that each byte is not a new warning.
     const free = Math.floor(this.#freeBytes / MiB);
     return [`disk ${free === 0 ? "full" : "nearly full"}: ${free} MiB free in ${this.#path}`];
@@ -50,8 +52,9 @@ export class DiskWatch {
 
   async #look(): Promise<void> {
     try {
-      const { bavail, bsize } = await statfs(this.#path);
+      const { bavail, blocks, bsize } = await statfs(this.#path);
       this.#freeBytes = bavail * bsize;
+      this.#bytes = blocks * bsize;
     } catch {
       this.#freeBytes = 0;
     }
