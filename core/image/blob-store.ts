@@ -146,7 +146,12 @@ export class BlobStore {
     const next = (async () => {
       await before.catch(() => {}); // Its own callers heard of it.
       this.#nextFlush = undefined;
-      await this.#flushGroup();
+      try {
+        await this.#flushGroup();
+      } catch (e) {
+        // Directories grow too. What is staged stays so, for the next flush.
+        throw isFull(e) ? await diskFull("staged blobs", this.dir, undefined, e) : e;
+      }
     })();
     this.#flushing = this.#nextFlush = next;
     next.catch(() => {}); // The callers hear of it.
