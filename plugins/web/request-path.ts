@@ -20,8 +20,9 @@ export function rawPathOf(url: string): string {
 export function queryOf(url: string): string {
   const start = url.indexOf("?");
   if (start < 0) return "";
-  const end = url.indexOf("#", start);
-  return end < 0 ? url.slice(start) : url.slice(start, end);
+  const fragment = url.indexOf("#");
+  if (fragment < 0) return url.slice(start);
+  return fragment < start ? "" : url.slice(start, fragment);
 }
 
 /** The decoded path; undefined where it must be refused. */
