@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { dataDirOf } from "../../../core/agent/data-dir.ts";
@@ -10,13 +10,11 @@ import { TestNode } from "./test-node.ts";
 
 setDefaultTimeout(30_000);
 
-let dir: string;
 let coordinator: FakeCoordinator;
-let isMounted = false;
 
 // Only a file system of its own can be full without harm to others; mounting one needs root.
-dir = mkdtempSync(join(tmpdir(), "dvs-"));
-isMounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=4m", "tmpfs", dir]).status === 0;
+const dir = mkdtempSync(join(tmpdir(), "dvs-"));
+const isMounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=4m", "tmpfs", dir]).status === 0;
 
 beforeAll(async () => {
   coordinator = await FakeCoordinator.start();
@@ -45,10 +43,9 @@ test.skipIf(!isMounted)(
       expect(node.container("u1")).toMatchObject({ state: "ready", incarnation: before.incarnation });
       rmSync(join(dir, "filler"));
       await node.ready("u2");
-      await node.until(
-        "no warning",
-        () => !(coordinator.report?.warnings ?? []).some((w) => w.includes("full:")),
-      );
+      await node.until("no warning", () => coordinator.report?.warnings.length === 0);
+      const desired = JSON.parse(readFileSync(join(dir, "desired.json"), "utf8")) as { revision: number };
+      expect(desired.revision).toBe(2);
     } finally {
       await node.powerOff();
     }
