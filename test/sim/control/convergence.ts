@@ -14,7 +14,8 @@ export function unconverged(world: ControlWorld): string | null {
   const instances = world.store
     .range(keys.instances("default"))
     .map((kv) => InstanceRecord.parse(JSON.parse(kv.value)));
-  const good = nodes.filter((node) => node.schedulable && !node.leaving);
+  const burnt = (id: string) => world.machines.get(id)?.burnt ?? false;
+  const good = nodes.filter((node) => node.schedulable && !node.leaving && !burnt(node.id));
 
   const expected = new Map<string, Set<string>>(nodes.map((node) => [node.id, new Set()]));
   const expectedPorts = new Map<number, string>();
@@ -32,6 +33,7 @@ export function unconverged(world: ControlWorld): string | null {
   }
 
   for (const machine of world.machines.values()) {
+    if (machine.burnt) continue;
     const wanted = expected.get(machine.id);
     if (!wanted) {
       if (!machine.dismissed) return `${machine.id} was not told that it is no longer wanted`;
@@ -57,6 +59,7 @@ export function unconverged(world: ControlWorld): string | null {
     if (open !== want) return `${machine.id} has ports ${open} open, expected ${want}`;
     for (const route of machine.routes) {
       const upstreams = route.upstreams
+        .filter((u) => !burnt(u.node))
         .map((u) => `${u.node}/${u.incarnation}`)
         .sort()
         .join(" ");

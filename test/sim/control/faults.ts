@@ -115,7 +115,7 @@ export class Faults {
     if (this.#enabled.length > 0) this.#next();
   }
 
-  /** Everything works again. */
+  /** Everything works again, but for a machine that is off and stays so. */
   heal(): void {
     const { sim, coordinators, machines } = this.#world;
     this.#active = false;
@@ -129,8 +129,11 @@ export class Faults {
     for (const machine of machines.values()) {
       machine.foreignPorts.clear();
       machine.resume();
-      if (!machine.host.running && !machine.dismissed) machine.powerOn();
-      else if (!machine.agent) machine.startAgent();
+      if (!machine.host.running && !machine.dismissed) {
+        machine.burnt = sim.random.chance(0.3);
+        if (machine.burnt) sim.count("machine:burnt down");
+        else machine.powerOn();
+      } else if (!machine.agent) machine.startAgent();
     }
   }
 

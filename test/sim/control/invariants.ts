@@ -23,6 +23,8 @@ export class Invariants {
   readonly #removeAsked = new Set<string>();
   readonly #removed = new Set<string>();
   readonly #deleted = new Set<string>();
+  /** uid → nodes that were up, hence waited for, when its deletion was decided. */
+  readonly #upAtDelete = new Map<string, Set<string>>();
   /** Node → when it last ceased to drain. */
   readonly #undrainedMs = new Map<string, number>();
   /** port → its owners by revision. */
@@ -33,7 +35,10 @@ export class Invariants {
   }
 
   noteStart(node: string, process: ContainerProcess): void {
-    this.#incarnations.set(process.incarnation, { uid: process.spec.uid, node, port: 0, readyMs: 0 });
+    const { uid } = process.spec;
+    const late = this.#deleted.has(uid) && this.#upAtDelete.get(uid)?.has(node);
+    assert(!late, `${uid} starts on ${node} after its deletion, for which ${node} was waited for`);
+    this.#incarnations.set(process.incarnation, { uid, node, port: 0, readyMs: 0 });
   }
   noteReady(node: string, { incarnation, spec, port }: ContainerProcess): void {
     this.#incarnations.set(incarnation, { uid: spec.uid, node, port, readyMs: this.#world.sim.nowMs });
@@ -84,11 +89,14 @@ export class Invariants {
   /** A controller's transaction as it leaves: what the controller claims to know must be so. */
   checkSent(controller: Controller, kind: TxnKind, txn: Txn, nowMs: number): void {
     const key = txn.if[0]!.key;
-    const up = new Set(
-      controller.nodeViews(nowMs).flatMap((node) => (node.state === "up" && !node.leaving ? [node.id] : [])),
-    );
-    if (kind === "delete") {
+    const up = new Set(controller.nodeViews(nowMs).flatMap((node) => (node.state === "up" ? [node.id] : [])));
+    if (kind === "node-remove") {
+      const id = key.slice(keys.nodes.length);
+      const placed = this.#instances().filter((record) => record.placement.includes(id));
+      assert(placed.length === 0, `node ${id} is removed while ${placed[0]?.uid} is placed on it`);
+    } else if (kind === "delete") {
       const view = controller.instanceView("default", key.slice(keys.instances("default").length));
+      if (view) this.#upAtDelete.set(view.uid, up);
       for (const id of up) {
         const process = view && this.#world.machines.get(id)?.containers.get(view.uid);
         assert(!process, `${key} is deleted while its container runs on ${id}, which is up`);
@@ -99,9 +107,9 @@ export class Invariants {
       if (current?.modRevision !== txn.if[0]!.value) return;
       const { uid, spec, placement } = changedBy(txn);
       const before = instance(current)?.placement ?? [];
-      const serving = this.#longServing(uid).map(({ id }) => id);
+      const serving = this.#longServing(uid).filter(({ id }) => up.has(id) && !this.#isLeaving(id));
       const others = placement.filter((id) => this.#readyOn.has(`${uid}@${id}`)).length;
-      for (const id of before.filter((id) => !placement.includes(id) && up.has(id) && serving.includes(id))) {
+      for (const { id } of serving.filter(({ id }) => before.includes(id) && !placement.includes(id))) {
         assert(
           others >= spec.nodes,
           `${uid} is taken off ${id}, which is up, before ${spec.nodes} others serve`,
@@ -213,6 +221,11 @@ export class Invariants {
   /** Now, or so lately that a decision under way could not know better. */
   #wasDraining(id: string): boolean {
     return this.#isDraining(id) || this.#world.sim.nowMs - (this.#undrainedMs.get(id) ?? -Infinity) < 5_000;
+  }
+
+  #isLeaving(id: string): boolean {
+    const kv = this.#world.store.get(keys.node(id));
+    return !kv || NodeRecord.parse(JSON.parse(kv.value)).leaving;
   }
 
   #isDraining(id: string): boolean {

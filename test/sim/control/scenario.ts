@@ -38,6 +38,7 @@ export const controlHardCases: string[] = [
   "condition:unschedulable",
   "condition:node-down",
   "condition:port",
+  "machine:burnt down",
   "net:duplicated",
   "net:lost",
   "net:held",

@@ -41,6 +41,8 @@ export class SimMachine {
   agent: SimAgent | null = null;
   /** Its agent was told that the node is no longer wanted. */
   dismissed = false;
+  /** It has burnt down and will not come back. */
+  burnt = false;
   #lastPort = 20_000;
 
   constructor(world: ControlWorld, id: string) {
