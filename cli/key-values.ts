@@ -31,7 +31,7 @@ export function parseOptions(flag: string, given: readonly string[]): Record<str
     if (key === undefined) {
       issues.push({
         path: flag,
-        message: `bad value "${text}" for ${flag}: accepted: key=value, as in spa=true`,
+        message: `bad value "${text}" for ${flag}: accepted: key=value, as in cleanUrls=true`,
       });
       continue;
     }

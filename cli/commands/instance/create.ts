@@ -38,7 +38,7 @@ export default command({
       value: "PORT[:POLICY]",
       description: "Open this port on every node of the cluster",
     },
-    set: { type: "list", value: "KEY=VALUE", description: "An option of the VOS, as in --set spa=true" },
+    set: { type: "list", value: "KEY=VALUE", description: "An option of the VOS, as in --set spaFallback=/index.html" },
     on: { type: "list", value: "LABEL=VALUE", description: "Only on nodes that carry this label" },
     file: {
       type: "string",
