@@ -33,12 +33,12 @@ export interface HttpServer {
   /** 0 on a Unix socket. */
   readonly port: number;
   /** With TLS: the certificate, key and authority for connections from now on. Requests under way are not disturbed. */
-  reload?(tls: HttpTls): void;
+  reload?: (tls: HttpTls) => void;
   /**
    * Accepts no further connection, closes the idle ones and waits until every request under way was answered, at
-   * most `graceMs`; what is left then is cut.
+   * most `graceMs`; what is left then is cut, or answered with 503 where the runtime cannot cut.
    */
-  stop(graceMs: number): Promise<void>;
+  stop: (graceMs: number) => Promise<void>;
 }
 
 /** The answer to a request whose handler failed: nothing of the error leaves the host process. */

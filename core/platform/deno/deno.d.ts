@@ -7,14 +7,12 @@ declare namespace Deno {
   }
   interface ServeServer {
     addr: ServeAddress;
-    finished: Promise<void>;
     shutdown(): Promise<void>;
   }
   interface ServeOptions {
     hostname?: string;
     port?: number;
     path?: string;
-    signal: AbortSignal;
     onListen: () => void;
     onError: (error: unknown) => Response;
   }

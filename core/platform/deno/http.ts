@@ -43,23 +43,34 @@ async function answer(options: HttpServeOptions, request: Request, peer: string)
 async function servePlain(options: HttpServeOptions): Promise<HttpServer> {
   const { listen } = options;
   const common = { onListen: () => undefined, onError: failedResponse };
-  const cut = new AbortController();
+  // Deno can wait for connections or drop them, and not drop those that it waits for: at the end of the grace every
+  // request that has no answer yet gets this one. A body that flows still is left to the end of the host process.
+  const unanswered = new Set<(response: Response) => void>();
+  const handle = (request: Request, peer: string): Promise<Response> =>
+    new Promise((resolve) => {
+      const settle = (response: Response): void => {
+        unanswered.delete(settle);
+        resolve(response);
+      };
+      unanswered.add(settle);
+      void answer(options, request, peer).then(settle);
+    });
   try {
     const server =
       "unix" in listen
-        ? Deno.serve({ ...common, path: listen.unix, signal: cut.signal }, (request) =>
-            answer(options, request, ""),
-          )
-        : Deno.serve(
-            { ...common, hostname: listen.host, port: listen.port, signal: cut.signal },
-            (request, info) => answer(options, request, info.remoteAddr.hostname ?? ""),
+        ? Deno.serve({ ...common, path: listen.unix }, (request) => handle(request, ""))
+        : Deno.serve({ ...common, hostname: listen.host, port: listen.port }, (request, info) =>
+            handle(request, info.remoteAddr.hostname ?? ""),
           );
     return {
       port: server.addr.port ?? 0,
       async stop(graceMs) {
-        if (await within(graceMs, server.shutdown())) return;
-        cut.abort();
-        await within(100, server.finished);
+        const ended = server.shutdown();
+        if (await within(graceMs, ended)) return;
+        const headers = { connection: "close" };
+        for (const settle of unanswered)
+          settle(new Response("Service Unavailable\n", { status: 503, headers }));
+        await within(100, ended);
       },
     };
   } catch (e) {
