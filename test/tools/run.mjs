@@ -33,7 +33,8 @@ const tasks = {
   demo: (args) => script("test/tools/demo.ts", args),
   sim: (args) => script("test/sim/run.ts", args),
   "bench:start": async (args) => (await builtForBench()) || script("bench/start.ts", args),
-  "bench:web": async (args) => (await builtForBench()) || script("bench/web.ts", args),
+  "bench:web": async (args) =>
+    (await builtForBench()) || (await script("bench/static.ts", args)) || script("bench/ingress.ts", args),
   "bench:faults": async (args) => (await builtForBench()) || script("bench/faults.ts", args),
 };
 
