@@ -111,6 +111,8 @@ export const PortReport = z.object({
   uid: z.string(),
   state: z.enum(["open", "failed"]),
   reason: z.string(),
+  /** False: it is open, but leads to no container yet. */
+  routed: z.boolean().optional(),
 });
 export type PortReport = z.infer<typeof PortReport>;
 

@@ -2,7 +2,7 @@
 import type { ContainerView, InstancePhase, InstanceView } from "../api/views.ts";
 import type { Condition, InstanceRecord } from "../records.ts";
 import type { ClusterPicture } from "./cluster-picture.ts";
-import { creationWaitsFor, placementOf, placementRequest } from "./life-cycle.ts";
+import { creationWaitsFor, placementOf, placementRequest, portsNotServing } from "./life-cycle.ts";
 import type { PlacementNode } from "./placement.ts";
 import type { InstanceEntry } from "./records-table.ts";
 import { count, unschedulable } from "./unschedulable.ts";
@@ -18,12 +18,13 @@ export function viewInstance(
   const containers = viewContainers(picture, record);
   const ready = record.placement.filter((node) => picture.ready(uid, node)).length;
   const ports = failedPorts(picture, record);
-  const phase = phaseOf(picture, record, ready, ports.length, containers.length);
+  const waits = ready >= spec.nodes && record.phase === "established" ? portWaits(picture, record) : [];
+  const phase = phaseOf(picture, record, ready, waits.length, containers.length);
   const conditions =
     desired === "removed"
       ? removing(picture, entry, desiredRevision)
       : desired === "running" && phase !== "running"
-        ? shortcomings(picture, record, nodes, containers, ports)
+        ? [...shortcomings(picture, record, nodes, containers, waits.length > 0 ? [] : ports), ...waits]
         : [];
   return {
     tenant,
@@ -54,7 +55,7 @@ function phaseOf(
   picture: ClusterPicture,
   record: InstanceRecord,
   ready: number,
-  failedPorts: number,
+  portWaits: number,
   reported: number,
 ): InstancePhase {
   if (record.desired === "removed") return "removing";
@@ -62,7 +63,7 @@ function phaseOf(
   if (record.phase === "creating") {
     return record.placement.length < record.spec.nodes ? "pending" : "creating";
   }
-  if (ready >= record.spec.nodes && failedPorts === 0) return "running";
+  if (ready >= record.spec.nodes && portWaits === 0) return "running";
   // A leader that has not heard of everybody yet does not cry wolf.
   return ready > 0 || !picture.settled ? "degraded" : "down";
 }
@@ -88,6 +89,12 @@ function viewContainers(picture: ClusterPicture, record: InstanceRecord): Contai
       requests: report?.requests ?? 0,
     };
   });
+}
+
+/** What keeps a complete instance from being served by every node that has been told of it. */
+function portWaits(picture: ClusterPicture, record: InstanceRecord): Condition[] {
+  const told = picture.livingNodes().filter((id) => (picture.reports.report(id)?.revision ?? 0) > 0);
+  return portsNotServing(picture, record, told);
 }
 
 function failedPorts(picture: ClusterPicture, record: InstanceRecord): InstanceView["ports"] {

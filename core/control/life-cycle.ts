@@ -92,12 +92,26 @@ export function creationWaitsFor(picture: ClusterPicture, record: InstanceRecord
     const state = container ? `${container.state}${container.reason && `: ${container.reason}`}` : "waiting";
     waits.push({ reason: "container", message: `container on node ${picture.nodeName(node)} is ${state}` });
   }
-  for (const node of picture.livingNodes()) {
+  return [...waits, ...portsNotServing(picture, record, picture.livingNodes())];
+}
+
+/** Which of these nodes do not lead from each published port to a container yet, in words. */
+export function portsNotServing(
+  picture: ClusterPicture,
+  record: InstanceRecord,
+  nodes: readonly string[],
+): Condition[] {
+  const waits: Condition[] = [];
+  for (const node of nodes) {
     for (const { port } of record.spec.publish) {
       const report = picture.reports.port(node, port);
-      if (report?.uid === record.uid && report.state === "open") continue;
-      const why = report?.uid === record.uid ? `: ${report.reason}` : "";
-      const message = `port ${port} is not open yet on node ${picture.nodeName(node)}${why}`;
+      const known = report?.uid === record.uid ? report : undefined;
+      if (known?.state === "open" && known.routed !== false) continue;
+      const name = picture.nodeName(node);
+      const message =
+        known?.state === "open"
+          ? `port ${port} on node ${name} leads to no container yet`
+          : `port ${port} is not open yet on node ${name}${known ? `: ${known.reason}` : ""}`;
       waits.push({ reason: "port", message });
     }
   }

@@ -196,9 +196,7 @@ export class NodeReports {
       const since = same ? before.failedSinceMs : null;
       const failedSinceMs = port.state === "failed" ? (since ?? clockMs) : null;
       node.ports.set(port.port, { report: port, failedSinceMs });
-      if (!same || before.report.state !== port.state || before.report.reason !== port.reason) {
-        changes.uids.add(port.uid);
-      }
+      if (!same || portDiffers(before.report, port)) changes.uids.add(port.uid);
       if (before && !same) changes.uids.add(before.report.uid);
     }
     for (const [port, before] of old) if (!node.ports.has(port)) changes.uids.add(before.report.uid);
@@ -230,6 +228,10 @@ function containerDiffers(a: ContainerReport, b: ContainerReport): boolean {
     a.generation !== b.generation ||
     a.startedAt !== b.startedAt
   );
+}
+
+function portDiffers(a: PortReport, b: PortReport): boolean {
+  return a.state !== b.state || a.reason !== b.reason || a.routed !== b.routed;
 }
 
 /** All but figures that never stand still. */

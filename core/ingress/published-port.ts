@@ -64,7 +64,7 @@ export class PublishedPort implements RoutedPort {
 
   get report(): PortReport {
     return this.#listener
-      ? { port: this.port, uid: this.uid, state: "open", reason: "" }
+      ? { port: this.port, uid: this.uid, state: "open", reason: "", routed: this.upstreams.length > 0 }
       : { port: this.port, uid: this.uid, state: "failed", reason: this.#failure };
   }
 

@@ -91,7 +91,7 @@ test("a port that is closed and published again opens at once, beside old connec
   await eventually(() => upstream.seen.length === 1, "the request is under way");
   await ingress.apply({ ...tableOf([]), routes: [] });
   await ingress.apply(tableOf([], { port, uid: "u2", instance: "other" }));
-  expect(ingress.ports).toEqual([{ port, uid: "u2", state: "open", reason: "" }]);
+  expect(ingress.ports).toEqual([{ port, uid: "u2", state: "open", reason: "", routed: false }]);
   const c = new Client(port);
   open.push(c);
   c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
