@@ -20,7 +20,7 @@ export interface Change {
   goal: string;
   reached(view: InstanceView): boolean;
   /** What is said at the end after `instance web`: `runs`. */
-  done: string;
+  done(view: InstanceView): string;
   /** More to say when it is done. */
   after?(api: Api, view: InstanceView): Promise<void>;
 }
@@ -51,7 +51,7 @@ export async function changeInstance({ args, io, words }: ChangeContext, change:
       throw new DvsError("FAILED", `Instance "${asked.name}" is not ${change.goal}${why}`);
     }
     if (args.output !== "table") writeJson(io, result);
-    words.success(`instance ${result.name} ${change.done}`);
+    words.success(`instance ${result.name} ${change.done(result)}`);
     await change.after?.(api, result);
   });
 }

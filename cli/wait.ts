@@ -22,12 +22,14 @@ export interface Wait {
 }
 
 const retryMs = 200;
+/** What a timer can hold; a wait of 24 days is long enough. */
+const timerMsMax = 2 ** 31 - 1;
 
 /** The instance that reached the goal; "removed" where it is gone. Throws TIMEOUT; an abort rejects with its reason. */
 export async function waitForInstance(
   wait: Wait,
 ): Promise<InstanceView | { removed: true; failure: Condition | null }> {
-  const deadline = AbortSignal.timeout(wait.timeoutMs);
+  const deadline = AbortSignal.timeout(Math.min(wait.timeoutMs, timerMsMax));
   const signal = AbortSignal.any([wait.signal, deadline]);
   let last: InstanceView | undefined;
   try {

@@ -95,6 +95,9 @@ describe("a development cluster", () => {
   test("stop and start; ls, inspect, logs, events, status show it", async () => {
     expect((await run("instance stop hi")).code).toBe(0);
     expect(JSON.parse((await run("instance inspect hi -o json")).stdout)).toMatchObject({ phase: "stopped" });
+    expect((await run("instance create hi --os hello --if-not-exists")).stderr).toContain(
+      "instance hi is stopped",
+    );
     expect((await run("instance start hi")).code).toBe(0);
     expect((await run("instance ls")).stdout).toMatch(/hi +hello +2\/2 +running/);
     expect((await run("instance logs hi")).stdout).toContain("hello booted");

@@ -46,6 +46,13 @@ describe("the host process", () => {
     expect(out.stderr).toBe("");
   });
 
+  test("certificate checks cannot be switched off by the environment, and that is said", async () => {
+    const { out, ended } = start(["version"], { NODE_TLS_REJECT_UNAUTHORIZED: "0" });
+    expect((await ended).code).toBe(0);
+    expect(out.stderr).toContain("NODE_TLS_REJECT_UNAUTHORIZED=0 is set and ignored");
+    expect(out.stdout).toStartWith("dvs ");
+  });
+
   test("Ctrl-C ends a waiting command with 130", async () => {
     // A coordinator that takes the connection and never answers.
     const asked = Promise.withResolvers<void>();

@@ -15,7 +15,7 @@ import { buildAndPush } from "../../image-push.ts";
 import { parseLabels, parseOptions } from "../../key-values.ts";
 import { loadRegistry } from "../../plugins.ts";
 import { readableName } from "../../readable-name.ts";
-import type { Words } from "../../words.ts";
+import { settle, type SettleContext } from "../../settle.ts";
 
 export default command({
   args: {
@@ -38,7 +38,11 @@ export default command({
       value: "PORT[:POLICY]",
       description: "Open this port on every node of the cluster",
     },
-    set: { type: "list", value: "KEY=VALUE", description: "An option of the VOS, as in --set spaFallback=/index.html" },
+    set: {
+      type: "list",
+      value: "KEY=VALUE",
+      description: "An option of the VOS, as in --set spaFallback=/index.html",
+    },
     on: { type: "list", value: "LABEL=VALUE", description: "Only on nodes that carry this label" },
     file: {
       type: "string",
@@ -72,8 +76,9 @@ export default command({
     await changeInstance(context, {
       change: (api) => create(api, name, config, site, context),
       goal: "running",
-      reached: (view) => view.phase === "running",
-      done: "runs",
+      // One that was there already and is stopped is left as it is.
+      reached: (view) => view.phase === "running" || view.phase === "stopped",
+      done: (view) => (view.phase === "running" ? "runs" : "is stopped"),
       async after(api, view) {
         if (view.spec.publish.length === 0) return;
         const addresses = (await api.nodes.list()).filter((n) => n.state === "up").map((n) => n.address);
@@ -132,14 +137,14 @@ async function create(
   name: string,
   config: InstanceConfig,
   site: string | undefined,
-  context: { args: { "if-not-exists": boolean }; io: Io; words: Words },
+  context: SettleContext & { args: { "if-not-exists": boolean } },
 ): Promise<InstanceView> {
   const existing = await find(api, name);
-  if (existing && context.args["if-not-exists"]) {
+  if (existing && existing.desired !== "removed" && context.args["if-not-exists"]) {
     context.words.info(`instance ${name} exists already`);
     return existing;
   }
-  if (existing) throw taken(name);
+  if (existing) throw taken(existing);
   const image =
     site !== undefined
       ? (await buildAndPush(api, site, [name], context)).record.digest
@@ -156,17 +161,14 @@ async function create(
   };
   // One key for all attempts: a repeated request answers with the instance that the first one made.
   const key = randomBytes(16).toString("hex");
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await api.instances.create({ name, spec }, key);
-    } catch (thrown) {
-      const error = DvsError.from(thrown);
-      if (error.code === "CONFLICT" && context.args["if-not-exists"]) {
-        const winner = await find(api, name);
-        if (winner) return winner;
-      }
-      if (error.code !== "OUTCOME_UNKNOWN" || attempt === 5) throw thrown;
+  try {
+    return await settle(context, () => api.instances.create({ name, spec }, key));
+  } catch (thrown) {
+    if (DvsError.from(thrown).code === "CONFLICT" && context.args["if-not-exists"]) {
+      const winner = await find(api, name);
+      if (winner) return winner;
     }
+    throw thrown;
   }
 }
 
@@ -179,7 +181,13 @@ async function find(api: Api, name: string): Promise<InstanceView | undefined> {
   }
 }
 
-function taken(name: string): DvsError {
+function taken({ name, desired }: InstanceView): DvsError {
+  if (desired === "removed") {
+    return new DvsError(
+      "CONFLICT",
+      `Cannot create instance "${name}": one of this name is still being removed. Try again.`,
+    );
+  }
   return new DvsError(
     "CONFLICT",
     `Cannot create instance "${name}": the name is taken. Choose another, remove it with "dvs instance rm ${name}", or give --if-not-exists.`,

@@ -1,9 +1,12 @@
+import type { Api } from "../../../core/api/client.ts";
+import { DvsError } from "../../../core/errors.ts";
 import { clientArgs, waitArgs } from "../../args.ts";
 import { command } from "../../command.ts";
 import { confirm } from "../../confirm.ts";
 import { withApi } from "../../connection.ts";
 import { each, unlessMissing } from "../../each.ts";
 import { Progress } from "../../progress.ts";
+import { settle } from "../../settle.ts";
 import { waitForInstance } from "../../wait.ts";
 
 export default command({
@@ -28,7 +31,12 @@ export default command({
     await withApi(args, io, (api) =>
       each([...new Set(args.name)], (name) =>
         unlessMissing(args["ignore-missing"], async () => {
-          const instance = await api.instances.remove(name);
+          // By its uid: where an answer was lost, somebody may have made another one under the name meanwhile.
+          const { uid } = await api.instances.get(name);
+          const instance = await settle({ args, io, words }, async (again) => {
+            if (again && (await uidOf(api, name)) !== uid) return { name, uid };
+            return api.instances.remove(name);
+          });
           if (args.detach) return words.info(`instance ${name}: being removed`);
           await waitForInstance({
             api,
@@ -45,3 +53,13 @@ export default command({
     );
   },
 });
+
+/** Null where nothing has the name. */
+async function uidOf(api: Api, name: string): Promise<string | null> {
+  try {
+    return (await api.instances.get(name)).uid;
+  } catch (thrown) {
+    if (DvsError.from(thrown).code === "NOT_FOUND") return null;
+    throw thrown;
+  }
+}

@@ -1,6 +1,7 @@
 import { clientArgs, outputArgs, waitArgs } from "../../args.ts";
 import { changeInstance } from "../../change.ts";
 import { command } from "../../command.ts";
+import { settle } from "../../settle.ts";
 
 export default command({
   args: {
@@ -15,9 +16,9 @@ export default command({
   ],
   run: (context) =>
     changeInstance(context, {
-      change: (api) => api.instances.start(context.args.name),
+      change: (api) => settle(context, () => api.instances.start(context.args.name)),
       goal: "running",
       reached: (view) => view.phase === "running",
-      done: "runs",
+      done: () => "runs",
     }),
 });

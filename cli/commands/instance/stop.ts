@@ -1,6 +1,7 @@
 import { clientArgs, outputArgs, waitArgs } from "../../args.ts";
 import { changeInstance } from "../../change.ts";
 import { command } from "../../command.ts";
+import { settle } from "../../settle.ts";
 
 export default command({
   args: {
@@ -15,9 +16,9 @@ export default command({
   ],
   run: (context) =>
     changeInstance(context, {
-      change: (api) => api.instances.stop(context.args.name),
+      change: (api) => settle(context, () => api.instances.stop(context.args.name)),
       goal: "stopped",
       reached: (view) => view.phase === "stopped",
-      done: "has stopped",
+      done: () => "has stopped",
     }),
 });
