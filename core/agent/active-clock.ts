@@ -6,7 +6,7 @@
  * It also measures how late the loop is: the time between two turns of a timer, less the timer's own interval.
  */
 
-const tickMs = 50;
+const tickMs = 100;
 /** A loop that did not turn for this long was stopped, not busy. */
 const gapMsMax = 1_000;
 

@@ -40,12 +40,13 @@ interface Kept {
 export class ContainerCertificates {
   readonly #options: ContainerCertificatesOptions;
   readonly #kept = new Map<string, Kept>();
+  #wanted: ReadonlySet<string> = new Set();
 
   constructor(options: ContainerCertificatesOptions) {
     this.#options = options;
   }
 
-  /** What is no longer wanted is not renewed. */
+  /** What is wanted and has a certificate is kept fresh, also for a container that runs since before this agent. */
   setWanted(containers: ContainerSpec[]): void {
     const wanted = new Set(containers.map((spec) => spec.uid));
     for (const [uid, { renewal }] of this.#kept) {
@@ -53,6 +54,8 @@ export class ContainerCertificates {
       renewal.stop();
       this.#kept.delete(uid);
     }
+    this.#wanted = wanted;
+    for (const spec of containers) if (!this.#kept.has(spec.uid)) void this.#resume(spec);
   }
 
   /** Rejects with UNAVAILABLE when there is none that is valid and no coordinator gives one. */
@@ -83,8 +86,16 @@ export class ContainerCertificates {
     this.#kept.clear();
   }
 
+  async #resume(spec: ContainerSpec): Promise<void> {
+    const pair = await this.#load(spec).catch(() => null);
+    if (!pair || this.#kept.has(spec.uid) || !this.#wanted.has(spec.uid)) return;
+    this.#keep(spec, pair);
+    // The earlier agent may have died between renewing it and telling the container.
+    this.#options.onRenewed(spec.uid, { ...pair, ca: this.#options.clusterCa });
+  }
+
   #keep(spec: ContainerSpec, pair: Pair): void {
-    if (this.#kept.has(spec.uid)) return;
+    if (this.#kept.has(spec.uid) || this.#options.signal.aborted) return;
     const renewal = startRenewal({
       identity: pair,
       sign: (csr, signal) => this.#sign(spec, csr, signal),

@@ -19,6 +19,7 @@ export class DesiredStore {
   #last: Desired | null = null;
   #refusal = "";
   #writeFailure = "";
+  #writing: Promise<void> = Promise.resolve();
   #retry: ReturnType<typeof setTimeout> | undefined;
 
   constructor(path: string, node: { clusterId: string; nodeId: string }, log: Log) {
@@ -48,7 +49,9 @@ export class DesiredStore {
     }
     this.#refusal = "";
     this.#last = desired;
-    await this.#write(desired);
+    // One after the other, so that the newest is the last on the disk.
+    this.#writing = this.#writing.then(() => this.#write(desired));
+    await this.#writing;
     // A newer one may have come while this was being written.
     return this.#last === desired;
   }
@@ -63,13 +66,14 @@ export class DesiredStore {
 
   async #write(desired: Desired): Promise<void> {
     clearTimeout(this.#retry);
+    if (this.#last !== desired) return;
     try {
       await writeSmallFile(this.#path, JSON.stringify(desired), { durable: true });
       this.#writeFailure = "";
     } catch (e) {
       this.#writeFailure = DvsError.from(e).message;
       this.#retry = setTimeout(() => {
-        if (this.#last === desired) void this.#write(desired);
+        this.#writing = this.#writing.then(() => this.#write(desired));
       }, writeRetryMs);
     }
   }

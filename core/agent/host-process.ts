@@ -90,7 +90,7 @@ function hostProcess(pid: number, startTime: string, ended: Promise<string>): Ho
   };
 }
 
-/** A detached process leads its own group, whose number is its pid. */
+/** A detached process leads its own group, whose number is its pid. Only for a process that surely lives. */
 export function killGroup(pid: number, name: NodeJS.Signals): void {
   for (const target of [-pid, pid]) {
     try {
@@ -102,13 +102,23 @@ export function killGroup(pid: number, name: NodeJS.Signals): void {
   }
 }
 
+/** What a dead process left in its group. The number is not given to another as long as one is in it. */
+function killLeftovers(pid: number): void {
+  if (processStartTime(pid) !== null) return;
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // It left nothing.
+  }
+}
+
 function reaped(child: ChildProcess): Promise<string> {
   return new Promise((resolve) => {
     child.on("error", (e) => {
       if (child.pid === undefined) resolve(e.message);
     });
     child.on("exit", (code, signal) => {
-      if (child.pid !== undefined) killGroup(child.pid, "SIGKILL");
+      if (child.pid !== undefined) killLeftovers(child.pid);
       resolve(signal ? `killed by ${signal}` : `exited with code ${code}`);
     });
   });
@@ -119,6 +129,7 @@ function goneFromProc(pid: number, startTime: string): Promise<string> {
     const timer = setInterval(() => {
       if (processStartTime(pid) === startTime) return;
       clearInterval(timer);
+      killLeftovers(pid);
       resolve("ended");
     }, deathPollMs);
     (timer as { unref?: () => void }).unref?.();

@@ -41,6 +41,7 @@ export class IngressProcess {
   #ports: PortReport[] = [];
   #requests = 0;
   #backoffMs = 0;
+  #spawning: Promise<void> = Promise.resolve();
   #problem = "";
   #closed = false;
 
@@ -75,25 +76,31 @@ export class IngressProcess {
 
   /** Ends it for good. Resolves when it is surely dead. */
   async stop(graceMs: number): Promise<void> {
+    this.#closed = true;
+    await this.#spawning;
     const process = this.#process;
-    this.#link?.send({ type: "stop", graceMs });
-    if (!this.#link?.isUp) process?.signal("SIGTERM");
-    this.close();
     if (!process) return;
+    this.#link?.send({ type: "stop", graceMs });
+    if (!this.#link?.isUp) process.signal("SIGTERM");
     const kill = setTimeout(() => process.signal("SIGKILL"), graceMs + killMarginMs);
     await process.ended;
     clearTimeout(kill);
   }
 
-  /** Lets go of it; it runs on. */
-  close(): void {
+  /** Lets go of it; it runs on. Resolves when none is just being started. */
+  async close(): Promise<void> {
     this.#closed = true;
     this.#link?.close();
+    await this.#spawning;
   }
 
-  async #spawn(): Promise<void> {
+  #spawn(): Promise<void> {
+    this.#spawning = this.#closed ? Promise.resolve() : this.#trySpawn();
+    return this.#spawning;
+  }
+
+  async #trySpawn(): Promise<void> {
     const { data, command, step, log, clock } = this.#options;
-    if (this.#closed) return;
     try {
       await rm(data.ingressSocket, { force: true });
       await rotateLog(data.ingressLog);
@@ -143,6 +150,7 @@ export class IngressProcess {
       },
     });
     this.#link = link;
+    if (this.#closed) link.close();
     // Without a link its table is the last agent's: one that does not answer soon is worse than a new one.
     const noHello = clock.after(adoptHelloTimeoutMs * 2, () => {
       if (link.isUp || this.#link !== link || this.#closed) return;

@@ -52,9 +52,9 @@ export async function endProcesses(
   processes: { pid: number; startTime: string }[],
   graceMs: number,
 ): Promise<void> {
-  for (const { pid } of processes) killGroup(pid, "SIGTERM");
-  const until = performance.now() + graceMs;
   const living = () => processes.filter((p) => processStartTime(p.pid) === p.startTime);
+  for (const { pid } of living()) killGroup(pid, "SIGTERM");
+  const until = performance.now() + graceMs;
   while (living().length > 0 && performance.now() < until) {
     await new Promise((resolve) => {
       setTimeout(resolve, 10);

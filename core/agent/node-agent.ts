@@ -186,7 +186,7 @@ export class NodeAgent {
       fromDisk.cancel();
       preload.cancel();
       this.#ending.abort(new DvsError("UNAVAILABLE", "The agent ends."));
-      this.#close();
+      await this.#close();
     }
     await link;
     if (stopContainers && !this.#isRemoved) await this.#stopAll();
@@ -320,13 +320,12 @@ export class NodeAgent {
     this.#lagWarning = lag < lagWarnMs ? "" : `the agent's loop was ${Math.round(lag / 100) / 10} s late`;
   }
 
-  #close(): void {
+  async #close(): Promise<void> {
     clearInterval(this.#lagTimer);
     this.#renewal.stop();
     this.#desired.close();
     this.#certificates.close();
-    this.#supervisor.close();
-    this.#ingress.close();
+    await Promise.all([this.#supervisor.close(), this.#ingress.close()]);
     this.#parts.images.close();
     this.#disk.close();
     this.#clock.close();

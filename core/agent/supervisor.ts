@@ -55,6 +55,7 @@ export class Supervisor {
   readonly #ports = new Map<string, number>();
   /** Writes of records that are under way, so that an old record never replaces a newer one. */
   readonly #writes = new Map<string, Promise<void>>();
+  readonly #starts = new Set<Promise<void>>();
   #timer: Cancel | undefined;
   #closed = false;
 
@@ -112,11 +113,12 @@ export class Supervisor {
     this.#running.get(uid)?.link.send({ type: "tls", ...tls });
   }
 
-  /** Lets go of everything; the containers run on. */
-  close(): void {
+  /** Lets go of everything; the containers run on. Resolves when none is just being started. */
+  async close(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
     for (const { link } of this.#running.values()) link.close();
+    await Promise.all(this.#starts);
   }
 
   #dispatch(event: SupervisorEvent): void {
@@ -140,9 +142,12 @@ export class Supervisor {
       case "prepare":
         void this.#prepare(effect);
         return;
-      case "start":
-        void this.#start(effect);
+      case "start": {
+        const start = this.#start(effect);
+        this.#starts.add(start);
+        void start.finally(() => this.#starts.delete(start));
         return;
+      }
       case "removeDir":
         void this.#removeDir(uid);
         return;

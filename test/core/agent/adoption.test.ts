@@ -1,7 +1,10 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { FakeCoordinator } from "./fake-coordinator.ts";
+import { issueCertificate } from "../../../core/trust/authority.ts";
+import { containerUri } from "../../../core/trust/identity.ts";
+import { createKeyAndCsr } from "../../../core/trust/key.ts";
+import { clusterId, FakeCoordinator, nodeId } from "./fake-coordinator.ts";
 import { TestNode } from "./test-node.ts";
 
 // Real host processes on a machine that may be busy: this is when to give up, not how long it takes.
@@ -153,3 +156,28 @@ test("a node that is stopped as a whole and goes on kills none of its containers
   await node.until("heartbeats", () => coordinator.heartbeats.length >= beats + 4);
   expect(node.container("u1")).toMatchObject({ state: "ready", pid: before.pid, restarts: 0 });
 });
+
+test("the certificate of an adopted container is renewed when it is due, and pushed to it", async () => {
+  node.start();
+  const spec = node.spec("u1");
+  node.want([spec]);
+  const { pid } = await node.ready("u1");
+  await node.kill("SIGKILL");
+  const { key, csr } = await createKeyAndCsr("u1");
+  const { tenant, instance, uid } = spec;
+  const uri = containerUri({ clusterId, tenant, instance, uid, nodeId });
+  const now = new Date(Date.now() - 25 * 86_400_000);
+  const old = await issueCertificate(coordinator.workloadCa, { csr, uri, days: 30, now });
+  writeFileSync(join(node.dataDir, "run/c/u1/tls.json"), JSON.stringify({ certificate: old, key }));
+  coordinator.report = null;
+  node.start();
+  const kept = () =>
+    (JSON.parse(readFileSync(join(node.dataDir, "run/c/u1/tls.json"), "utf8")) as TlsMessage).certificate;
+  const pushed = () => (node.messages("u1") as unknown as TlsMessage[]).at(-1)?.certificate;
+  await node.until("renewed and pushed", () => kept() !== old && pushed() === kept());
+  expect((await node.ready("u1")).pid).toBe(pid);
+});
+
+interface TlsMessage {
+  certificate: string;
+}

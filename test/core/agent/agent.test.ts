@@ -1,6 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { dataDirOf } from "../../../core/agent/data-dir.ts";
+import { loadIdentity, saveIdentity } from "../../../core/agent/identity.ts";
 import { FakeCoordinator } from "./fake-coordinator.ts";
 import { TestNode } from "./test-node.ts";
 
@@ -129,18 +131,6 @@ test("a bad blob that a container names is fetched again, and the container hear
   expect(answer()?.["ok"]).toBe(true);
 });
 
-test("a renewed certificate is pushed to the running container", async () => {
-  coordinator.oldCertificates = 1;
-  node.start();
-  node.want([node.spec("u1")]);
-  await node.ready("u1");
-  const certificates = () => {
-    const messages = node.messages("u1");
-    return new Set(messages.filter((m) => m["type"] === "tls").map((m) => m["certificate"]));
-  };
-  await node.until("second certificate", () => certificates().size >= 2);
-});
-
 test("an ingress that is killed is started again at once and gets the table", async () => {
   node.start();
   node.want([node.spec("u1")]);
@@ -152,6 +142,21 @@ test("an ingress that is killed is started again at once and gets the table", as
   process.kill(first, "SIGKILL");
   await node.until("table again", () => node.table()?.routes[0]?.local?.incarnation === incarnation);
   expect(await ingress()).not.toBe(first);
+});
+
+test("the node's own certificate is renewed when it is due, kept, and given to the ingress", async () => {
+  const old = await coordinator.enrolled(25);
+  await saveIdentity(dataDirOf(node.dataDir), old);
+  node.start();
+  node.want([]);
+  await node.until("ingress has it", () => {
+    const tls = node.table()?.tls;
+    return tls !== undefined && tls.certificate !== old.certificates.certificate;
+  });
+  const kept = await loadIdentity(dataDirOf(node.dataDir));
+  const { certificate, key } = kept?.certificates ?? old.certificates;
+  expect(node.table()?.tls).toEqual({ certificate, key, ca: old.certificates.workloadCa });
+  expect(key).not.toBe(old.certificates.key);
 });
 
 test("the log of a container is sent when the coordinator asks for it", async () => {

@@ -19,8 +19,6 @@ export class FakeCoordinator {
   desired: Desired | null = null;
   /** Answers that fail, as when it is being started. */
   refuses = false;
-  /** So many of the next certificates are 25 of their 30 days old: due for renewal. */
-  oldCertificates = 0;
   port = 0;
   #server: Server | null = null;
   readonly #streams = new Set<ServerResponse>();
@@ -81,10 +79,12 @@ export class FakeCoordinator {
     for (const stream of this.#streams) stream.write(`${JSON.stringify(message)}\n`);
   }
 
-  async enrolled(): Promise<Enrolled> {
+  /** As a join leaves it, `ageDays` ago. */
+  async enrolled(ageDays = 0): Promise<Enrolled> {
     const { key, csr } = await createKeyAndCsr("n1");
     const uri = nodeUri(clusterId, nodeId);
-    const certificate = await issueCertificate(this.clusterCa, { csr, uri, days: 30 });
+    const now = new Date(Date.now() - ageDays * 86_400_000);
+    const certificate = await issueCertificate(this.clusterCa, { csr, uri, days: 30, now });
     return {
       identity: {
         version: 1,
@@ -131,6 +131,11 @@ export class FakeCoordinator {
       }
       return void json({ reportWanted: this.#forget });
     }
+    if (url === "/agent/v1/certificate") {
+      const { csr } = JSON.parse(body) as { csr: string };
+      const uri = nodeUri(clusterId, nodeId);
+      return void json({ certificate: await issueCertificate(this.clusterCa, { csr, uri, days: 30 }) });
+    }
     const certificate = /^\/agent\/v1\/instances\/([^/]+)\/certificate$/.exec(url);
     if (certificate) {
       const { csr } = JSON.parse(body) as { csr: string };
@@ -138,9 +143,7 @@ export class FakeCoordinator {
       const spec = this.desired?.containers.find((c) => c.uid === uid);
       if (!spec) throw new Error(`no container ${uid}`);
       const uri = containerUri({ clusterId, tenant: spec.tenant, instance: spec.instance, uid, nodeId });
-      const ageDays = this.oldCertificates-- > 0 ? 25 : 0;
-      const now = new Date(Date.now() - ageDays * 86_400_000);
-      const pem = await issueCertificate(this.workloadCa, { csr, uri, days: 30, now });
+      const pem = await issueCertificate(this.workloadCa, { csr, uri, days: 30 });
       return void json({ certificate: pem, authority: this.workloadCa.certificate });
     }
     const stream = /^\/agent\/v1\/streams\/([^/]+)$/.exec(url);

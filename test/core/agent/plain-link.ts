@@ -26,7 +26,10 @@ export function plainLink(address: string): CoordinatorLink {
     },
     heartbeat: async (heartbeat, signal) =>
       (await (await post("/agent/v1/heartbeat", heartbeat, signal)).json()) as HeartbeatAnswer,
-    renewNodeCertificate: () => Promise.reject(new DvsError("UNAVAILABLE", "not in this test")),
+    renewNodeCertificate: async (csr, signal) => {
+      const response = await post("/agent/v1/certificate", { csr }, signal);
+      return ((await response.json()) as { certificate: string }).certificate;
+    },
     containerCertificate: async (uid, csr, signal) => {
       const response = await post(`/agent/v1/instances/${uid}/certificate`, { csr }, signal);
       return (await response.json()) as { certificate: string; authority: string };
