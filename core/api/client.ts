@@ -131,9 +131,8 @@ export function createApi(options: ApiOptions) {
             headers: { "content-type": "application/octet-stream" },
             body: pack,
           });
-          await response.text();
-          if (!response.ok)
-            throw new DvsError("FAILED", `Cannot upload: the coordinator answered ${response.status}`);
+          const text = await response.text();
+          if (!response.ok) throw errorOf(response.status, text);
         },
       }),
     },
@@ -174,6 +173,8 @@ async function requestJson<S extends z.ZodType | null>(
     headers: { ...(call.body === undefined ? {} : { "content-type": "application/json" }), ...call.headers },
     ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
     timeoutMs,
+    // A change whose answer was lost is told as such: sent again, it may find that somebody else was faster.
+    idempotent: method === "GET",
     ...(call.signal ? { signal: call.signal } : {}),
   });
   const text = await response.text();
