@@ -61,7 +61,9 @@ export function parseConfigDocument(file: string, text: string): ConfigDocument 
     value = document.toJS();
   } catch (e) {
     // Aliases that multiply to more than can be meant.
-    throw new DvsError("INVALID", `Invalid configuration file ${file}: ${(e as Error).message}`, { cause: e });
+    throw new DvsError("INVALID", `Invalid configuration file ${file}: ${(e as Error).message}`, {
+      cause: e,
+    });
   }
   return {
     file,
