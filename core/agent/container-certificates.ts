@@ -13,6 +13,7 @@ import { containerUri, parseIdentity, uriOf, validityOf } from "../trust/identit
 import { createKeyAndCsr } from "../trust/key.ts";
 import type { CoordinatorLink } from "./coordinator-link.ts";
 import { containerDirOf, type DataDir } from "./data-dir.ts";
+import { limited } from "./limited.ts";
 import { makePrivateDir, readJsonFile, writeSmallFile } from "./files.ts";
 import type { Log, TlsFiles } from "./supervisor.ts";
 
@@ -114,9 +115,9 @@ export class ContainerCertificates {
   }
 
   async #sign(spec: ContainerSpec, csr: string, signal: AbortSignal): Promise<string> {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(agentRequestTimeoutMs)]);
-    const { certificate } = await this.#options.coordinator.containerCertificate(spec.uid, csr, limit);
-    return certificate;
+    const { coordinator } = this.#options;
+    const ask = (s: AbortSignal) => coordinator.containerCertificate(spec.uid, csr, s);
+    return (await limited(signal, agentRequestTimeoutMs, ask)).certificate;
   }
 
   async #save(spec: ContainerSpec, pair: Pair): Promise<void> {

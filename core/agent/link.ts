@@ -2,7 +2,7 @@
  * The agent's side of the protocol: keeps the stream of messages open, and sends heartbeats on requests of their
  * own, so that a large message or a slow stream never delays a sign of life.
  */
-import type { Report, ToAgent } from "../agent-protocol.ts";
+import type { Heartbeat, Report, ToAgent } from "../agent-protocol.ts";
 import { DvsError } from "../errors.ts";
 import {
   agentRequestTimeoutMs,
@@ -12,6 +12,7 @@ import {
   streamSilentMs,
 } from "../limits.ts";
 import type { CoordinatorLink } from "./coordinator-link.ts";
+import { limited, pause } from "./limited.ts";
 import type { Log } from "./supervisor.ts";
 
 export interface AgentLinkOptions {
@@ -95,9 +96,8 @@ export class AgentLink {
       const countersDue = counters !== acknowledgedCounters && startedAt - countersAt >= countersMs;
       const attach = wanted || text !== acknowledged || countersDue;
       try {
-        const beat = { incarnation, sequence: ++sequence, ...(attach ? { report } : {}) };
-        const limit = AbortSignal.any([signal, AbortSignal.timeout(agentRequestTimeoutMs)]);
-        const answer = await coordinator.heartbeat(beat, limit);
+        const beat: Heartbeat = { incarnation, sequence: ++sequence, ...(attach ? { report } : {}) };
+        const answer = await limited(signal, agentRequestTimeoutMs, (s) => coordinator.heartbeat(beat, s));
         this.#noteContact();
         wanted = answer.reportWanted;
         if (attach) {
@@ -122,14 +122,19 @@ export class AgentLink {
     // A coordinator that asks for the report has just started: many agents answer it.
     const soon = again ? heartbeatMs / 5 : Infinity;
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, Math.max(gatherMs, Math.min(left(), soon)));
-      const wake = () => {
-        clearTimeout(timer);
-        setTimeout(resolve, gatherMs);
+      const done = () => {
+        signal.removeEventListener("abort", done);
+        resolve();
       };
-      this.#wake = wake;
-      signal.addEventListener("abort", wake, { once: true });
-      if (this.#changed || signal.aborted) wake();
+      let timer = setTimeout(done, Math.max(gatherMs, Math.min(left(), soon)));
+      this.#wake = () => {
+        this.#wake = null;
+        clearTimeout(timer);
+        timer = setTimeout(done, gatherMs);
+      };
+      signal.addEventListener("abort", done);
+      if (signal.aborted) done();
+      else if (this.#changed) this.#wake();
     });
     this.#wake = null;
   }
@@ -155,18 +160,4 @@ function silentStream(): DvsError {
 function withoutCounters(report: Report): Report {
   const containers = report.containers.map((c) => ({ ...c, requests: 0 }));
   return { ...report, containers, ingressRequests: 0, diskFreeBytes: 0 };
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener(
-      "abort",
-      () => {
-        clearTimeout(timer);
-        resolve();
-      },
-      { once: true },
-    );
-  });
 }

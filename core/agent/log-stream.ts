@@ -2,6 +2,7 @@
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { DvsError } from "../errors.ts";
 import { KiB } from "../limits.ts";
+import { pause } from "./limited.ts";
 
 const pieceBytes = 64 * KiB;
 /** A follower looks for new bytes this often. */
@@ -77,16 +78,4 @@ async function rotated(path: string, file: FileHandle, at: number): Promise<File
   } catch {
     return null;
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-  });
 }

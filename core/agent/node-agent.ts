@@ -28,6 +28,7 @@ import { DesiredStore } from "./desired-store.ts";
 import { type Enrolled, forgetIdentity, saveCertificates } from "./identity.ts";
 import { IngressProcess } from "./ingress-process.ts";
 import { ingressTable } from "./ingress-table.ts";
+import { limited } from "./limited.ts";
 import { AgentLink } from "./link.ts";
 import { endProcesses } from "./local-processes.ts";
 import { streamLog } from "./log-stream.ts";
@@ -144,10 +145,7 @@ export class NodeAgent {
     this.#renewal = startRenewal({
       identity: certificates,
       sign: (csr, stop) =>
-        coordinator.renewNodeCertificate(
-          csr,
-          AbortSignal.any([stop, AbortSignal.timeout(agentRequestTimeoutMs)]),
-        ),
+        limited(stop, agentRequestTimeoutMs, (s) => coordinator.renewNodeCertificate(csr, s)),
       install: async (next) => {
         await saveCertificates(data, { ...certificates, ...next });
         // In place: the coordinator's link reads it at each new connection.

@@ -151,7 +151,11 @@ export class SupervisorMachine {
     this.#effects = [];
     if (event.type === "desired") this.#stepDesired(event.containers);
     else if (event.type !== "tick") this.#stepSlot(event, now);
-    if (this.#desiredKnown) {
+    if (!this.#desiredKnown) return this.#effects;
+    if ("uid" in event) {
+      const slot = this.#slots.get(event.uid);
+      if (slot) this.#reconcile(slot, now);
+    } else {
       for (const slot of this.#slots.values()) this.#reconcile(slot, now);
     }
     return this.#effects;
@@ -196,6 +200,8 @@ export class SupervisorMachine {
     const wanted = new Map(containers.map((spec) => [spec.uid, spec]));
     for (const slot of this.#slots.values()) {
       const spec = wanted.get(slot.uid) ?? null;
+      // Equal ones become the same object, so that later comparisons cost nothing.
+      if (spec && slot.process && isSameSpec(slot.process.spec, spec)) slot.process.spec = spec;
       if (!spec || !slot.wanted || !isSameSpec(slot.wanted, spec)) {
         slot.prepare = "no";
         slot.prepareAt = 0;
