@@ -41,7 +41,13 @@ export async function madeBy(authority: Authority, uri: string): Promise<Pair> {
 }
 
 /** The status of the answer to one request, or null when the server refused to talk. Trusts whatever it meets. */
-export function ask(host: string, port: number, path: string, pair?: Pair): Promise<number | null> {
+export async function ask(host: string, port: number, path: string, pair?: Pair): Promise<number | null> {
+  const status = /^HTTP\/1\.1 (\d{3})/.exec(await answerOf(host, port, path, pair))?.[1];
+  return status === undefined ? null : Number(status);
+}
+
+/** All that the server says. */
+export function answerOf(host: string, port: number, path: string, pair?: Pair): Promise<string> {
   return new Promise((resolve) => {
     let answer = "";
     const socket = connect({
@@ -50,10 +56,7 @@ export function ask(host: string, port: number, path: string, pair?: Pair): Prom
       rejectUnauthorized: false,
       ...(pair ? { cert: pair.certificate, key: pair.key } : {}),
     });
-    const done = () => {
-      const status = /^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1];
-      resolve(status === undefined ? null : Number(status));
-    };
+    const done = () => resolve(answer);
     socket.setTimeout(10_000, () => socket.destroy());
     socket.on("data", (d: Uint8Array) => (answer += new TextDecoder().decode(d)));
     socket.on("error", done);
