@@ -11,10 +11,17 @@ const standstillMs = 1_000;
 /** A lease whose removal failed (disk full) is tried again after this. */
 const retryMs = 1_000;
 
+interface Lease {
+  ttlMs: number;
+  deadline: number;
+  /** Its removal is under way. */
+  ending: boolean;
+}
+
 export class Leases {
   readonly #clock: Clock;
   readonly #expire: (id: string) => Promise<void>;
-  readonly #leases = new Map<string, { ttlMs: number; deadline: number }>();
+  readonly #leases = new Map<string, Lease>();
   #cancelTimer: (() => void) | null = null;
   #timerAt = Infinity;
 
@@ -32,7 +39,7 @@ export class Leases {
 
   add({ id, ttlSeconds }: LeaseRow): void {
     const ttlMs = ttlSeconds * 1_000;
-    this.#leases.set(id, { ttlMs, deadline: this.#clock.now() + ttlMs });
+    this.#leases.set(id, { ttlMs, deadline: this.#clock.now() + ttlMs, ending: false });
     this.#arm();
   }
 
@@ -61,7 +68,7 @@ export class Leases {
   /** The timer stands at the first deadline or before it; renewals leave it where it is. */
   #arm(notBefore = 0): void {
     let next = Infinity;
-    for (const { deadline } of this.#leases.values()) next = Math.min(next, deadline);
+    for (const { deadline, ending } of this.#leases.values()) if (!ending) next = Math.min(next, deadline);
     next = Math.max(next, notBefore);
     if (next === Infinity || next >= this.#timerAt) return;
     this.#cancelTimer?.();
@@ -76,13 +83,22 @@ export class Leases {
     if (late >= standstillMs) {
       for (const lease of this.#leases.values()) lease.deadline = now + lease.ttlMs;
     }
-    const due = [...this.#leases.keys()].filter((id) => this.isDue(id));
-    for (const id of due) {
-      this.#expire(id).catch(() => this.#arm(this.#clock.now() + retryMs));
+    for (const [id, lease] of this.#leases) {
+      if (!lease.ending && this.isDue(id)) void this.#end(id, lease);
     }
-    // Those that are due are being removed; the timer is for the others.
-    let next = Infinity;
-    for (const { deadline } of this.#leases.values()) if (deadline > now) next = Math.min(next, deadline);
-    if (next < Infinity) this.#arm(next);
+    this.#arm();
+  }
+
+  async #end(id: string, lease: Lease): Promise<void> {
+    lease.ending = true;
+    let notBefore = 0;
+    try {
+      await this.#expire(id);
+    } catch {
+      notBefore = this.#clock.now() + retryMs;
+    }
+    // It is still there when that failed, or when it was renewed in the meantime.
+    lease.ending = false;
+    this.#arm(notBefore);
   }
 }

@@ -1,5 +1,8 @@
 import { expect, test } from "bun:test";
+import { LocalStore } from "../../../core/store/local/local-store.ts";
+import { MemoryTable } from "../../../core/store/memory/memory-table.ts";
 import { openMemoryStore } from "../../../core/store/memory/memory.ts";
+import { StoreError } from "../../../core/store/store.ts";
 import { ManualClock } from "./manual-clock.ts";
 import { put, rejects } from "./store-suite.ts";
 
@@ -43,6 +46,47 @@ test("a process that stood still gives every lease its whole time again", async 
   await clock.advance(1_999);
   expect(await store.get("/k")).not.toBeNull();
   await clock.advance(1);
+  expect(await store.get("/k")).toBeNull();
+});
+
+test("a renewal that comes between the deadline and the removal keeps the lease", async () => {
+  const clock = new ManualClock();
+  const commits: (() => void)[] = [];
+  const store = new LocalStore(new MemoryTable(), { clock, schedule: (commit) => void commits.push(commit) });
+  const commit = async <T>(pending: Promise<T>) => {
+    for (const run of commits.splice(0)) run();
+    return pending;
+  };
+  const lease = await commit(store.grant(2));
+  await commit(put(store, "/k", "1", lease));
+  await clock.advance(2_000);
+  expect(commits).toHaveLength(1);
+  await store.keepAlive(lease);
+  await commit(clock.advance(0));
+  expect(await store.get("/k")).not.toBeNull();
+  await clock.advance(2_000);
+  await commit(clock.advance(0));
+  expect(await store.get("/k")).toBeNull();
+});
+
+class FullTable extends MemoryTable {
+  full = false;
+  override atomically(writer: () => void): void {
+    if (this.full) throw new StoreError("NO_SPACE", "full");
+    super.atomically(writer);
+  }
+}
+
+test("a lease whose removal fails is removed later", async () => {
+  const clock = new ManualClock();
+  const table = new FullTable();
+  const store = new LocalStore(table, { clock, schedule: (commit) => commit() });
+  await put(store, "/k", "1", await store.grant(2));
+  table.full = true;
+  await clock.advance(5_000);
+  expect(await store.get("/k")).not.toBeNull();
+  table.full = false;
+  await clock.advance(1_000);
   expect(await store.get("/k")).toBeNull();
 });
 

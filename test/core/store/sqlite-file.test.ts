@@ -1,6 +1,6 @@
 /** What only the store in a file must do: one opener, one fsync a turn, full disks, failing disks, kill -9. */
 import { afterEach, expect, test } from "bun:test";
-import { spawn } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { tmpdir } from "node:os";
@@ -11,13 +11,24 @@ import { openSqliteStore } from "../../../core/store/sqlite/sqlite.ts";
 import { collect, first, never, put, putOp, rejects, remove } from "./store-suite.ts";
 
 const dirs: string[] = [];
+const children: ChildProcess[] = [];
 afterEach(() => {
+  for (const child of children.splice(0)) child.kill("SIGKILL");
   for (const dir of dirs.splice(0)) rmSync(dir, { recursive: true });
 });
 function newPath(): string {
   const dir = mkdtempSync(join(tmpdir(), "dvs-"));
   dirs.push(dir);
   return join(dir, "store.db");
+}
+
+/** A process that runs this code and writes to stdout. */
+function run(code: string) {
+  const child = spawn(process.execPath, ["--no-install", "-e", code], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  children.push(child);
+  return child;
 }
 
 function refusal(run: () => unknown): DvsError {
@@ -51,9 +62,7 @@ test("a second opener in another process is refused, until the first is killed",
     openSqliteStore(${JSON.stringify(path)});
     console.log("open");
     setInterval(() => {}, 1000);`;
-  const child = spawn(process.execPath, ["--no-install", "-e", code], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const child = run(code);
   await new Promise((resolve) => child.stdout.once("data", resolve));
   expect(refusal(() => openSqliteStore(path)).code).toBe("CONFLICT");
   const gone = new Promise((resolve) => child.once("exit", resolve));
@@ -73,9 +82,7 @@ test("kill -9 loses nothing that was acknowledged", async () => {
         store.txn({ if: [], then: [{ type: "put", key, value: String(i) }, { type: "put", key: key + "2", value: String(i) }] })));
       require("node:fs").writeSync(1, i + "\\n");
     }`;
-  const child = spawn(process.execPath, ["--no-install", "-e", code], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const child = run(code);
   let out = "";
   const gone = new Promise((resolve) => child.once("close", resolve));
   child.stdout.on("data", (data: Buffer) => {
