@@ -21,8 +21,6 @@ export interface CoordinatorLink {
   images: Pick<Remote, "manifest" | "fetch">;
   /** Sends the bytes that a `logs` message asked for; resolves when the coordinator has taken them all. */
   sendStream(id: string, body: ReadableStream<Uint8Array>, signal: AbortSignal): Promise<void>;
-  /** Asks that this node be emptied and removed; the `removed` message follows when it is. */
-  leave(signal: AbortSignal): Promise<void>;
   /** Another coordinator from now on: this one does not answer as it should. */
   rotate(): void;
   close(): void;

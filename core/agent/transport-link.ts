@@ -99,9 +99,6 @@ function linkOver(clients: Client[]): CoordinatorLink {
       // The answer comes when the stream has ended, which may be in days.
       await request({ method: "POST", path, body, signal, timeoutMs: 2 ** 31 - 1 });
     },
-    async leave(signal) {
-      await request({ method: "POST", path: "/agent/v1/leave", signal, idempotent: true });
-    },
     rotate() {
       current = (current + 1) % clients.length;
     },

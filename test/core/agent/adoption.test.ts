@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { localProcesses, stopNode } from "../../../core/agent/local-processes.ts";
 import { issueCertificate } from "../../../core/trust/authority.ts";
 import { containerUri } from "../../../core/trust/identity.ts";
 import { createKeyAndCsr } from "../../../core/trust/key.ts";
@@ -176,6 +177,16 @@ test("the certificate of an adopted container is renewed when it is due, and pus
   const pushed = () => (node.messages("u1") as unknown as TlsMessage[]).at(-1)?.certificate;
   await node.until("renewed and pushed", () => kept() !== old && pushed() === kept());
   expect((await node.ready("u1")).pid).toBe(pid);
+});
+
+test("stopNode ends every host process of a node, also one that does not listen to SIGTERM", async () => {
+  node.start();
+  node.want([node.spec("u1"), node.spec("u2", { stubborn: true })]);
+  await node.ready("u1");
+  await node.ready("u2");
+  expect(await stopNode(node.dataDir, { graceMs: 300 })).toBe(4);
+  expect(await localProcesses(node.dataDir)).toEqual([]);
+  expect(await stopNode(join(node.dataDir, "nowhere"), { graceMs: 300 })).toBe(0);
 });
 
 interface TlsMessage {

@@ -42,7 +42,6 @@ export function plainLink(address: string): CoordinatorLink {
       const text = await new Response(body).text();
       await request(`/agent/v1/streams/${id}`, { method: "POST", body: text, signal });
     },
-    leave: () => Promise.resolve(),
     rotate() {},
     close() {},
   };
