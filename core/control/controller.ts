@@ -184,7 +184,9 @@ export class Controller {
       this.#effects.push({ type: "removed", node: id });
     }
     if (changes.placesFreed) this.#touch(this.#wanting);
-    for (const [key, why] of records.unreadable) this.#log("error", `record ${key} is not readable: ${why}`);
+    for (const key of changes.unreadable) {
+      this.#log("error", `record ${key} is not readable: ${records.unreadable.get(key)}`);
+    }
   }
 
   #handleHeartbeat(event: Extract<ControlEvent, { type: "heartbeat" }>): void {

@@ -28,6 +28,8 @@ export interface RecordChanges {
   /** Gone, or replaced by a namesake with another uid. */
   removedInstances: InstanceEntry[];
   removedNodes: NodeRecord[];
+  /** Records that have become unreadable. */
+  unreadable: string[];
   /** Some node has room for a container more than before. */
   placesFreed: boolean;
 }
@@ -70,12 +72,13 @@ export class RecordsTable {
       nodes: new Set(),
       removedInstances: [],
       removedNodes: [],
+      unreadable: [],
       placesFreed: false,
     };
     for (const event of events) {
       if (instanceKey.test(event.key)) this.#applyInstance(event, revision, changes);
       else if (event.key.startsWith(keys.nodes)) this.#applyNode(event, revision, changes);
-      else if (event.key.startsWith(keys.ports)) this.#applyPort(event, revision);
+      else if (event.key.startsWith(keys.ports)) this.#applyPort(event, revision, changes);
     }
     this.revision = Math.max(this.revision, revision);
     return changes;
@@ -84,7 +87,7 @@ export class RecordsTable {
   #applyInstance({ key, kv }: WatchEvent, revision: number, changes: RecordChanges): void {
     const old = this.instances.get(key);
     if (old && old.modRevision >= (kv?.modRevision ?? revision)) return;
-    const record = kv ? this.#parse(InstanceRecord, kv) : null;
+    const record = kv ? this.#parse(InstanceRecord, kv, changes) : null;
     if (kv && !record) return;
     this.unreadable.delete(key);
     changes.instances.add(key);
@@ -114,7 +117,7 @@ export class RecordsTable {
     const id = key.slice(keys.nodes.length);
     const old = this.nodes.get(id);
     if (old && old.modRevision >= (kv?.modRevision ?? revision)) return;
-    const record = kv ? this.#parse(NodeRecord, kv) : null;
+    const record = kv ? this.#parse(NodeRecord, kv, changes) : null;
     if (kv && !record) return;
     this.unreadable.delete(key);
     changes.nodes.add(id);
@@ -126,28 +129,22 @@ export class RecordsTable {
     }
   }
 
-  #applyPort({ key, kv }: WatchEvent, revision: number): void {
+  #applyPort({ key, kv }: WatchEvent, revision: number, changes: RecordChanges): void {
     const port = Number(key.slice(keys.ports.length));
     const old = this.ports.get(port);
     if (old && old.modRevision >= (kv?.modRevision ?? revision)) return;
-    const record = kv ? this.#parse(PortRecord, kv) : null;
+    const record = kv ? this.#parse(PortRecord, kv, changes) : null;
     if (kv && record) this.ports.set(port, { ...record, modRevision: kv.modRevision });
     else if (!kv) this.ports.delete(port);
   }
 
   /** A record that cannot be read keeps its last readable form, and is named in `unreadable`. */
-  #parse<T>(schema: z.ZodType<T>, kv: KeyValue): T | null {
-    let value: unknown;
-    try {
-      value = JSON.parse(kv.value);
-    } catch (e) {
-      this.unreadable.set(kv.key, String(e));
-      return null;
-    }
-    const parsed = schema.safeParse(value);
+  #parse<T>(schema: z.ZodType<T>, kv: KeyValue, changes: RecordChanges): T | null {
+    const parsed = schema.safeParse(jsonOf(kv.value));
     if (parsed.success) return parsed.data;
     const issue = parsed.error.issues[0];
-    this.unreadable.set(kv.key, `${issue?.path.join(".")}: ${issue?.message}`);
+    if (!this.unreadable.has(kv.key)) changes.unreadable.push(kv.key);
+    this.unreadable.set(kv.key, `${issue?.path.join(".") || "record"}: ${issue?.message}`);
     return null;
   }
 
@@ -156,5 +153,14 @@ export class RecordsTable {
     for (const id of this.nodes.keys()) yield keys.node(id);
     for (const port of this.ports.keys()) yield keys.port(port);
     yield* this.unreadable.keys();
+  }
+}
+
+/** Undefined for what is no JSON. */
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }

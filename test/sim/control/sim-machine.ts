@@ -141,15 +141,15 @@ export class SimMachine {
   /** The ingress takes a new table: what is not in it is closed, what is new is opened if it can be. */
   applyRoutes(routes: readonly Route[]): PortReport[] {
     this.routes = routes;
-    const wanted = new Map(routes.map((route) => [route.port, route.uid]));
+    const wanted = new Map(routes.map((route) => [route.port, route]));
     for (const port of this.openPorts.keys()) if (!wanted.has(port)) this.openPorts.delete(port);
-    return [...wanted].map(([port, uid]) => {
+    return [...wanted].map(([port, { uid, upstreams }]) => {
       if (!this.openPorts.has(port) && this.foreignPorts.has(port)) {
         return { port, uid, state: "failed" as const, reason: "address in use" };
       }
       this.openPorts.set(port, uid);
       this.world.invariants.notePortOpen(this.id, port, uid);
-      return { port, uid, state: "open" as const, reason: "" };
+      return { port, uid, state: "open" as const, reason: "", routed: upstreams.length > 0 };
     });
   }
 
