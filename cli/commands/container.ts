@@ -12,11 +12,11 @@ export default command({
   },
   service: true,
   examples: [["dvs container --run-dir /var/lib/dvs/run/c/web-1f0c", "what an agent starts"]],
-  async run({ args }) {
+  async run({ args, io }) {
     const [{ runContainer }, { registry }] = await Promise.all([
       import("../../core/container/main.ts"),
       import("../../plugins/registry.ts"),
     ]);
-    return runContainer({ runDir: args["run-dir"], registry });
+    return runContainer({ runDir: args["run-dir"], registry, signal: io.signal });
   },
 });

@@ -12,8 +12,8 @@ export default command({
   },
   service: true,
   examples: [["dvs ingress --run-dir /var/lib/dvs/run", "what an agent starts"]],
-  async run({ args }) {
+  async run({ args, io }) {
     const { runIngress } = await import("../../core/ingress/main.ts");
-    return runIngress({ runDir: args["run-dir"] });
+    return runIngress({ runDir: args["run-dir"], signal: io.signal });
   },
 });

@@ -16,19 +16,22 @@ import { errorFields, openContainerLog, type ContainerLog } from "./log.ts";
 export interface ContainerOptions {
   runDir: string;
   registry: VosRegistry;
+  /** Aborted by a SIGTERM that came before this was called. */
+  signal?: AbortSignal;
 }
 
 /**
  * Runs until it is stopped, by an agent, SIGTERM or SIGINT. Resolves with the exit code; rejects with a DvsError when
  * it could not even begin: no such directory, another container in it, no readable boot.json.
  */
-export async function runContainer({ runDir, registry }: ContainerOptions): Promise<number> {
+export async function runContainer({ runDir, registry, signal }: ContainerOptions): Promise<number> {
   const dir = await claimRunDir(runDir);
   const containerLog = openContainerLog(dir.containerLog);
   const { log } = containerLog;
   try {
     const container = new Container(dir, await readBoot(runDir), log);
     const unhook = hookProcess(container, log);
+    if (signal?.aborted) container.stop();
     try {
       return await container.run(registry);
     } finally {

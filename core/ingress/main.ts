@@ -16,6 +16,8 @@ import { statsMs, stopGraceMs } from "./ingress-limits.ts";
 export interface IngressOptions {
   /** Holds ingress.sock; of mode 0700. */
   runDir: string;
+  /** Ends it like SIGTERM; aborted by one that came before this was called. */
+  signal?: AbortSignal;
   /** Where words go; standard error is a file of the agent's. */
   log?: (message: string) => void;
 }
@@ -25,7 +27,11 @@ export interface IngressOptions {
  * directory, NOT_FOUND when there is none.
  */
 export async function runIngress(options: IngressOptions): Promise<void> {
-  const { runDir, log = (message) => console.error(`${new Date().toISOString()} ${message}`) } = options;
+  const {
+    runDir,
+    signal,
+    log = (message) => console.error(`${new Date().toISOString()} ${message}`),
+  } = options;
   secureEnvironment(log);
   try {
     await chmod(runDir, 0o700);
@@ -46,13 +52,13 @@ export async function runIngress(options: IngressOptions): Promise<void> {
     );
   }
   try {
-    await serve(join(runDir, "ingress.sock"), log);
+    await serve(join(runDir, "ingress.sock"), log, signal);
   } finally {
     lock.release();
   }
 }
 
-async function serve(path: string, log: (message: string) => void): Promise<void> {
+async function serve(path: string, log: (message: string) => void, signal?: AbortSignal): Promise<void> {
   const incarnation = randomBytes(8).toString("hex");
   const reporter = new Reporter();
   const ingress = new Ingress({ portsChanged: () => reporter.ports() });
@@ -81,6 +87,8 @@ async function serve(path: string, log: (message: string) => void): Promise<void
   const onDefect = (e: unknown) => log(`defect: ${e instanceof Error ? e.stack : String(e)}`);
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
+  signal?.addEventListener("abort", onSignal, { once: true });
+  if (signal?.aborted) onSignal();
   process.on("uncaughtException", onDefect);
   process.on("unhandledRejection", onDefect);
   try {
@@ -93,6 +101,7 @@ async function serve(path: string, log: (message: string) => void): Promise<void
     await server.close();
     process.off("SIGTERM", onSignal);
     process.off("SIGINT", onSignal);
+    signal?.removeEventListener("abort", onSignal);
     process.off("uncaughtException", onDefect);
     process.off("unhandledRejection", onDefect);
   }

@@ -5,7 +5,7 @@
 import { expect, test } from "bun:test";
 import type { InstanceView } from "../../core/api/views.ts";
 import { freePort } from "../tools/free-port.ts";
-import { clusterForFile, codeOf, get, refuses } from "./fixture.ts";
+import { clusterForFile, codeOf, delay, get, refuses } from "./fixture.ts";
 
 const rounds = 16;
 /** DVS_SEED repeats the choices of a run; the moments are as exact as the machine. */
@@ -148,10 +148,4 @@ function generator(seed: number): () => number {
     t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   };
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-  });
 }

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { processStartTime } from "../../core/platform/uptime.ts";
 import { startLoad } from "../tools/load-process.ts";
-import { clusterForFile, createHello, createWeb, get } from "./fixture.ts";
+import { clusterForFile, createHello, createWeb, delay, get } from "./fixture.ts";
 
 const cluster = clusterForFile({ nodes: 4, coordinatorArgs: ["--no-join-token"] });
 let web: Awaited<ReturnType<typeof createWeb>>;
@@ -127,10 +127,4 @@ function loadThroughFourth(seconds: number) {
   const fourth = cluster().nodes.find((n) => !web.view.containers.some((c) => c.nodeName === n.name))!;
   const { port, paths, echo } = web;
   return startLoad({ host: fourth.address, port, rate: 300, seconds, paths, echo });
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-  });
 }

@@ -104,3 +104,9 @@ export async function refuses(host: string, port: number): Promise<boolean> {
     socket.once("error", () => resolve(true));
   });
 }
+
+export function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
+}

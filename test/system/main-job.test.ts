@@ -1,7 +1,7 @@
 /** The main job on real host processes: any node serves, a dead or stopped machine loses no request. */
 import { expect, test } from "bun:test";
 import { startLoad } from "../tools/load-process.ts";
-import { clusterForFile, createWeb, get } from "./fixture.ts";
+import { clusterForFile, createWeb, delay, get } from "./fixture.ts";
 
 const cluster = clusterForFile({ nodes: 4 });
 let web: Awaited<ReturnType<typeof createWeb>>;
@@ -84,10 +84,4 @@ function loadThroughFourth(seconds: number) {
   const fourth = cluster().nodes.find((n) => !holds(n.name))!;
   const { port, paths, echo } = web;
   return startLoad({ host: fourth.address, port, rate: 300, seconds, paths, echo });
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-  });
 }
