@@ -59,7 +59,12 @@ export async function startDevCluster(options: DevStart): Promise<DevStarted> {
   } finally {
     api.close();
   }
-  return { context, started: start.started };
+  return { context, started: start.started.toSorted((a, b) => order(a) - order(b)) };
+}
+
+/** The coordinator first, then the nodes by number: they are started at once, in no order. */
+function order(role: string): number {
+  return role === coordinatorRole ? 0 : Number(role.slice(role.lastIndexOf("-") + 1));
 }
 
 class Start {
