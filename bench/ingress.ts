@@ -136,7 +136,7 @@ async function startIngress(upstream: number): Promise<Proxy> {
       : [process.execPath, "--no-install", main];
   const runDir = join(dir, "run");
   mkdirSync(runDir);
-  const [file = "", ...args] = [...command, "ingress", "--run-dir", runDir];
+  const [file, ...args] = [...command, "ingress", "--run-dir", runDir];
   const child = start(0, file, args);
   const table: IngressTable = {
     node: { id: "n1", name: "n1", address: "127.0.0.1" },

@@ -19,6 +19,7 @@ import {
   lingerBytesMax,
   lingerMs,
   readAheadBytesMax,
+  tunnelKeepAliveMs,
 } from "./ingress-limits.ts";
 import { ownResponse } from "./own-response.ts";
 import type { RoutedPort } from "./routed-port.ts";
@@ -99,10 +100,16 @@ export class ClientConnection implements StreamUser, ExchangeClient {
   onEnd(): void {
     this.#peerEnded = true;
     const exchange = this.#exchange;
-    if (exchange === null) this.#stream.close();
-    else if (exchange.tunnel) exchange.tunnelEnd();
-    // The rest of the request will never come; a client that only shut down its side still waits for the answer.
-    else if (!exchange.requestComplete) this.#stream.destroy();
+    if (exchange === null && !this.#clogged) this.#stream.close();
+    else if (exchange?.tunnel) exchange.tunnelEnd();
+    else this.#maybeCutShort();
+  }
+
+  /** The rest of a request will never come. A client that only shut down its side still waits for the answer. */
+  #maybeCutShort(): void {
+    const exchange = this.#exchange;
+    if (!this.#peerEnded || exchange === null || exchange.tunnel || this.#held !== null) return;
+    if (!exchange.requestComplete) this.#stream.destroy();
   }
 
   onClose(_failure: StreamFailure | null): void {
@@ -138,6 +145,7 @@ export class ClientConnection implements StreamUser, ExchangeClient {
     }
     this.#consuming = false;
     this.#updatePause();
+    this.#maybeCutShort();
     if (this.#peerEnded && this.#exchange === null && this.#closingSince < 0) this.#stream.close();
   }
 
@@ -201,6 +209,11 @@ export class ClientConnection implements StreamUser, ExchangeClient {
   wantBody(): void {
     if (this.#consuming || this.#held === null) return;
     this.#consume(this.#held, this.#heldStart);
+  }
+
+  tunnelStarts(): void {
+    this.#stream.keepAlive(tunnelKeepAliveMs);
+    this.wantBody();
   }
 
   pauseForUpstream(paused: boolean): void {

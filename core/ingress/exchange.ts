@@ -11,7 +11,7 @@ import { choose } from "./balancing-machine.ts";
 import type { ByteWriter } from "./http/byte-writer.ts";
 import { ChunkedScanner } from "./http/chunked.ts";
 import type { Method, RequestHead } from "./http/request-head.ts";
-import { unsafeMethodIdleMs, upstreamIdleMs } from "./ingress-limits.ts";
+import { tunnelKeepAliveMs, unsafeMethodIdleMs, upstreamIdleMs } from "./ingress-limits.ts";
 import { ResponseRelay, type RelayOwner } from "./response-relay.ts";
 import { isIdempotent, whyNotRetry } from "./retry-machine.ts";
 import type { RoutedPort } from "./routed-port.ts";
@@ -23,6 +23,8 @@ export interface ExchangeClient {
   write(bytes: Buffer, start: number, end: number): boolean;
   /** Bytes that takeBody() left over can be offered again. */
   wantBody(): void;
+  /** From now on the connection may be silent for as long as it likes. */
+  tunnelStarts(): void;
   /** Stop or go on reading from the client. */
   pauseForUpstream(paused: boolean): void;
   /** The exchange is over. `keepAlive`: the client's connection stands right before its next request. */
@@ -332,8 +334,9 @@ export class Exchange implements LinkUser, RelayOwner {
 
   tunnelStarts(rest: Buffer): void {
     this.tunnel = true;
+    this.#link!.stream.keepAlive(tunnelKeepAliveMs);
     if (rest.length > 0) this.toClient(rest, 0, rest.length);
-    this.#client.wantBody();
+    this.#client.tunnelStarts();
   }
 
   responseRefused(reason: string): void {

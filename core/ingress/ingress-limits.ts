@@ -27,6 +27,8 @@ export const failedUpstreamWaitMs = 10_000;
 export const healthTickMs = 25;
 /** Resolution of all other deadlines. */
 export const sweepMs = 250;
+/** A tunnel has no other sign that its peer is gone. */
+export const tunnelKeepAliveMs = 60_000;
 /** See RetryBudget. */
 export const retriesPerSecond = 10;
 export const retryStockMax = 1_000;

@@ -116,6 +116,10 @@ class NodeStream implements Stream {
     else (this.#socket as Socket).destroy();
   }
 
+  keepAlive(ms: number): void {
+    this.#socket.setKeepAlive(true, ms);
+  }
+
   pause(): void {
     this.#socket.pause();
   }

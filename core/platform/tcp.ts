@@ -6,7 +6,8 @@
  *   - write() borrows the bytes until it returns; what the kernel does not take at once is copied and queued.
  *     `false` means that something is queued: stop producing until onDrain. Nothing else bounds the queue.
  *   - The chunk that onData gets belongs to the user, who may keep or change it.
- *   - After onClose no event follows, and writes are dropped. onClose follows destroy(), too.
+ *   - After onClose no event follows, and writes are dropped. onClose follows destroy(), too, perhaps before it
+ *     returns.
  *
  * Bun has sockets of its own that cost less than node:net (bench/ingress.ts); TLS is node:tls in both runtimes.
  */
@@ -26,6 +27,8 @@ export interface Stream {
   close(): void;
   /** Closes at once, with RST where there is something to lose: the peer must not take it for a proper end. */
   destroy(): void;
+  /** Asks the peer's kernel for a sign of life after `ms` of silence; for streams that may be silent for long. */
+  keepAlive(ms: number): void;
   pause(): void;
   resume(): void;
 }

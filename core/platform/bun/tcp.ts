@@ -12,12 +12,16 @@ export function connect(target: Target, user: StreamUser): Stream {
   const stream = new BunStream(user);
   const options = { allowHalfOpen: true, data: stream, socket: connecting };
   const { address } = target;
-  const pending =
-    "socket" in address
-      ? Bun.connect({ ...options, unix: address.socket })
-      : Bun.connect({ ...options, hostname: address.host, port: address.port });
-  // Failure comes through connectError; the promise repeats it.
-  pending.catch((e: NodeJS.ErrnoException) => stream.closed({ code: e.code ?? "", message: e.message }));
+  // Failure comes through connectError, and the promise repeats it; what is wrong with the address itself is thrown.
+  void (async () => {
+    try {
+      await ("socket" in address
+        ? Bun.connect({ ...options, unix: address.socket })
+        : Bun.connect({ ...options, hostname: address.host, port: address.port }));
+    } catch (e) {
+      queueMicrotask(() => stream.closed(failureOf(e as Error)));
+    }
+  })();
   return stream;
 }
 
@@ -58,8 +62,10 @@ const handlers = {
   close(socket: Socket<BunStream>, error?: Error) {
     socket.data.closed(error ? failureOf(error) : null);
   },
+  /** What a user of the stream threw: a defect. It costs this connection only, and does not stay hidden. */
   error(socket: Socket<BunStream>, error: Error) {
-    socket.data.failed(error);
+    socket.data.destroy();
+    reportError(error);
   },
 };
 
@@ -86,7 +92,6 @@ class BunStream implements Stream {
   #gone = false;
   readonly #queue: Buffer[] = [];
   #ending: Ending = "no";
-  #failure: StreamFailure | null = null;
 
   constructor(user: StreamUser) {
     this.user = user;
@@ -158,9 +163,16 @@ class BunStream implements Stream {
   }
 
   destroy(): void {
-    if (this.#socket) this.#socket.terminate();
-    else if (!this.#gone) queueMicrotask(() => this.closed(null));
-    this.#gone = this.#socket === null;
+    if (this.#socket) {
+      this.#socket.terminate();
+      return;
+    }
+    if (!this.#gone) queueMicrotask(() => this.closed(null));
+    this.#gone = true;
+  }
+
+  keepAlive(ms: number): void {
+    this.#socket?.setKeepAlive(true, ms);
   }
 
   pause(): void {
@@ -171,10 +183,6 @@ class BunStream implements Stream {
     this.#socket?.resume();
   }
 
-  failed(error: Error): void {
-    this.#failure ??= failureOf(error);
-  }
-
   closed(failure: StreamFailure | null): void {
     const user = this.user;
     this.#gone = true;
@@ -182,7 +190,7 @@ class BunStream implements Stream {
     this.queued = 0;
     this.#queue.length = 0;
     this.user = nobody;
-    user.onClose(failure ?? this.#failure);
+    user.onClose(failure);
   }
 }
 

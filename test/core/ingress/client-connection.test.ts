@@ -30,6 +30,7 @@ class FakeStream implements Stream {
   destroy(): void {
     this.log.push("destroy");
   }
+  keepAlive(): void {}
   pause(): void {
     this.log.push("pause");
   }

@@ -309,6 +309,15 @@ describe("ends", () => {
     expect(await c.end()).toBe(ok("late") + ok("late"));
   });
 
+  test("also when its long request was still on the way", async () => {
+    const [{ port }, upstream] = await withUpstream();
+    const c = client(port);
+    const body = "x".repeat(1_000_000);
+    c.socket.end(`POST / HTTP/1.1\r\nHost: h\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    expect(await c.end()).toBe(ok("a"));
+    expect(upstream.seen[0]!.body.length).toBe(body.length);
+  });
+
   test("Connection: close is obeyed and announced", async () => {
     const [{ port }] = await withUpstream();
     expect(await ask(port, get("/", "Connection: close\r\n"))).toBe(
