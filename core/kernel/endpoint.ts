@@ -33,7 +33,11 @@ export function generationOf(endpoint: Endpoint): number {
   return Math.floor(endpoint / slotsMax);
 }
 export function isEndpoint(value: unknown): value is Endpoint {
-  return Number.isSafeInteger(value) && (value as number) >= slotsMax && (value as number) < generationMax * slotsMax;
+  return (
+    Number.isSafeInteger(value) &&
+    (value as number) >= slotsMax &&
+    (value as number) < generationMax * slotsMax
+  );
 }
 
 /** `3:17` = slot 3, generation 17: as people see it. */

@@ -160,31 +160,37 @@ for (const [whose, identity] of Object.entries(impostors)) {
     const other = await w.serve({ ...identity });
     const before = w.seen.length;
     const checkPeer = peerOf(["coordinator"], "c1");
-    matches(await refusal(w.client(other.address, { checkPeer }).request(get)), /^(UNAUTHENTICATED|FORBIDDEN)/);
+    matches(
+      await refusal(w.client(other.address, { checkPeer }).request(get)),
+      /^(UNAUTHENTICATED|FORBIDDEN)/,
+    );
     is(w.seen.length, before);
   });
 }
 
-await check("a join token's hash is enough to find the authority; a man in the middle hears nothing", async () => {
-  const minted = mintJoinToken({ addresses: [address], caFingerprint: fingerprint(w.ca.certificate) });
-  const token = parseJoinToken(minted.token);
-  const client = w.client(token.addresses, { trust: { pin: token.caFingerprint } });
-  is((await client.request(get)).status, 200);
-  is(fingerprint(await client.authority()), token.caFingerprint);
-  const rogueCa = await authority();
-  const rogue = await w.serve({
-    ...(await issued(rogueCa, coordinatorUri("c1", "k1"))),
-    ca: rogueCa.certificate,
-  });
-  const between = await proxy((n) => (n === 1 ? server.port : rogue.server.port));
-  const before = w.seen.length;
-  const caught = w.client(between.address, { trust: { pin: token.caFingerprint } });
-  matches(await refusal(caught.request(get)), /^UNAUTHENTICATED/);
-  is([between.count, w.seen.length], [2, before]);
-  await between.close();
-  const wrong = w.client(address, { trust: { pin: "00".repeat(32) } });
-  matches(await refusal(wrong.request(get)), /do not include the authority/);
-});
+await check(
+  "a join token's hash is enough to find the authority; a man in the middle hears nothing",
+  async () => {
+    const minted = mintJoinToken({ addresses: [address], caFingerprint: fingerprint(w.ca.certificate) });
+    const token = parseJoinToken(minted.token);
+    const client = w.client(token.addresses, { trust: { pin: token.caFingerprint } });
+    is((await client.request(get)).status, 200);
+    is(fingerprint(await client.authority()), token.caFingerprint);
+    const rogueCa = await authority();
+    const rogue = await w.serve({
+      ...(await issued(rogueCa, coordinatorUri("c1", "k1"))),
+      ca: rogueCa.certificate,
+    });
+    const between = await proxy((n) => (n === 1 ? server.port : rogue.server.port));
+    const before = w.seen.length;
+    const caught = w.client(between.address, { trust: { pin: token.caFingerprint } });
+    matches(await refusal(caught.request(get)), /^UNAUTHENTICATED/);
+    is([between.count, w.seen.length], [2, before]);
+    await between.close();
+    const wrong = w.client(address, { trust: { pin: "00".repeat(32) } });
+    matches(await refusal(wrong.request(get)), /do not include the authority/);
+  },
+);
 
 await check("bodies stream both ways", async () => {
   const body = new Uint8Array(3_000_000).map((_, i) => (i * 31) % 251);

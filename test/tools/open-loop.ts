@@ -75,19 +75,17 @@ export async function runLoad(options: LoadOptions, commands: AsyncIterable<stri
   const marks: { name: string; atMs: number }[] = [];
   const idle: Connection[] = [];
   const timeoutMs = options.timeoutMs ?? 10_000;
-  let open = 0;
-  let sent = 0;
-  let stopped = false;
+  const state = { open: 0, sent: 0, stopped: false };
 
   void (async () => {
     for await (const line of commands) {
       if (line.startsWith("mark ")) marks.push({ name: line.slice(5), atMs: performance.now() });
-      if (line === "stop") stopped = true;
+      if (line === "stop") state.stopped = true;
     }
   })();
 
   const finish = (pending: Pending, node: string, error: string | null) => {
-    open -= 1;
+    state.open -= 1;
     samples.push({
       dueMs: pending.dueMs,
       doneMs: performance.now(),
@@ -96,8 +94,8 @@ export async function runLoad(options: LoadOptions, commands: AsyncIterable<stri
     });
   };
   const send = (index: number, dueMs: number) => {
-    sent += 1;
-    open += 1;
+    state.sent += 1;
+    state.open += 1;
     const put = options.echo !== undefined && index % 2 === 1;
     const body = put ? encoder.encode(`body ${index} ${"x".repeat(index % 200)}`) : null;
     const path = put ? options.echo! : options.paths[index % options.paths.length]!;
@@ -120,19 +118,19 @@ export async function runLoad(options: LoadOptions, commands: AsyncIterable<stri
     let index = 0;
     const pump = () => {
       const nowMs = performance.now();
-      while (!stopped && index < total && startMs + index * intervalMs <= nowMs) {
+      while (!state.stopped && index < total && startMs + index * intervalMs <= nowMs) {
         send(index, startMs + index * intervalMs);
         index += 1;
       }
-      if (stopped || index >= total) resolve();
+      if (state.stopped || index >= total) resolve();
       else setTimeout(pump, 1);
     };
     pump();
   });
   const lastMs = performance.now() + timeoutMs + 500;
-  while (open > 0 && performance.now() < lastMs) await new Promise((r) => setTimeout(r, 5));
+  while (state.open > 0 && performance.now() < lastMs) await new Promise((r) => setTimeout(r, 5));
   for (const c of idle) c.destroy();
-  return report(samples, sent, marks, startMs);
+  return report(samples, state.sent, marks, startMs);
 }
 
 function report(
