@@ -4,6 +4,7 @@ import { clientIdleMs, clientStallMs, lingerMs } from "../../../core/ingress/ing
 import { hopOf } from "../../../core/ingress/http/rewrite.ts";
 import { RetryBudget } from "../../../core/ingress/retry-machine.ts";
 import type { RoutedPort } from "../../../core/ingress/routed-port.ts";
+import { Upstream } from "../../../core/ingress/upstream.ts";
 import { headReadTimeoutMs } from "../../../core/limits.ts";
 import type { Stream, StreamUser } from "../../../core/platform/tcp.ts";
 
@@ -40,11 +41,12 @@ class FakeStream implements Stream {
 }
 
 let now = 0;
+let port: RoutedPort & { upstreams: Upstream[] };
 let stream: FakeStream;
 let client: ClientConnection;
 beforeEach(() => {
   now = 1_000;
-  const port: RoutedPort = {
+  port = {
     port: 80,
     open: true,
     upstreams: [],
@@ -132,6 +134,41 @@ test("after a refusal the rest is thrown away for a while, then the connection c
   expect(stream.log).not.toContain("close");
   after(2);
   expect(stream.log).toContain("close");
+});
+
+test("a client that has sent all and closed its side waits, also for what could not be passed on yet", () => {
+  const identity = { uid: "u1", node: "n2", incarnation: "1", local: false, instance: "web" };
+  const target = { address: { socket: "/nowhere.sock" }, tls: null };
+  port.upstreams.push(
+    new Upstream(
+      "k",
+      identity,
+      () => target,
+      now,
+      () => {},
+    ),
+  );
+  const body = "x".repeat(200_000);
+  send(`POST / HTTP/1.1\r\nHost: h\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+  client.onEnd();
+  expect(stream.log).toEqual(["pause"]);
+});
+
+test("a client that closed its side in the middle of a request is cut off", () => {
+  const identity = { uid: "u1", node: "n2", incarnation: "1", local: false, instance: "web" };
+  const target = { address: { socket: "/nowhere.sock" }, tls: null };
+  port.upstreams.push(
+    new Upstream(
+      "k",
+      identity,
+      () => target,
+      now,
+      () => {},
+    ),
+  );
+  send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf");
+  client.onEnd();
+  expect(stream.log).toEqual(["destroy"]);
 });
 
 test("what does not end with a line end is not parsed byte by byte", () => {

@@ -410,7 +410,7 @@ describe("refusals", () => {
   }
 
   test("bytes behind a response are not taken for the next one", async () => {
-    const [{ port }] = await withUpstream((seen) =>
+    const [{ port }, upstream] = await withUpstream((seen) =>
       seen.socket.write(`${ok("mine")}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil`),
     );
     const c = client(port);
@@ -418,6 +418,8 @@ describe("refusals", () => {
       c.send(get());
       expect((await c.responses(i)).at(-1)).toBe(ok("mine"));
     }
+    // Nothing else is ever sent on such a connection.
+    expect(upstream.seen.map((s) => s.nth)).toEqual([0, 0, 0, 0, 0]);
   });
 
   test("without any upstream there is 503 with Retry-After and the reason", async () => {
