@@ -29,6 +29,8 @@ const sourceCommand = [
   new URL("../../cli/main.ts", import.meta.url).pathname,
 ];
 
+class HopelessError extends Error {}
+
 interface Started {
   startTime: string | null;
   /** Exit code, or 128 + the signal's number. */
@@ -128,6 +130,7 @@ export class TestCluster {
 
   async coordinatorAnswers(): Promise<void> {
     await this.until("the coordinator answers", async () => {
+      if (processStartTime(this.#coordinatorPid) === null) return this.#fail("the coordinator has ended");
       if (!existsSync(join(this.coordinatorDir, "admin-token"))) return false;
       this.#api?.close();
       this.#api = createApi({
@@ -194,6 +197,11 @@ export class TestCluster {
     return this.#started.get(pid)!.ended;
   }
 
+  /** Ends a wait that cannot succeed. */
+  #fail(what: string): never {
+    throw new HopelessError(`${what}: ${this.log("coordinator").slice(-2_000)}`);
+  }
+
   #note(child: ChildProcess): void {
     const ended = new Promise<number>((resolve) => {
       child.once("exit", (code, signal) => resolve(code ?? 128 + constants.signals[signal!]));
@@ -213,6 +221,7 @@ export class TestCluster {
         if (await condition()) return;
         last = "it stayed false";
       } catch (e) {
+        if (e instanceof HopelessError) throw e;
         last = e;
       }
       await new Promise((r) => setTimeout(r, 20));
