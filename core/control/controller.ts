@@ -45,12 +45,16 @@ export type {
 } from "./control-event.ts";
 
 export class Controller {
+  /**
+   * People's time, for the events that it writes; decides nothing. Whoever drives it may set it before each step: with
+   * that of the last tick, what follows from a request would be dated before it.
+   */
+  wallMs = 0;
   readonly #options: ControllerOptions;
   readonly #limits: ControllerLimits;
   #picture: ClusterPicture;
   #deriver: DesiredDeriver;
   #inFlight: InFlightTxns;
-  #wallMs = 0;
   #startedMs = 0;
   /** The records are known. */
   #loaded = false;
@@ -148,7 +152,7 @@ export class Controller {
     this.#picture = new ClusterPicture(this.#limits, event.nowMs);
     this.#deriver = new DesiredDeriver(this.#options.clusterId, event.storeGeneration);
     this.#inFlight = new InFlightTxns(this.#picture.promised, this.#limits.txnRetryMs);
-    this.#wallMs = event.wallMs;
+    this.wallMs = event.wallMs;
     this.#startedMs = event.nowMs;
     this.#loaded = false;
     this.#views.clear();
@@ -203,7 +207,7 @@ export class Controller {
   }
 
   #tick(event: Extract<ControlEvent, { type: "tick" }>): void {
-    this.#wallMs = event.wallMs;
+    this.wallMs = event.wallMs;
     const { liveness, reports } = this.#picture;
     for (const transition of liveness.tick(event.nowMs, event.lagMs)) this.#handleTransition(transition);
     for (const key of this.#inFlight.expired(liveness.clockMs)) this.#dirty.add(key);
@@ -321,7 +325,7 @@ export class Controller {
   }
 
   #stamp(): EventStamp {
-    return { id: this.#options.random(), wallMs: this.#wallMs };
+    return { id: this.#options.random(), wallMs: this.wallMs };
   }
 
   #touch(keys: Iterable<string>): void {
