@@ -71,6 +71,12 @@ export interface ImageReader {
    * wait for the fresh blob.
    */
   stream(entry: ImageEntry, start: number, end: number): ReadableStream<Uint8Array>;
+  /**
+   * Path of the file that holds a file's content, to be sent by the runtime: the whole of it was verified. Null while
+   * that takes longer than the first byte may wait, for files above `verifyFirstBytesMax` that were not verified since
+   * the reader was opened: `stream` does until then. Rejects as `read` does. The path is for use at once, and for reading.
+   */
+  file(entry: ImageEntry): Promise<string | null>;
 }
 
 export interface ImageEntry {

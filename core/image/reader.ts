@@ -1,7 +1,7 @@
 /**
  * Reads an image out of a node's blob directory. Nothing is trusted because it lies on the disk: a blob is verified
  * when it is used, and one that is missing or corrupted is fetched anew by `onBadBlob` (the agent does it), then
- * tried once more. See ImageReader in core/vos.ts for what `read` and `stream` guarantee.
+ * tried once more. See ImageReader in core/vos.ts for what `read`, `stream` and `file` guarantee.
  */
 import { DvsError } from "../errors.ts";
 import { manifestBytesMax, readBytesMax, verifyFirstBytesMax } from "../limits.ts";
@@ -49,7 +49,16 @@ export async function openImage(source: ImageSource): Promise<ImageReader> {
       }
       return streamFile(entry.path, start, end, () => blobs.open(entry));
     },
+    file(entry) {
+      assertFile(entry);
+      return blobs.path(entry);
+    },
   };
+}
+
+interface OpenedBlob extends OpenedFile {
+  /** Whether all of it was compared with its digest, and not only what a stream promises. */
+  verified: () => boolean;
 }
 
 class RepairingBlobs {
@@ -78,7 +87,7 @@ class RepairingBlobs {
   }
 
   /** Opens a file's blob for streaming, verified as far as `stream` promises. */
-  async open(entry: ImageEntry): Promise<OpenedFile> {
+  async open(entry: ImageEntry): Promise<OpenedBlob> {
     const repaired = this.#repaired.get(entry.digest);
     const first = await this.#tryOpen(entry);
     if (typeof first === "object") return first;
@@ -90,7 +99,14 @@ class RepairingBlobs {
     throw unavailable(entry.path, entry.digest, second);
   }
 
-  async #tryOpen(entry: ImageEntry): Promise<OpenedFile | "missing" | "corrupt"> {
+  /** The path of a file's blob, once the whole was verified; null while a large one is being verified. */
+  async path(entry: ImageEntry): Promise<string | null> {
+    const { file, verified } = await this.open(entry);
+    await file.close();
+    return verified() ? blobPath(this.#dir, entry.digest) : null;
+  }
+
+  async #tryOpen(entry: ImageEntry): Promise<OpenedBlob | "missing" | "corrupt"> {
     const file = await openIfThere(blobPath(this.#dir, entry.digest));
     if (!file) return "missing";
     let kept = false;
@@ -101,13 +117,14 @@ class RepairingBlobs {
       if (entry.size <= verifyFirstBytesMax) {
         if (!(await verification.done)) return "corrupt";
         kept = true;
-        return { file };
+        return { file, verified: () => true };
       }
       if (verification.state === "bad") return "corrupt";
       void this.#repairWhenBad(verification.done, entry);
       kept = true;
       return {
         file,
+        verified: () => verification.state === "good",
         check: () => {
           if (verification.state === "bad") throw unavailable(entry.path, entry.digest, "corrupt");
         },

@@ -1,5 +1,6 @@
 /** Answers GET and HEAD for a representation: whole, in ranges, or not at all because the client has it. */
-import type { ImageReader } from "../../core/vos.ts";
+import { fileResponse } from "../../core/platform/body.ts";
+import type { ImageEntry, ImageReader } from "../../core/vos.ts";
 import { evaluate, ifRangeHolds } from "./conditions.ts";
 import type { Contents } from "./contents.ts";
 import { multipart } from "./multipart.ts";
@@ -31,20 +32,24 @@ export class FileResponder {
     if (verdict === "notModified") return this.#bodiless(representation, 304);
     if (verdict === "failed") return this.#bodiless(representation, 412);
     const ranges = method === "GET" ? this.#ranges(representation, asked) : null;
-    if (ranges === null) return this.#whole(representation, 200, method);
+    if (ranges === null) return this.#whole(representation, { status: 200, method, asked });
     if (ranges.length === 0) {
       const answer = this.#bodiless(representation, 416);
       answer.response.headers.set("content-range", `bytes */${entry.size}`);
       return answer;
     }
     const [first] = ranges;
-    if (ranges.length === 1 && first) return this.#part(representation, first);
+    if (ranges.length === 1 && first) return this.#part(representation, first, asked);
     return this.#parts(representation, ranges);
   }
 
   /** The page of an error: neither conditions nor ranges, and not to be kept. */
-  async error(representation: Representation, status: number, method: string): Promise<Answer> {
-    const answer = await this.#whole(representation, status, method);
+  async error(
+    representation: Representation,
+    status: number,
+    { method, headers: asked }: Request,
+  ): Promise<Answer> {
+    const answer = await this.#whole(representation, { status, method, asked });
     const { headers } = answer.response;
     headers.delete("etag");
     headers.delete("last-modified");
@@ -59,7 +64,10 @@ export class FileResponder {
     return parseRanges(range, representation.entry.size);
   }
 
-  async #whole({ entry, headers }: Representation, status: number, method: string): Promise<Answer> {
+  async #whole(
+    { entry, headers }: Representation,
+    { status, method, asked }: { status: number; method: string; asked: Headers },
+  ): Promise<Answer> {
     const bytes = entry.size;
     if (method === "HEAD") {
       const response = new Response(null, { status, headers });
@@ -70,10 +78,14 @@ export class FileResponder {
       const body = await this.#contents.get(entry);
       return { response: new Response(body.whole, { status, headers }), bytes };
     }
-    return this.#streamed(this.#image.stream(entry, 0, bytes), { status, headers, bytes });
+    return this.#large(entry, { start: 0, end: bytes }, { status, headers, asked });
   }
 
-  async #part({ entry, headers }: Representation, { start, end }: ByteRange): Promise<Answer> {
+  async #part(
+    { entry, headers }: Representation,
+    { start, end }: ByteRange,
+    asked: Headers,
+  ): Promise<Answer> {
     const bytes = end - start;
     const ours = new Headers(headers);
     ours.set("content-range", `bytes ${start}-${end - 1}/${entry.size}`);
@@ -81,7 +93,7 @@ export class FileResponder {
       const body = await this.#contents.get(entry);
       return { response: new Response(body.part(start, end), { status: 206, headers: ours }), bytes };
     }
-    return this.#streamed(this.#image.stream(entry, start, end), { status: 206, headers: ours, bytes });
+    return this.#large(entry, { start, end }, { status: 206, headers: ours, asked });
   }
 
   async #parts({ entry, headers }: Representation, ranges: ByteRange[]): Promise<Answer> {
@@ -97,6 +109,19 @@ export class FileResponder {
     if (!this.#contents.holds(entry)) return this.#streamed(body, { status: 206, headers: ours, bytes });
     const gathered = await new Response(body as ReadableStream<Uint8Array<ArrayBuffer>>).arrayBuffer();
     return { response: new Response(gathered, { status: 206, headers: ours }), bytes };
+  }
+
+  /** What is too large to hold: sent by the runtime from the verified file where it can, else as a stream. */
+  async #large(
+    entry: ImageEntry,
+    { start, end }: ByteRange,
+    { status, headers, asked }: { status: number; headers: Headers; asked: Headers },
+  ): Promise<Answer> {
+    const bytes = end - start;
+    const path = await this.#image.file(entry);
+    const response = path === null ? null : fileResponse({ path, start, end }, { status, headers }, asked);
+    if (response) return { response, bytes };
+    return this.#streamed(this.#image.stream(entry, start, end), { status, headers, bytes });
   }
 
   #streamed(

@@ -110,7 +110,7 @@ export class Site implements Vos {
       return this.#files.answer(chosen(page, request.headers), request);
     }
     if (!this.#notFound) return this.#text(path, 404, request.method);
-    return this.#files.error(chosen(this.#notFound, request.headers), 404, request.method);
+    return this.#files.error(chosen(this.#notFound, request.headers), 404, request);
   }
 
   #redirect(

@@ -18,6 +18,7 @@ const site = {
   "/digits.txt": digits,
   "/long.txt": long,
   "/big.bin": big,
+  "/untyped.bin": big,
   "/app.js": "let plain = 1;",
   "/app.js.br": "br",
   "/app.js.zst": "zstd",
@@ -61,6 +62,7 @@ const options = {
     },
     { path: "/**/*.js", set: { "x-rule": "second" } },
     { path: "/digits.txt", set: { "x-frame-options": null } },
+    { path: "/untyped.bin", set: { "content-type": null } },
   ],
 };
 const modified = "Fri, 02 Jan 2026 03:04:05 GMT";
@@ -243,7 +245,43 @@ const cases: Record<string, Case[]> = {
     [
       "of a large file",
       { path: "/big.bin", headers: { range: "bytes=2000000-2000004" } },
-      { status: 206, body: big.subarray(2_000_000, 2_000_005) },
+      {
+        status: 206,
+        body: big.subarray(2_000_000, 2_000_005),
+        headers: {
+          "content-length": "5",
+          "content-range": "bytes 2000000-2000004/2500000",
+          "accept-ranges": "bytes",
+          "content-type": "application/octet-stream",
+        },
+      },
+    ],
+    ...(
+      [
+        ["an If-Range of another version", { range: "bytes=2-4", "if-range": '"other"' }],
+        ["an If-Range of another date", { range: "bytes=2-4", "if-range": "Fri, 02 Jan 2026 03:04:04 GMT" }],
+        ["a range that is none", { range: "bytes=5-2" }],
+        ["more ranges than the file has bytes", { range: "bytes=0-,0-" }],
+      ] as const
+    ).map(([name, headers]): Case => [
+      `of a large file, with ${name}: all of it`,
+      { path: "/big.bin", headers },
+      { status: 200, body: big, headers: { "content-range": null } },
+    ]),
+    [
+      "of a large file without a type",
+      { path: "/untyped.bin" },
+      { status: 200, body: big, headers: { "content-type": null, "content-disposition": null } },
+    ],
+    [
+      "of a large file, outside",
+      { path: "/big.bin", headers: { range: "bytes=2500000-" } },
+      { status: 416, body: "", headers: { "content-range": "bytes */2500000" } },
+    ],
+    [
+      "of a large file, with an If-Range of this version",
+      { path: "/big.bin", headers: { range: "bytes=-3", "if-range": modified } },
+      { status: 206, body: big.subarray(-3) },
     ],
   ],
   precompressed: [
@@ -502,6 +540,13 @@ for (const where of ["http.sock", "TLS"]) {
   test(`a large file comes whole through ${where}`, async () => {
     const answer = await ask(wheres[where]!, { path: "/big.bin" });
     expect(answer.body.equals(big)).toBe(true);
+    expect(answer.headers).toMatchObject({
+      "content-length": "2500000",
+      "content-type": "application/octet-stream",
+      "last-modified": modified,
+    });
+    // Nothing of the blob's name.
+    expect(answer.headers["content-disposition"] ?? "inline").toBe("inline");
   });
 
   test(`forms of a file have tags of their own through ${where}`, async () => {
