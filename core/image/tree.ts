@@ -1,6 +1,7 @@
 /** The entries of an image, found by path in one step, with symbolic links followed inside it. */
 import { symlinkHopsMax } from "../limits.ts";
 import type { ImageEntry } from "../vos.ts";
+import { pathIssue } from "./path.ts";
 
 export class ImageTree {
   readonly #entries = new Map<string, ImageEntry>();
@@ -19,13 +20,14 @@ export class ImageTree {
   }
 
   /**
-   * As open(2) would find it in a root of its own, but stricter: a link over the root finds nothing. The cost is one
-   * step where no link is in the way, else one per name.
+   * As open(2) would find it in a root of its own, but stricter: a link over the root finds nothing, and the path that
+   * is asked for must be exact (targets of links need not). The cost is one step where no link is in the way, else one
+   * per name.
    */
   resolve(path: string): ImageEntry | undefined {
     const found = this.#entries.get(path);
     if (found && found.type !== "symlink") return found;
-    return this.#walk(path);
+    return pathIssue(path) === undefined ? this.#walk(path) : undefined;
   }
 
   #walk(path: string): ImageEntry | undefined {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { blobPath } from "../../../core/image/blob-file.ts";
@@ -103,12 +103,46 @@ test("symbolic links resolve inside the image, in any part of a path", async () 
   expect(image.resolve("/hello.txt/x")).toBeUndefined();
 });
 
+test("paths are exact: a second way to write one finds nothing", async () => {
+  const image = await reader();
+  for (const path of [
+    "//hello.txt",
+    "/a//b",
+    "/a/",
+    "/a/./b",
+    "/a/../hello.txt",
+    "hello.txt",
+    "",
+    "/latest/",
+  ]) {
+    expect({ path, entry: image.entry(path), resolved: image.resolve(path) }).toEqual({
+      path,
+      entry: undefined,
+      resolved: undefined,
+    });
+  }
+  expect(image.resolve("/")?.type).toBe("directory");
+});
+
 test("a stream gives exactly the bytes of its range", async () => {
   const image = await reader();
   const entry = entryOf(image, "/a/b/large.bin");
   expect(await bytesOf(image.stream(entry, 0, entry.size))).toEqual(large);
   expect(await bytesOf(image.stream(entry, 65_530, 131_080))).toEqual(large.slice(65_530, 131_080));
   expect(await bytesOf(image.stream(entry, 5, 5))).toEqual(new Uint8Array(0));
+});
+
+test("the file of a blob is given once it is verified, or repaired, or not at all", async () => {
+  const good = await reader();
+  const entry = entryOf(good, "/a/b/large.bin");
+  expect(readFileSync((await good.file(entry))!)).toEqual(Buffer.from(large));
+
+  corrupt(largeDigest, large);
+  const refused = await reader();
+  expect(await rejectionOf(refused.file(entry))).toMatchObject({ code: "UNAVAILABLE" });
+
+  const repairing = await reader(async (bad) => writeFileSync(blobPath(dir, bad), large));
+  expect(readFileSync((await repairing.file(entry))!)).toEqual(Buffer.from(large));
 });
 
 test("a flipped bit is found, the blob is fetched anew once, and the reader gets the right bytes", async () => {
