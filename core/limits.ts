@@ -122,3 +122,46 @@ export const transferStallMs = 30_000;
 export const transferAttemptsMax = 5;
 /** Scrubbing reads this much a second: 100 GB in eighty minutes, without being felt by what is served. */
 export const scrubBytesPerSecond = 20 * MiB;
+
+// Kernels of an instance: messages and calls
+/** Groups of endpoints that a VOS can tell apart in privileges: as many as bits of an integer that is compared fast. */
+export const groupsMax = 31;
+/** Encoded body of one message; what is larger is copied through a grant. */
+export const messageBytesMax = 256 * KiB;
+/** Per sending kernel and destination: messages and bytes that the destination's process has not taken. */
+export const windowMessages = 64;
+export const windowBytes = 512 * KiB;
+/** Calls of one process under way, among them those that wait in its kernel for room in a window. */
+export const processCallsMax = 4_096;
+/** Outside of a process's calls, what a kernel keeps per process. */
+export const processGrantsMax = 1_024;
+/** A copy goes in frames of this size, and so much of it is on its way at most: beside it a call waits for one frame. */
+export const copyFrameBytes = 64 * KiB;
+export const copyOutstandingBytes = 128 * KiB;
+export const copyBytesMax = 4 * 1024 * MiB;
+/** Calls asked about in one audit: those of one window and of the processes behind it. */
+export const auditCallsMax = 8_192;
+/** A caller whose time is up waits this long for the other kernel's word whether its message was taken. */
+export const cancelGraceMs = 100;
+/** Slots that a kernel leases at a time: one record for so many binds. */
+export const slotsPerLease = 64;
+/** Generations of a slot within one lease; the range of all is 2^36. */
+export const generationsPerLease = 2 ** 20;
+/** Incarnations remembered after they have gone, so that a join that comes late is refused. */
+export const goneIncarnationsKept = 16_384;
+export const endpointNameCharsMax = 255;
+
+// Kernels of an instance: leases (DESIGN.md sections 4 and 5.2)
+/** L: the grantor is alive while every other member acknowledged a beacon less than this ago. */
+export const grantorAliveMs = 800;
+/** G > L: a member neither proposes itself nor acts as grantor before this, after the last beacon it acknowledged. */
+export const grantorPromiseMs = 1_100;
+export const kernelLeaseMs = 1_000;
+/** Several in one L, so that a lost one costs nothing. */
+export const beaconMs = 150;
+/** Freezing this long before the lease ends allows for a step of this length between two looks at the clock. */
+export const leaseMarginMs = 100;
+/** A kernel is told the time at least this often. Deadlines are late by at most this, and never early. */
+export const kernelTickMs = 10;
+/** A record that could not be proposed is proposed again. */
+export const proposeRetryMs = 250;
