@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { DvsError } from "../core/errors.ts";
-import { writeFileAtomic } from "../core/files.ts";
+import { writeSmallFile } from "../core/files.ts";
 import type { Io } from "./io.ts";
 
 export interface ClusterContext {
@@ -46,9 +46,9 @@ export function readContext(file: string): ClusterContext | undefined {
   return value;
 }
 
-export function writeContext(file: string, context: ClusterContext): void {
+export async function writeContext(file: string, context: ClusterContext): Promise<void> {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  writeFileAtomic(file, `${JSON.stringify(context, null, 2)}\n`);
+  await writeSmallFile(file, `${JSON.stringify(context, null, 2)}\n`, { durable: true });
 }
 
 function parse(text: string): unknown {

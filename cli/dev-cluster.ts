@@ -10,7 +10,7 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { DvsError } from "../core/errors.ts";
-import { writeFileAtomic } from "../core/files.ts";
+import { writeSmallFile } from "../core/files.ts";
 import { lockDirectory } from "../core/lock.ts";
 import { processStartTime } from "../core/platform/uptime.ts";
 
@@ -63,9 +63,9 @@ export function readDevCluster(dir: string): DevCluster | undefined {
   );
 }
 
-export function writeDevCluster(dir: string, cluster: DevCluster): void {
+export async function writeDevCluster(dir: string, cluster: DevCluster): Promise<void> {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  writeFileAtomic(paths.cluster(dir), `${JSON.stringify(cluster, null, 2)}\n`);
+  await writeSmallFile(paths.cluster(dir), `${JSON.stringify(cluster, null, 2)}\n`, { durable: true });
 }
 
 export function isAlive(process: StartedProcess): boolean {
@@ -76,7 +76,8 @@ export function isAlive(process: StartedProcess): boolean {
 export function lockDevCluster(dir: string): () => void {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   try {
-    return lockDirectory(dir, "cluster");
+    const lock = lockDirectory(dir, "cluster");
+    return () => lock.release();
   } catch (thrown) {
     if (!(thrown instanceof DvsError) || thrown.code !== "CONFLICT") throw thrown;
     throw new DvsError(

@@ -72,6 +72,7 @@ class Start {
   readonly #options: DevStart;
   readonly #cluster: DevCluster;
   readonly #deadline: number;
+  #written = Promise.resolve();
 
   constructor(options: DevStart, cluster: DevCluster) {
     this.#options = options;
@@ -151,7 +152,9 @@ class Start {
     });
     const others = this.#cluster.processes.filter((p) => p.role !== role);
     this.#cluster.processes = [...others, { role, pid, startTime }];
-    writeDevCluster(dir, this.#cluster);
+    // Nodes start side by side: one write after the other, each of all that is known then.
+    this.#written = this.#written.then(() => writeDevCluster(dir, this.#cluster));
+    await this.#written;
     this.started.push(role);
   }
 

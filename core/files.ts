@@ -1,32 +1,57 @@
-/** Small files that must be whole after a power cut: written beside, fsynced, renamed, directory fsynced. */
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+/**
+ * Small files, written without holding the event loop: beside, then renamed, so that a reader never sees half
+ * of one. `durable` ones are fsynced with their directory and survive a power cut; the others survive kill -9.
+ */
+import { chmod, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { DvsError } from "./errors.ts";
 
-/** Mode 0600. Throws EXHAUSTED when the disk is full; the old content stays then. */
-export function writeFileAtomic(path: string, content: string | Uint8Array, mode = 0o600): void {
-  const temporary = `${path}.tmp-${process.pid}`;
-  const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
-  let fd: number | undefined;
+let written = 0;
+
+/** Mode 0600. Rejects with EXHAUSTED when the disk is full; the old content stays then. */
+export async function writeSmallFile(
+  path: string,
+  content: string,
+  options: { durable: boolean },
+): Promise<void> {
+  const temporary = `${path}.tmp-${process.pid}-${++written}`;
   try {
-    fd = openSync(temporary, "w", mode);
-    for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
-    fsyncSync(fd);
-    closeSync(fd);
-    fd = undefined;
-    renameSync(temporary, path);
-  } catch (e) {
-    if (fd !== undefined) closeSync(fd);
-    rmSync(temporary, { force: true });
-    if ((e as NodeJS.ErrnoException).code === "ENOSPC") {
-      throw new DvsError("EXHAUSTED", `Cannot write ${path}: the disk is full. Free some space and try again.`, { cause: e });
+    const file = await open(temporary, "w", 0o600);
+    try {
+      await file.writeFile(content);
+      if (options.durable) await file.sync();
+    } finally {
+      await file.close();
     }
+    await rename(temporary, path);
+  } catch (e) {
+    await rm(temporary, { force: true });
+    if ((e as NodeJS.ErrnoException).code !== "ENOSPC") throw e;
+    throw new DvsError("EXHAUSTED", `Cannot write ${path}: the disk is full. Free some space on it.`, {
+      cause: e,
+    });
+  }
+  if (!options.durable) return;
+  const dir = await open(dirname(path), "r");
+  try {
+    await dir.sync();
+  } finally {
+    await dir.close();
+  }
+}
+
+/** A file as JSON; null when it is absent, empty or torn. */
+export async function readJsonFile(path: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(path, "utf8"));
+  } catch (e) {
+    if (e instanceof SyntaxError || (e as NodeJS.ErrnoException).code === "ENOENT") return null;
     throw e;
   }
-  const dir = openSync(dirname(path), "r");
-  try {
-    fsyncSync(dir);
-  } finally {
-    closeSync(dir);
-  }
+}
+
+/** A directory that only this user enters, whatever mode it had before. */
+export async function makePrivateDir(path: string): Promise<void> {
+  await mkdir(path, { recursive: true, mode: 0o700 });
+  await chmod(path, 0o700);
 }

@@ -1,37 +1,32 @@
-/**
- * One host process per directory. The lock is an exclusive transaction on an SQLite file: the operating system lets
- * go of it when the holder dies, however it dies, and two that start at once cannot both have it. (flock is in
- * neither runtime; a file with a pid in it would need a judgement about whether that process is still the one.)
- */
-import { readFileSync } from "node:fs";
-import { DatabaseSync } from "node:sqlite";
+/** One host process at a time per directory: the second is refused, also when both start at once. */
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { writeFileAtomic } from "./files.ts";
 import { DvsError } from "./errors.ts";
+import { tryLockFile, type FileLock } from "./file-lock.ts";
 
-/** Throws CONFLICT, naming the holder's pid when known. Returns the function that lets go. */
-export function lockDirectory(dir: string, what: string): () => void {
+/**
+ * `what` names the holder for people and its files in the directory: `agent`, `coordinator`. Throws CONFLICT, with the
+ * holder's pid when known. The lock goes with its holder, however that ends.
+ */
+export function lockDirectory(dir: string, what: string): FileLock {
   const holder = join(dir, `${what}.pid`);
-  const db = new DatabaseSync(join(dir, `${what}.lock`));
-  try {
-    db.exec("PRAGMA busy_timeout = 0");
-    db.exec("BEGIN EXCLUSIVE");
-  } catch (e) {
-    db.close();
-    if (!/locked|busy/i.test(String(e))) throw e;
-    throw new DvsError(
-      "CONFLICT",
-      `Cannot start a ${what} in ${dir}: another one${pidIn(holder)} runs there. Stop it first, or choose another directory.`,
-      { cause: e },
-    );
+  const lock = tryLockFile(join(dir, `${what}.lock`));
+  if (lock) {
+    // Only a hint for people: what counts is the lock.
+    writeFileSync(holder, String(process.pid), { mode: 0o600 });
+    return lock;
   }
-  writeFileAtomic(holder, String(process.pid));
-  return () => db.close();
+  const article = /^[aeiou]/.test(what) ? "an" : "a";
+  throw new DvsError(
+    "CONFLICT",
+    `Cannot use directory ${dir}: ${article} ${what}${pidIn(holder)} runs on it. Stop that one first, or choose another.`,
+  );
 }
 
 function pidIn(file: string): string {
   try {
-    return ` (pid ${Number(readFileSync(file, "utf8"))})`;
+    const pid = Number.parseInt(readFileSync(file, "utf8"), 10);
+    return pid > 0 ? ` (pid ${pid})` : "";
   } catch {
     return "";
   }

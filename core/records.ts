@@ -135,6 +135,9 @@ export const keys = {
   cluster: "/c/meta",
   leader: "/c/leader",
   authority: "/c/ca",
+  /** `/c/co/<id>`: where each coordinator is reached (core/coordinator/members.ts). */
+  coordinators: "/c/co/",
+  coordinator: (id: string) => `/c/co/${id}`,
   nodes: "/n/",
   node: (id: string) => `/n/${id}`,
   nodeName: (name: string) => `/nn/${name}`,

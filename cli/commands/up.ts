@@ -60,7 +60,7 @@ export default command({
         progress,
         signal: io.signal,
       });
-      writeContext(contextFile(io, args.context), context);
+      await writeContext(contextFile(io, args.context), context);
       progress.end();
       const took = formatDuration(performance.now() - began);
       if (args.output === "json") {

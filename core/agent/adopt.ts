@@ -12,7 +12,7 @@ import { z } from "zod";
 import { ContainerSpec } from "../agent-protocol.ts";
 import { bootId, processStartTime } from "../platform/uptime.ts";
 import { containerDirOf, type DataDir, Uid } from "./data-dir.ts";
-import { readJsonFile } from "./files.ts";
+import { readJsonFile } from "../files.ts";
 import { adoptHostProcess, type HostProcess, killGroup, ProcessRecord } from "./host-process.ts";
 import { findProcesses, type FoundProcess, type ProcessKind } from "./proc-scan.ts";
 

@@ -8,10 +8,10 @@ import { selfCommand } from "../platform/runtime.ts";
 import { processStartTime } from "../platform/uptime.ts";
 import type { CoordinatorLink } from "./coordinator-link.ts";
 import { checkSocketPaths, type DataDir, dataDirOf } from "./data-dir.ts";
-import { makePrivateDir, writeSmallFile } from "./files.ts";
+import { makePrivateDir, writeSmallFile } from "../files.ts";
+import { lockDirectory } from "../lock.ts";
 import { type Enrolled, loadIdentity } from "./identity.ts";
 import { openImages } from "./images.ts";
-import { lockDataDir } from "./lock.ts";
 import { type AgentTiming, NodeAgent } from "./node-agent.ts";
 import type { NodeImages } from "./node-images.ts";
 import type { Log } from "./supervisor.ts";
@@ -43,7 +43,7 @@ export interface AgentOptions {
 export async function runAgent(options: AgentOptions): Promise<number> {
   const data = dataDirOf(await existing(options.dataDir));
   checkSocketPaths(data.root);
-  const lock = lockDataDir(data);
+  const lock = lockDirectory(data.root, "agent");
   try {
     const enrolled = await loadIdentity(data);
     if (!enrolled) {

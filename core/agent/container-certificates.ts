@@ -14,7 +14,7 @@ import { createKeyAndCsr } from "../trust/key.ts";
 import type { CoordinatorLink } from "./coordinator-link.ts";
 import { containerDirOf, type DataDir } from "./data-dir.ts";
 import { limited } from "./limited.ts";
-import { makePrivateDir, readJsonFile, writeSmallFile } from "./files.ts";
+import { makePrivateDir, readJsonFile, writeSmallFile } from "../files.ts";
 import type { Log, TlsFiles } from "./supervisor.ts";
 
 export interface ContainerCertificatesOptions {

@@ -8,7 +8,7 @@ import type { ContainerBoot } from "../container/control.ts";
 import { bootId } from "../platform/uptime.ts";
 import type { ContainerRecord } from "./adopt.ts";
 import { containerDirOf, type DataDir } from "./data-dir.ts";
-import { makePrivateDir, writeSmallFile } from "./files.ts";
+import { makePrivateDir, writeSmallFile } from "../files.ts";
 import { type HostProcess, minimalEnvironment, spawnHostProcess } from "./host-process.ts";
 import { processArguments } from "./proc-scan.ts";
 import { rotateLog } from "./rotate-log.ts";

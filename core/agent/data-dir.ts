@@ -1,7 +1,7 @@
 /**
  * What lies where in a node's data directory. All of it is mode 0700: it holds keys, and sockets that give power.
  *
- *   lock.db            held by the one agent that runs here
+ *   agent.lock         held by the one agent that runs here; agent.pid is its pid
  *   agent.json         pid and start time of that agent, for people and `dvs down`
  *   identity.json      which cluster and node this is; written last by a join
  *   certificates.json  the node's key and certificate, the authorities
@@ -20,7 +20,6 @@ export const Uid = z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}$/, "must be
 
 export interface DataDir {
   root: string;
-  lock: string;
   agent: string;
   identity: string;
   certificates: string;
@@ -48,7 +47,6 @@ export function dataDirOf(root: string): DataDir {
   const run = join(root, "run");
   return {
     root,
-    lock: join(root, "lock.db"),
     agent: join(root, "agent.json"),
     identity: join(root, "identity.json"),
     certificates: join(root, "certificates.json"),

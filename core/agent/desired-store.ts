@@ -6,7 +6,7 @@
 import { Desired } from "../agent-protocol.ts";
 import { DvsError } from "../errors.ts";
 import { Uid } from "./data-dir.ts";
-import { readJsonFile, writeSmallFile } from "./files.ts";
+import { readJsonFile, writeSmallFile } from "../files.ts";
 import type { Log } from "./supervisor.ts";
 
 /** After a full disk. */

@@ -14,9 +14,9 @@ import { parseIdentity } from "../trust/identity.ts";
 import { createKeyAndCsr } from "../trust/key.ts";
 import { type JoinToken, parseJoinToken } from "../trust/tokens.ts";
 import { checkSocketPaths, type DataDir, dataDirOf } from "./data-dir.ts";
-import { makePrivateDir, readJsonFile, writeSmallFile } from "./files.ts";
+import { makePrivateDir, readJsonFile, writeSmallFile } from "../files.ts";
+import { lockDirectory } from "../lock.ts";
 import { type Enrolled, loadIdentity, saveIdentity } from "./identity.ts";
-import { lockDataDir } from "./lock.ts";
 
 export interface EnrollOptions {
   /** What `dvs token create` printed. */
@@ -55,7 +55,7 @@ export async function enrollNode(options: EnrollOptions): Promise<Enrollment> {
   if (known) return resume(data, known, token);
 
   await makePrivateDir(data.root);
-  const lock = lockDataDir(data);
+  const lock = lockDirectory(data.root, "agent");
   try {
     // Another join may have ended between the look and the lock.
     const justNow = await loadIdentity(data);

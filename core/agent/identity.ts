@@ -8,7 +8,7 @@ import { z } from "zod";
 import { DvsError } from "../errors.ts";
 import { Labels, Name } from "../names.ts";
 import type { DataDir } from "./data-dir.ts";
-import { makePrivateDir, readJsonFile, writeSmallFile } from "./files.ts";
+import { makePrivateDir, readJsonFile, writeSmallFile } from "../files.ts";
 
 export const NodeIdentityFile = z.object({
   version: z.literal(1),

@@ -12,7 +12,7 @@ import { bootId } from "../platform/uptime.ts";
 import type { ActiveClock } from "./active-clock.ts";
 import { findIngress } from "./adopt.ts";
 import type { DataDir } from "./data-dir.ts";
-import { writeSmallFile } from "./files.ts";
+import { writeSmallFile } from "../files.ts";
 import { type HostProcess, minimalEnvironment, spawnHostProcess } from "./host-process.ts";
 import { processArguments } from "./proc-scan.ts";
 import { ProcessLink } from "./process-link.ts";

@@ -4,7 +4,7 @@ import { killMarginMs } from "../limits.ts";
 import { processStartTime } from "../platform/uptime.ts";
 import { killSurely } from "./adopt.ts";
 import { type DataDir, dataDirOf } from "./data-dir.ts";
-import { readJsonFile } from "./files.ts";
+import { readJsonFile } from "../files.ts";
 import { killGroup } from "./host-process.ts";
 import { findProcesses, type ProcessKind } from "./proc-scan.ts";
 

@@ -7,7 +7,7 @@ import type { ActiveClock, Cancel } from "./active-clock.ts";
 import { type ContainerRecord, findContainers } from "./adopt.ts";
 import { startContainer } from "./container-process.ts";
 import { containerDirOf, type DataDir } from "./data-dir.ts";
-import { writeSmallFile } from "./files.ts";
+import { writeSmallFile } from "../files.ts";
 import type { HostProcess } from "./host-process.ts";
 import { ProcessLink } from "./process-link.ts";
 import {

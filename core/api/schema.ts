@@ -19,12 +19,16 @@
  *   GET    /v1/plugins                          the VOSes that this cluster can run
  */
 import { z } from "zod";
+import { digestsPerRequestMax } from "../limits.ts";
 import { Digest, Labels, Name } from "../names.ts";
 import { ImageRecord, InstanceSpec, Role, TokenRecord } from "../records.ts";
 import { InstanceView, NodeView } from "./views.ts";
 
+/** As core/trust/tokens.ts draws it. */
+export const TokenId = z.string().regex(/^[0-9a-f]{12}$/, "must be 12 hex digits");
+
 export const JoinRequest = z.object({
-  id: z.string().max(64),
+  id: TokenId,
   secret: z.string().max(256),
   /** PEM. The node's id is derived from its key, so that a join whose answer was lost can be repeated. */
   csr: z.string().max(8_192),
@@ -88,14 +92,23 @@ export const InstancePage = z.object({
 });
 export type InstancePage = z.infer<typeof InstancePage>;
 
+/** Never what could be a digest. */
+export const ImageName = z
+  .string()
+  .max(128, "must have at most 128 characters")
+  .regex(/^[a-z0-9]([a-z0-9._/:-]*[a-z0-9])?$/, "must be lower-case letters, digits and inner . _ / : -")
+  .refine((name) => !name.startsWith("sha256:"), "must not look like a digest");
+/** Each may be taken from another image, which is one operation of the transaction. */
+const imageNamesMax = 32;
+
 export const ImageRequest = z.strictObject({
   digest: Digest,
-  names: z.array(z.string().min(1).max(128)).default([]),
+  names: z.array(ImageName).max(imageNamesMax).default([]),
 });
 export type ImageRequest = z.input<typeof ImageRequest>;
 export const ImageView = ImageRecord.extend({ usedBy: z.array(z.string()) });
 export type ImageView = z.infer<typeof ImageView>;
-export const MissingRequest = z.strictObject({ digests: z.array(Digest).max(20_000) });
+export const MissingRequest = z.strictObject({ digests: z.array(Digest).max(digestsPerRequestMax) });
 export const MissingAnswer = z.object({ missing: z.array(Digest) });
 
 export const LogLine = z.object({ node: z.string(), line: z.string() });

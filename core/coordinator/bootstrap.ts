@@ -6,19 +6,15 @@
  * owns the cluster: the SQLite file has mode 0600, an etcd must be reachable for coordinators only.
  */
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readFileSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { DvsError } from "../errors.ts";
-import { nodeCertificateDays } from "../limits.ts";
 import { ClusterRecord, keys, stateVersion, type TokenRecord } from "../records.ts";
 import { settleTxn } from "../store/settle.ts";
 import type { Store } from "../store/store.ts";
-import { writeFileAtomic } from "../files.ts";
-import { createAuthority, fingerprint, issueCertificate, type Authority } from "../trust/authority.ts";
-import { coordinatorUri } from "../trust/identity.ts";
-import { createKeyAndCsr } from "../trust/key.ts";
+import { readJsonFile, writeSmallFile } from "../files.ts";
+import { createAuthority, fingerprint, type Authority } from "../trust/authority.ts";
 import { mintApiToken } from "../trust/tokens.ts";
-import { alternativeNames } from "./options.ts";
+import { z } from "zod";
 
 export interface Cluster {
   id: string;
@@ -50,6 +46,8 @@ export async function openCluster(store: Store): Promise<Cluster> {
         caFingerprint: fingerprint(cluster.certificate),
       };
     }
+    if (meta)
+      throw new DvsError("FAILED", "Cannot use this store: its cluster has no authorities. Restore it.");
     const clusterId = `c-${randomBytes(8).toString("hex")}`;
     const [cluster, workload] = await Promise.all([
       createAuthority(`dvs cluster ${clusterId}`),
@@ -67,42 +65,30 @@ export async function openCluster(store: Store): Promise<Cluster> {
   }
 }
 
-export interface CoordinatorIdentity {
-  id: string;
+const CoordinatorIdentity = z.object({
+  id: z.string().min(1),
   /** Ports that were chosen when 0 was asked for: kept, so that agents find the coordinator again. */
-  apiPort: number;
-  agentPort: number;
-}
+  apiPort: z.number().int(),
+  agentPort: z.number().int(),
+});
+export type CoordinatorIdentity = z.infer<typeof CoordinatorIdentity>;
 
-/** This coordinator's own facts, in its data directory. */
-export function openIdentity(dataDir: string): CoordinatorIdentity {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  const file = join(dataDir, "coordinator.json");
-  if (existsSync(file)) return JSON.parse(readFileSync(file, "utf8")) as CoordinatorIdentity;
+/** This coordinator's own facts, in its data directory; a damaged file counts as none. */
+export async function openIdentity(dataDir: string): Promise<CoordinatorIdentity> {
+  const known = CoordinatorIdentity.safeParse(await readJsonFile(identityFile(dataDir)));
+  if (known.success) return known.data;
   const identity = { id: `coordinator-${randomBytes(4).toString("hex")}`, apiPort: 0, agentPort: 0 };
-  saveIdentity(dataDir, identity);
+  await saveIdentity(dataDir, identity);
   return identity;
 }
 
-export function saveIdentity(dataDir: string, identity: CoordinatorIdentity): void {
-  writeFileAtomic(join(dataDir, "coordinator.json"), JSON.stringify(identity));
+export async function saveIdentity(dataDir: string, identity: CoordinatorIdentity): Promise<void> {
+  await writeSmallFile(identityFile(dataDir), JSON.stringify(identity), { durable: true });
 }
 
-/** A new key and certificate of a coordinator. */
-export async function certify(
-  cluster: Cluster,
-  id: string,
-  hosts: string[],
-): Promise<{ certificate: string; key: string }> {
-  const { key, csr } = await createKeyAndCsr(id);
-  const certificate = await issueCertificate(cluster.cluster, {
-    csr,
-    uri: coordinatorUri(cluster.id, id),
-    ...alternativeNames([...hosts, "localhost", "127.0.0.1"]),
-    days: nodeCertificateDays,
-  });
-  return { certificate, key };
-}
+const identityFile = (dataDir: string) => join(dataDir, "coordinator.json");
+
+const AdminToken = z.object({ id: z.string(), token: z.string() });
 
 /**
  * The administrator's token of this coordinator, in `<dataDir>/admin-token` (mode 0600): made at the first start,
@@ -110,10 +96,8 @@ export async function certify(
  */
 export async function openAdminToken(store: Store, dataDir: string, cluster: Cluster): Promise<string> {
   const file = join(dataDir, "admin-token");
-  if (existsSync(file)) {
-    const { id, token } = JSON.parse(readFileSync(file, "utf8")) as { id: string; token: string };
-    if (await store.get(keys.token(id))) return token;
-  }
+  const kept = AdminToken.safeParse(await readJsonFile(file));
+  if (kept.success && (await store.get(keys.token(kept.data.id)))) return kept.data.token;
   const minted = mintApiToken({ caFingerprint: cluster.caFingerprint });
   const record: TokenRecord = {
     id: minted.id,
@@ -126,7 +110,7 @@ export async function openAdminToken(store: Store, dataDir: string, cluster: Clu
     createdAt: new Date().toISOString(),
   };
   // The file first: a token in the store that nobody has would stay for ever.
-  writeFileAtomic(file, JSON.stringify({ id: minted.id, token: minted.token }));
+  await writeSmallFile(file, JSON.stringify({ id: minted.id, token: minted.token }), { durable: true });
   await settleTxn(store, {
     if: [],
     then: [{ type: "put", key: keys.token(minted.id), value: JSON.stringify(record) }],

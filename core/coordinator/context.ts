@@ -7,6 +7,7 @@ import type { VosRegistry } from "../vos.ts";
 import type { Cluster } from "./bootstrap.ts";
 import type { Driver } from "./driver.ts";
 import type { Sessions } from "./sessions.ts";
+import type { Log } from "./log.ts";
 
 export interface Coordinator {
   id: string;
@@ -19,10 +20,13 @@ export interface Coordinator {
   controller: Controller;
   driver: Driver;
   sessions: Sessions;
-  /** `host:port` under which agents reach the coordinators. */
-  agentAddresses(): string[];
-  /** `host:port` of the API. */
-  apiAddress(): string;
+  /** Aborted when the coordinator ends: streams end with it. */
+  signal: AbortSignal;
+  /** `host:port` of the API, and of the agents' port. */
+  addresses(): { api: string; agents: string };
+  /** About images, for people. */
+  warnings(): string[];
+  log: Log;
 }
 
 /** Set by the authentication middleware of the API. */

@@ -1,44 +1,80 @@
-/** What the acting coordinator does now and then: old events, history that nobody watches, blobs of no image. */
-import { sweepImages } from "../image/garbage.ts";
+/**
+ * What the acting coordinator does now and then: old events, history that nobody watches, and its images (image-care.ts).
+ * Whatever goes wrong is told and tried again at the next round; nobody waits for it.
+ */
 import { storeHistoryMs } from "../limits.ts";
-import { defaultTenant } from "../names.ts";
-import { ImageRecord, keys } from "../records.ts";
-import type { BlobStore } from "../image/blob-store.ts";
 import type { Store } from "../store/store.ts";
 import { pruneEvents } from "./api/events.ts";
+import type { ImageCare } from "./image-care.ts";
+import { pause } from "./pause.ts";
+import type { Log } from "./log.ts";
 
-const roundMs = 60_000;
-/** Blobs younger than this are left alone: an upload may be under way whose image is not committed yet. */
-const blobGraceMs = 24 * 60 * 60_000;
+export interface HousekeepingTiming {
+  /** Between two looks at events and history. */
+  storeMs: number;
+  /** Between two looks for images and blobs that nothing needs. */
+  sweepMs: number;
+  /** Between two readings of all blobs. */
+  scrubMs: number;
+}
+
+const timingDefaults: HousekeepingTiming = { storeMs: 60_000, sweepMs: 10 * 60_000, scrubMs: 24 * 3_600_000 };
 
 export interface Housekeeping {
   store: Store;
-  blobs: BlobStore;
+  images: ImageCare;
   signal: AbortSignal;
-  log(level: "info" | "warn" | "error", message: string): void;
+  timing?: Partial<HousekeepingTiming>;
+  log: Log;
 }
 
-export function startHousekeeping(house: Housekeeping): void {
-  /** Revisions seen at past rounds: what is older than storeHistoryMs is compacted. */
-  const past: { revision: number; atMs: number }[] = [];
-  const round = async () => {
-    const { store, blobs } = house;
-    await pruneEvents(store);
-    past.push({ revision: (await store.status()).revision, atMs: performance.now() });
-    while (past[1] && performance.now() - past[1].atMs >= storeHistoryMs) past.shift();
-    const oldest = past[0];
-    if (oldest && performance.now() - oldest.atMs >= storeHistoryMs) await store.compact(oldest.revision);
-    const { kvs } = await store.range(keys.images(defaultTenant));
-    await sweepImages(
-      blobs,
-      kvs.map((kv) => ImageRecord.parse(JSON.parse(kv.value)).digest),
-      blobGraceMs,
-    );
-  };
-  const timer = setInterval(() => {
-    round().catch((e: unknown) =>
-      house.log("warn", `housekeeping: ${e instanceof Error ? e.message : String(e)}`),
-    );
-  }, roundMs);
-  house.signal.addEventListener("abort", () => clearInterval(timer), { once: true });
+/** Resolves when the signal has aborted and nothing is under way any more. */
+export async function keepHouse(house: Housekeeping): Promise<void> {
+  const { store, images, signal } = house;
+  const timing = { ...timingDefaults, ...house.timing };
+  const compactor = new Compactor(store);
+  await Promise.all([
+    repeat(house, "pruning of events", timing.storeMs, () => pruneEvents(store)),
+    repeat(house, "compaction of the store", timing.storeMs, () => compactor.round(performance.now())),
+    repeat(house, "removal of unused images", timing.sweepMs, () => images.sweep(signal)),
+    repeat(house, "scrub of the images", timing.scrubMs, () => images.scrub(signal)),
+  ]);
+}
+
+/** One round after the other, however long one takes. */
+async function repeat(
+  { signal, log }: Housekeeping,
+  what: string,
+  everyMs: number,
+  round: () => Promise<unknown>,
+): Promise<void> {
+  for (;;) {
+    await pause(everyMs, signal);
+    if (signal.aborted) return;
+    try {
+      await round();
+    } catch (e) {
+      if (!signal.aborted) log("warn", `${what}: ${e instanceof Error ? e.message : String(e)}`);
+    }
+  }
+}
+
+/** Forgets the store's history beyond `historyMs`, by revisions that it has seen in time. */
+export class Compactor {
+  readonly #store: Store;
+  readonly #historyMs: number;
+  readonly #past: { revision: number; atMs: number }[] = [];
+
+  constructor(store: Store, historyMs = storeHistoryMs) {
+    this.#store = store;
+    this.#historyMs = historyMs;
+  }
+
+  async round(nowMs: number): Promise<void> {
+    const past = this.#past;
+    past.push({ revision: (await this.#store.status()).revision, atMs: nowMs });
+    while (past[1] && nowMs - past[1].atMs >= this.#historyMs) past.shift();
+    const oldest = past[0]!;
+    if (nowMs - oldest.atMs >= this.#historyMs) await this.#store.compact(oldest.revision);
+  }
 }

@@ -1,34 +1,43 @@
 /**
  * A coordinator: opens the store, waits until it leads, runs the controller, serves the API and the agents' port.
- * It ends when the signal aborts (0) or when another coordinator took over (1): its supervisor starts it again,
- * as a standby.
+ * It ends when the signal aborts (0) or when it may no longer act (1): its supervisor starts it again, as a standby.
+ *
+ * While it waits it does not listen: whoever tries it goes on to the next coordinator at once.
  */
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { parseOrThrow } from "../errors.ts";
+import { DvsError, parseOrThrow } from "../errors.ts";
 import { Controller } from "../control/controller.ts";
 import { BlobStore } from "../image/blob-store.ts";
-import { requestBodyBytesMax } from "../limits.ts";
-import { serveHttp } from "../platform/http.ts";
+import { lockDirectory } from "../lock.ts";
 import { openStore } from "../store/open.ts";
-import { serveMutualTls } from "../transport/agent-server.ts";
-import { peerOf } from "../transport/peer.ts";
-import { renewAt } from "../trust/identity.ts";
-import { fingerprint } from "../trust/authority.ts";
+import { toDvsError } from "../store/errors.ts";
+import type { Store } from "../store/store.ts";
+import { formatAddress } from "../transport/address.ts";
 import type { VosRegistry } from "../vos.ts";
 import { agentRoutes } from "./agent-routes.ts";
 import { apiApp } from "./api/app.ts";
-import { certify, openAdminToken, openCluster, openIdentity, saveIdentity } from "./bootstrap.ts";
+import {
+  openAdminToken,
+  openCluster,
+  openIdentity,
+  saveIdentity,
+  type Cluster,
+  type CoordinatorIdentity,
+} from "./bootstrap.ts";
 import type { Coordinator } from "./context.ts";
 import { Driver } from "./driver.ts";
-import { startHousekeeping } from "./housekeeping.ts";
-import { campaign } from "./leadership.ts";
+import { keepHouse, type HousekeepingTiming } from "./housekeeping.ts";
+import { ImageCare } from "./image-care.ts";
+import { campaign, type Leadership } from "./leadership.ts";
+import { registerMember } from "./members.ts";
 import { CoordinatorOptions, isWildcard } from "./options.ts";
 import { randomId } from "./random.ts";
+import { startServers, type Listen } from "./servers.ts";
 import { Sessions } from "./sessions.ts";
-import { lockDirectory } from "../lock.ts";
+import type { Log } from "./log.ts";
 
-/** Far more than a site's blobs in one upload; what is larger is sent in several. */
-const uploadBytesMax = 64 * 1024 * requestBodyBytesMax;
+/** What is under way when it is told to end gets this long; streams end at once. */
 const drainMs = 2_000;
 
 export interface CoordinatorReady {
@@ -47,131 +56,205 @@ export interface CoordinatorRun {
   version: string;
   signal: AbortSignal;
   onReady(ready: CoordinatorReady): void;
-  log(level: "info" | "warn" | "error", message: string): void;
+  log: Log;
+  /** By default what the options name. */
+  openStore?: () => Promise<Store>;
+  timing?: Partial<HousekeepingTiming> & { certificateDays?: number };
 }
 
+/** Rejects with a DvsError when it cannot start: INVALID, CONFLICT (data directory, store or port in use), UNAVAILABLE. */
 export async function runCoordinator(run: CoordinatorRun): Promise<number> {
   const options = parseOrThrow(CoordinatorOptions, run.options, "coordinator options");
-  const identity = openIdentity(options.dataDir);
-  const unlock = lockDirectory(options.dataDir, "coordinator");
-  const store = await openStore(options.store ?? `sqlite:${join(options.dataDir, "store.db")}`);
+  mkdirSync(options.dataDir, { recursive: true, mode: 0o700 });
+  // Its identity, token and blobs are here, wherever the store is.
+  const lock = lockDirectory(options.dataDir, "coordinator");
+  try {
+    const open =
+      run.openStore ?? (() => openStore(options.store ?? `sqlite:${join(options.dataDir, "store.db")}`));
+    const store = await open();
+    try {
+      return await standAndAct(run, options, store);
+    } catch (e) {
+      throw toDvsError(e);
+    } finally {
+      await store.close();
+    }
+  } finally {
+    lock.release();
+  }
+}
+
+async function standAndAct(run: CoordinatorRun, options: Parsed, store: Store): Promise<number> {
+  const identity = await openIdentity(options.dataDir);
+  const place = placeOf(run, options, identity);
   const ending = new AbortController();
   const end = AbortSignal.any([run.signal, ending.signal]);
-  const exit = { code: 0 };
-  const endWith = (code: number) => {
-    exit.code = code;
+  let code = 0;
+  const cease = (reason: string) => {
+    if (end.aborted) return;
+    run.log("error", `no longer the acting coordinator: ${reason}`);
+    code = 1;
     ending.abort();
   };
-
+  let leadership: Leadership | null = null;
   try {
     const cluster = await openCluster(store);
-    const blobs = await BlobStore.open(join(options.dataDir, "blobs"));
-    const host = options.advertise ?? (isWildcard(options.listen.host) ? "127.0.0.1" : options.listen.host);
-    const agentListen = options.agentListen ?? {
-      host: options.listen.host,
-      port: options.listen.port === 0 ? 0 : options.listen.port + 1,
-    };
-    const leadership = await campaign({
+    if (place.api.port !== 0 && place.agents.port !== 0) {
+      await registerMember(store, identity.id, addressesOf(place.host, place.api.port, place.agents.port));
+    }
+    leadership = await campaign({
       store,
       holder: identity.id,
-      address: host,
+      address: place.host,
       signal: end,
-      onLost: (reason) => {
-        run.log("error", `no longer the acting coordinator: ${reason}`);
-        endWith(1);
-      },
+      onLost: cease,
+      onTrouble: (message) => run.log("warn", `the store does not answer: ${message}`),
     });
-    if (!leadership) return exit.code;
-
-    const sessions = new Sessions();
-    const controller = new Controller({
-      clusterId: cluster.id,
-      holder: identity.id,
-      random: randomId,
-      limits: options.replaceAfterMs === undefined ? {} : { replaceAfterMs: options.replaceAfterMs },
-    });
-    const driver = new Driver({
-      store,
-      storeGeneration: (await store.status()).generation,
-      controller,
-      leader: leadership.compare,
-      onDesired: (node, desired) => sessions.desired(node, desired),
-      onNodeRemoved: (node) => sessions.removed(node),
-      onDeposed: () => {
-        run.log("error", "no longer the acting coordinator: another one has taken over");
-        endWith(1);
-      },
-      log: run.log,
-    });
-    const coordinator: Coordinator = {
-      id: identity.id,
-      version: run.version,
-      startedMs: performance.now(),
-      cluster,
-      store,
-      blobs,
-      registry: run.registry,
-      controller,
-      driver,
-      sessions,
-      agentAddresses: () => [`${host}:${agents.port}`],
-      apiAddress: () => `${host}:${api.port}`,
-    };
-    await driver.start();
-    startHousekeeping({ store, blobs, signal: end, log: run.log });
-
-    let tls = await certify(cluster, identity.id, [options.listen.host, host]);
-    const app = apiApp(coordinator);
-    const api = await serveHttp({
-      listen: { host: options.listen.host, port: options.listen.port || identity.apiPort },
-      tls,
-      fetch: (request) => app.fetch(request),
-      maxBodyBytes: uploadBytesMax,
-      onError: (e) => run.log("error", `API: ${e instanceof Error ? (e.stack ?? e.message) : String(e)}`),
-    });
-    const agents = await serveMutualTls({
-      host: agentListen.host,
-      port: agentListen.port || identity.agentPort,
-      ...tls,
-      ca: cluster.cluster.certificate,
-      check: peerOf(["node"], cluster.id),
-      fetch: agentRoutes(coordinator),
-    });
-    saveIdentity(options.dataDir, { ...identity, apiPort: api.port, agentPort: agents.port });
-    const renewal = setInterval(() => {
-      if (Date.now() < renewAt(tls.certificate)) return;
-      certify(cluster, identity.id, [options.listen.host, host])
-        .then((renewed) => {
-          tls = renewed;
-          api.reload?.(tls);
-          agents.setCertificate(tls);
-          run.log("info", "renewed the coordinator's certificate");
-        })
-        .catch((e: unknown) => run.log("error", `cannot renew the certificate: ${String(e)}`));
-    }, 60_000);
-
-    run.onReady({
-      clusterId: cluster.id,
-      apiAddress: coordinator.apiAddress(),
-      agentAddress: `${host}:${agents.port}`,
-      adminToken: await openAdminToken(store, options.dataDir, cluster),
-      ca: cluster.cluster.certificate,
-      caFingerprint: fingerprint(cluster.cluster.certificate),
-    });
-
-    await new Promise<void>((resolve) => {
-      if (end.aborted) resolve();
-      else end.addEventListener("abort", () => resolve(), { once: true });
-    });
-    clearInterval(renewal);
-    driver.close();
-    sessions.close();
-    await Promise.all([api.stop(drainMs), agents.close()]);
-    await leadership.resign();
-    return exit.code;
+    if (leadership) await act({ run, options, store, cluster, identity, place, leadership, end, cease });
+    return code;
   } finally {
     ending.abort();
-    await store.close();
-    unlock();
+    await leadership?.resign();
   }
+}
+
+type Parsed = ReturnType<typeof CoordinatorOptions.parse>;
+
+interface Acting {
+  run: CoordinatorRun;
+  options: Parsed;
+  store: Store;
+  cluster: Cluster;
+  identity: CoordinatorIdentity;
+  place: Place;
+  leadership: Leadership;
+  end: AbortSignal;
+  cease: (reason: string) => void;
+}
+
+/** Resolves when `end` has aborted and everything is put away. */
+async function act(acting: Acting): Promise<void> {
+  const { run, options, store, cluster, identity, place, leadership, end, cease } = acting;
+  const { log } = run;
+  const blobs = await BlobStore.open(join(options.dataDir, "blobs"));
+  const sessions = new Sessions();
+  const controller = new Controller({
+    clusterId: cluster.id,
+    holder: identity.id,
+    random: randomId,
+    limits: options.replaceAfterMs === undefined ? {} : { replaceAfterMs: options.replaceAfterMs },
+  });
+  const driver = new Driver({
+    store,
+    storeGeneration: (await store.status()).generation,
+    controller,
+    leader: leadership.compare,
+    mayOrder: leadership.isFresh,
+    onDesired: (node, desired) => sessions.desired(node, desired),
+    onNodeRemoved: (node) => sessions.removed(node),
+    onEnd: cease,
+    log,
+  });
+  const stopDriver = () => driver.close();
+  end.addEventListener("abort", stopDriver, { once: true });
+  if (end.aborted) stopDriver();
+  await driver.start();
+  if (end.aborted) return;
+
+  const images = new ImageCare({ store, blobs, log });
+  let addresses = addressesOf(place.host, place.api.port, place.agents.port);
+  const coordinator: Coordinator = {
+    id: identity.id,
+    version: run.version,
+    startedMs: performance.now(),
+    cluster,
+    store,
+    blobs,
+    registry: run.registry,
+    controller,
+    driver,
+    sessions,
+    signal: end,
+    addresses: () => addresses,
+    warnings: () => images.warnings(),
+    log,
+  };
+  const adminToken = await openAdminToken(store, options.dataDir, cluster);
+  const servers = await startServers({
+    id: identity.id,
+    cluster,
+    api: place.api,
+    agents: place.agents,
+    hosts: [place.api.host, place.host],
+    ...(run.timing?.certificateDays === undefined ? {} : { certificateDays: run.timing.certificateDays }),
+    fetchApi: apiApp(coordinator),
+    fetchAgents: agentRoutes(coordinator),
+    log,
+  });
+  const house = keepHouse({ store, images, signal: end, log, ...(run.timing ? { timing: run.timing } : {}) });
+  try {
+    const { apiPort, agentPort } = servers;
+    addresses = addressesOf(place.host, apiPort, agentPort);
+    await saveIdentity(options.dataDir, { ...identity, apiPort, agentPort });
+    await registerMember(store, identity.id, addresses);
+    run.onReady({
+      clusterId: cluster.id,
+      apiAddress: addresses.api,
+      agentAddress: addresses.agents,
+      adminToken,
+      ca: cluster.cluster.certificate,
+      caFingerprint: cluster.caFingerprint,
+    });
+    await aborted(end);
+  } finally {
+    driver.close();
+    sessions.close();
+    await servers.stop(drainMs);
+    if (end.aborted) await house;
+  }
+}
+
+interface Place {
+  /** Under which others reach it. */
+  host: string;
+  api: Listen;
+  agents: Listen;
+}
+
+/** Where it listens: ports that it has chosen once stay, so that agents find it again. */
+function placeOf(run: CoordinatorRun, options: Parsed, identity: CoordinatorIdentity): Place {
+  const { listen, agentListen } = options;
+  if (isWildcard(listen.host) && options.advertise === undefined) {
+    run.log(
+      "warn",
+      `${listen.host} says nothing about how other machines reach this coordinator, so they are told 127.0.0.1: give --advertise`,
+    );
+  }
+  const host = options.advertise ?? (isWildcard(listen.host) ? "127.0.0.1" : listen.host);
+  if (agentListen === undefined && listen.port === 65_535) {
+    throw new DvsError(
+      "INVALID",
+      "Cannot listen: there is no port after 65535 for agents. Give --agent-listen.",
+    );
+  }
+  const agents = agentListen ?? { host: listen.host, port: listen.port === 0 ? 0 : listen.port + 1 };
+  return {
+    host,
+    api: { host: listen.host, port: listen.port || identity.apiPort },
+    agents: { host: agents.host, port: agents.port || identity.agentPort },
+  };
+}
+
+function addressesOf(host: string, apiPort: number, agentPort: number): { api: string; agents: string } {
+  return {
+    api: formatAddress({ host, port: apiPort }),
+    agents: formatAddress({ host, port: agentPort }),
+  };
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
 }

@@ -5,102 +5,110 @@
 import { randomUUID } from "node:crypto";
 import type { Desired, ToAgent } from "../agent-protocol.ts";
 import { DvsError } from "../errors.ts";
-import { keepAliveMs } from "./ndjson.ts";
-import { Mailbox } from "./topic.ts";
+import { Mailbox } from "./mailbox.ts";
+import { keepAliveMs, type LineSource } from "./ndjson.ts";
 
 const streamOpenTimeoutMs = 5_000;
+/** Of each kind of message only the newest waits, so these are requests for logs that an agent does not read. */
+const messagesMax = 1_000;
 
-interface Session {
-  id: string;
-  mailbox: Mailbox<ToAgent>;
+interface WantedStream {
+  node: string;
+  open(body: ReadableStream<Uint8Array>): void;
 }
 
 export class Sessions {
-  #byNode = new Map<string, Session>();
-  #streams = new Map<string, { node: string; open(body: ReadableStream<Uint8Array>): void }>();
+  readonly #byNode = new Map<string, Mailbox<ToAgent>>();
+  readonly #wanted = new Map<string, WantedStream>();
 
-  /** The messages for a node, from now on; undefined is a keep-alive. Ends when the node connects again. */
-  async *listen(
-    node: string,
-    first: ToAgent | null,
-    gone: (node: string) => boolean,
-  ): AsyncGenerator<ToAgent | undefined> {
-    this.#byNode.get(node)?.mailbox.close();
-    // Only the newest Desired matters, whatever else waits is kept.
-    const mailbox = new Mailbox<ToAgent>({ key: (m) => (m.type === "logs" ? `logs/${m.id}` : m.type) });
-    const session = { id: randomUUID(), mailbox };
-    this.#byNode.set(node, session);
-    try {
-      if (first) yield first;
-      yield { type: "ping" };
+  /**
+   * The messages for a node, complete from this very call on. Ends when the node connects again, and after `removed`.
+   * `first` is what it is told at once, when there is something.
+   */
+  listen(node: string, first: Desired | null): LineSource {
+    this.#byNode.get(node)?.close();
+    const mailbox = new Mailbox<ToAgent>({ key: keyOf, max: messagesMax });
+    this.#byNode.set(node, mailbox);
+    if (first) mailbox.put({ type: "desired", desired: first });
+    async function* lines(): AsyncGenerator<ToAgent> {
+      // At once, so that the agent knows that somebody is there.
+      if (!first) yield { type: "ping" };
       for (;;) {
-        if (gone(node)) {
-          yield { type: "removed" };
-          return;
-        }
         const message = await mailbox.take(keepAliveMs);
         if (message === null) return;
         yield message ?? { type: "ping" };
+        if (message?.type === "removed") return;
       }
-    } finally {
-      if (this.#byNode.get(node) === session) this.#byNode.delete(node);
     }
+    const stop = () => {
+      mailbox.close();
+      if (this.#byNode.get(node) === mailbox) this.#byNode.delete(node);
+    };
+    return { lines: lines(), stop };
   }
 
   desired(node: string, desired: Desired): void {
-    this.#byNode.get(node)?.mailbox.put({ type: "desired", desired });
+    this.#byNode.get(node)?.put({ type: "desired", desired });
   }
 
   removed(node: string): void {
-    this.#byNode.get(node)?.mailbox.put({ type: "removed" });
+    this.#byNode.get(node)?.put({ type: "removed" });
   }
 
   /** Asks an agent for a container's log. Rejects with UNAVAILABLE where it does not answer. */
   async logs(
     node: string,
     request: { uid: string; tailLines: number; follow: boolean },
+    signal: AbortSignal,
   ): Promise<ReadableStream<Uint8Array>> {
+    signal.throwIfAborted();
     const session = this.#byNode.get(node);
-    if (!session) throw new DvsError("UNAVAILABLE", `Cannot read logs: node ${node} is not connected.`);
+    if (!session) throw new DvsError("UNAVAILABLE", "Cannot read its log: the node is not connected.");
     const id = randomUUID();
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#streams.delete(id);
-        reject(new DvsError("UNAVAILABLE", `Cannot read logs: node ${node} did not answer within 5 s.`));
-      }, streamOpenTimeoutMs);
-      this.#streams.set(id, {
-        node,
-        open: (body) => {
-          clearTimeout(timer);
-          this.#streams.delete(id);
-          resolve(body);
-        },
-      });
-      session.mailbox.put({ type: "logs", id, ...request });
+      const settle = (act: () => void) => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", onAbort);
+        this.#wanted.delete(id);
+        act();
+      };
+      const onAbort = () => settle(() => reject(signal.reason as Error));
+      const late = new DvsError(
+        "UNAVAILABLE",
+        `Cannot read its log: the node did not answer within ${streamOpenTimeoutMs / 1000} s.`,
+      );
+      const timer = setTimeout(() => settle(() => reject(late)), streamOpenTimeoutMs);
+      signal.addEventListener("abort", onAbort);
+      this.#wanted.set(id, { node, open: (body) => settle(() => resolve(body)) });
+      session.put({ type: "logs", id, ...request });
     });
   }
 
-  /** An agent sends the stream that it was asked for. Resolves when all of it was read. */
+  /**
+   * An agent sends the stream that it was asked for. Resolves when its reader has read all of it or wants no more.
+   * Rejects with NOT_FOUND when nobody waits for it, or no longer.
+   */
   async accept(node: string, id: string, body: ReadableStream<Uint8Array>): Promise<void> {
-    const wanted = this.#streams.get(id);
-    if (wanted?.node !== node) throw new DvsError("NOT_FOUND", `Nobody asked for stream ${id}.`);
-    // The request must stay open while its body is read elsewhere.
+    const wanted = this.#wanted.get(id);
+    if (wanted?.node !== node) throw new DvsError("NOT_FOUND", `Nobody waits for stream ${id}.`);
+    const reader = body.getReader();
+    // The request stays open while its body is read elsewhere.
     await new Promise<void>((resolve) => {
-      const reader = body.getReader();
       wanted.open(
-        new ReadableStream({
+        new ReadableStream<Uint8Array>({
           async pull(controller) {
             try {
               const { value, done } = await reader.read();
-              if (value) controller.enqueue(value);
-              if (done) {
-                controller.close();
-                resolve();
-              }
-            } catch {
-              controller.close(); // the node went away: what came is what there is
-              resolve();
+              if (!done) return controller.enqueue(value);
+              controller.close();
+            } catch (cause) {
+              controller.error(
+                new DvsError("UNAVAILABLE", "The connection to the node broke: its log ends here.", {
+                  cause,
+                }),
+              );
             }
+            resolve();
           },
           cancel() {
             void reader.cancel().catch(() => undefined);
@@ -112,6 +120,10 @@ export class Sessions {
   }
 
   close(): void {
-    for (const s of this.#byNode.values()) s.mailbox.close();
+    for (const mailbox of this.#byNode.values()) mailbox.close();
   }
+}
+
+function keyOf(message: ToAgent): string {
+  return message.type === "logs" ? `logs/${message.id}` : message.type;
 }

@@ -176,11 +176,11 @@ describe("key=value flags", () => {
 describe("files of the CLI", () => {
   const dir = mkdtempSync(join(tmpdir(), "dvs-parts-"));
 
-  test("a context is for its owner's eyes only, and damage is told", () => {
+  test("a context is for its owner's eyes only, and damage is told", async () => {
     const file = join(dir, "deep", "context.json");
     expect(readContext(file)).toBeUndefined();
     const context = { addresses: ["127.0.0.1:1"], token: "dvsa1.x" };
-    writeContext(file, context);
+    await writeContext(file, context);
     expect(readContext(file)).toEqual(context);
     expect(statSync(file).mode & 0o777).toBe(0o600);
     for (const text of [
@@ -196,14 +196,14 @@ describe("files of the CLI", () => {
     }
   });
 
-  test("a host process is known by pid and start time, so that a reused pid is another one", () => {
+  test("a host process is known by pid and start time, so that a reused pid is another one", async () => {
     const startTime = processStartTime(process.pid)!;
     const cluster = {
       version: 1 as const,
       nodes: 1,
       processes: [{ role: "node-1", pid: process.pid, startTime }],
     };
-    writeDevCluster(dir, cluster);
+    await writeDevCluster(dir, cluster);
     expect(readDevCluster(dir)).toEqual(cluster);
     expect(isAlive(cluster.processes[0]!)).toBe(true);
     expect(isAlive({ role: "node-1", pid: process.pid, startTime: `${startTime}0` })).toBe(false);

@@ -116,7 +116,7 @@ async function announce(
   // Another cluster's context is somebody's: it is not taken from them.
   const foreign =
     existsSync(file) && readContext(file)?.clusterId !== ready.clusterId && args.context === undefined;
-  if (!foreign) writeContext(file, context);
+  if (!foreign) await writeContext(file, context);
   const join = joinToken === undefined ? undefined : `dvs node join --token ${joinToken}`;
   if (args.output === "json") {
     writeJsonLine(io, {

@@ -1,9 +1,9 @@
 /** The people's API, put together: one file per noun beside this one. */
 import { Hono } from "hono";
-import { DvsError } from "../../errors.ts";
+import { answering } from "../answering.ts";
 import type { ApiEnv, Coordinator } from "../context.ts";
 import { authenticate } from "./auth.ts";
-import { errorResponse } from "./errors.ts";
+import { errorAnswers } from "./errors.ts";
 import { eventRoutes } from "./events.ts";
 import { imageRoutes } from "./images.ts";
 import { instanceRoutes } from "./instances.ts";
@@ -12,14 +12,12 @@ import { nodeRoutes } from "./nodes.ts";
 import { statusRoutes } from "./status.ts";
 import { tokenRoutes } from "./tokens.ts";
 
-export function apiApp(coordinator: Coordinator) {
+export function apiApp(coordinator: Coordinator): (request: Request) => Promise<Response> {
   const app = new Hono<ApiEnv>();
-  app.onError((e) => errorResponse(e));
-  app.notFound((c) =>
-    errorResponse(new DvsError("NOT_FOUND", `There is no ${c.req.method} ${c.req.path} in this API.`)),
-  );
+  errorAnswers(app, coordinator.log);
   app.get("/healthz", (c) => c.text("ok\n"));
   app.route("/", joinRoutes(coordinator));
+  // Before any route: what is not there is nobody's to know, and no body is read of somebody unknown.
   app.use("/v1/*", authenticate(coordinator));
   app.route("/", statusRoutes(coordinator));
   app.route("/", tokenRoutes(coordinator));
@@ -27,5 +25,5 @@ export function apiApp(coordinator: Coordinator) {
   app.route("/", instanceRoutes(coordinator));
   app.route("/", imageRoutes(coordinator));
   app.route("/", eventRoutes(coordinator));
-  return app;
+  return answering((request) => app.fetch(request));
 }

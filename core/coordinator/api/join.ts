@@ -8,42 +8,43 @@ import type { z } from "zod";
 import { JoinRequest, type JoinAnswer } from "../../api/schema.ts";
 import { eventOperation } from "../../control/events.ts";
 import { DvsError } from "../../errors.ts";
-import { nodeCertificateDays } from "../../limits.ts";
+import { KiB, nodeCertificateDays } from "../../limits.ts";
 import { keys, NodeRecord, TokenRecord } from "../../records.ts";
 import { settleTxn } from "../../store/settle.ts";
-import type { KeyValue, Operation } from "../../store/store.ts";
+import type { KeyValue, Operation, Txn } from "../../store/store.ts";
 import { issueCertificate } from "../../trust/authority.ts";
 import { publicKeyOf } from "../../trust/csr.ts";
 import { nodeUri } from "../../trust/identity.ts";
 import { secretMatches } from "../../trust/tokens.ts";
 import type { Coordinator } from "../context.ts";
-import { read } from "../read.ts";
+import { memberAddresses } from "../members.ts";
 import { eventStamp } from "../random.ts";
+import { read } from "../read.ts";
 import { isExpired } from "./auth.ts";
+
+/** Anybody may send one. */
+const joinBytesMax = 64 * KiB;
 
 export function joinRoutes(coordinator: Coordinator) {
   const { cluster, store, driver } = coordinator;
   return new Hono().post("/v1/join", async (c) => {
-    const request = await read(c, JoinRequest, "join request");
-    const nodeId = await nodeIdOf(request.csr);
+    const request = await read(c, JoinRequest, "join request", joinBytesMax);
     const token = await findJoinToken(coordinator, request.id, request.secret);
-
-    if (!(await store.get(keys.node(nodeId)))) {
-      const revision = await admit(coordinator, nodeId, request, token);
-      await driver.seen(revision);
-    }
+    const nodeId = await nodeIdOf(request.csr);
+    // First, since it checks the request: one that is refused must use up nothing.
     const certificate = await issueCertificate(cluster.cluster, {
       csr: request.csr,
       uri: nodeUri(cluster.id, nodeId),
       days: nodeCertificateDays,
     });
+    await driver.seen(await admit(coordinator, nodeId, request, token));
     const answer: JoinAnswer = {
       nodeId,
       clusterId: cluster.id,
       certificate,
       clusterCa: cluster.cluster.certificate,
       workloadCa: cluster.workload.certificate,
-      agentAddresses: coordinator.agentAddresses(),
+      agentAddresses: (await memberAddresses(store, coordinator.addresses())).agents,
     };
     return c.json(answer);
   });
@@ -57,8 +58,8 @@ async function nodeIdOf(csr: string): Promise<string> {
   return `n-${digest.slice(0, 16)}`;
 }
 
-async function findJoinToken(coordinator: Coordinator, id: string, secret: string) {
-  const kv = await coordinator.store.get(keys.token(id));
+async function findJoinToken({ store }: Pick<Coordinator, "store">, id: string, secret: string) {
+  const kv = await store.get(keys.token(id));
   const record = kv ? TokenRecord.parse(JSON.parse(kv.value)) : null;
   if (!kv || record?.kind !== "join" || !secretMatches(secret, record.secretHash)) {
     throw new DvsError(
@@ -75,62 +76,90 @@ async function findJoinToken(coordinator: Coordinator, id: string, secret: strin
   return { kv, record };
 }
 
-/** Writes the node's record and counts the token down, in one transaction. Returns its revision. */
+/**
+ * Writes the node's record and counts the token down, in one transaction. Returns a revision at which the node is
+ * there. A node that is there already is left as it is: its join was sent twice.
+ */
 async function admit(
-  coordinator: Coordinator,
+  { store }: Pick<Coordinator, "store">,
   nodeId: string,
   request: z.output<typeof JoinRequest>,
   token: { kv: KeyValue; record: TokenRecord },
 ): Promise<number> {
-  const { store } = coordinator;
   for (let { kv, record } = token; ;) {
+    const known = await store.get(keys.node(nodeId));
+    if (known) {
+      checkSame(NodeRecord.parse(JSON.parse(known.value)), request);
+      return known.modRevision;
+    }
     if (record.usesLeft === 0) {
       throw new DvsError(
         "UNAUTHENTICATED",
         "Cannot join: the token is used up. Make another: dvs token create",
       );
     }
-    const node: NodeRecord = {
-      id: nodeId,
-      name: request.name,
-      address: request.address,
-      labels: request.labels,
-      schedulable: true,
-      leaving: false,
-      joinedAt: new Date().toISOString(),
-      containersMax: request.containersMax,
-    };
-    const then: Operation[] = [
-      { type: "put", key: keys.node(nodeId), value: JSON.stringify(node) },
-      { type: "put", key: keys.nodeName(node.name), value: nodeId },
-      eventOperation({
-        ...eventStamp(),
-        type: "normal",
-        subject: `node/${node.name}`,
-        reason: "Joined",
-        message: `node ${node.name} joined at ${node.address}`,
-      }),
-    ];
-    if (record.usesLeft !== null) {
-      const used: TokenRecord = { ...record, usesLeft: record.usesLeft - 1 };
-      then.push({ type: "put", key: kv.key, value: JSON.stringify(used) });
-    }
-    const result = await settleTxn(store, {
-      if: [
-        { key: keys.nodeName(node.name), target: "create", op: "=", value: 0 },
-        { key: keys.node(nodeId), target: "create", op: "=", value: 0 },
-        { key: kv.key, target: "mod", op: "=", value: kv.modRevision },
-      ],
-      then,
-    });
+    const result = await settleTxn(store, admission(nodeId, request, kv, record));
     if (result.succeeded) return result.revision;
-    if (await store.get(keys.node(nodeId))) return result.revision; // the same join, sent twice
-    if (await store.get(keys.nodeName(node.name))) {
+    const holder = await store.get(keys.nodeName(request.name));
+    if (holder && holder.value !== nodeId) {
       throw new DvsError(
         "CONFLICT",
-        `Cannot join: another node is named "${node.name}". Choose another --name, or remove the old one: dvs node rm ${node.name}`,
+        `Cannot join: another node is named "${request.name}". Choose another --name, or remove the old one: dvs node rm ${request.name}`,
       );
     }
-    ({ kv, record } = await findJoinToken(coordinator, request.id, request.secret));
+    // Somebody else used the token meanwhile, or it was removed.
+    ({ kv, record } = await findJoinToken({ store }, request.id, request.secret));
   }
+}
+
+function admission(
+  nodeId: string,
+  request: z.output<typeof JoinRequest>,
+  kv: KeyValue,
+  token: TokenRecord,
+): Txn {
+  const { name, address, labels, containersMax } = request;
+  const node: NodeRecord = {
+    id: nodeId,
+    name,
+    address,
+    labels,
+    schedulable: true,
+    leaving: false,
+    joinedAt: new Date().toISOString(),
+    containersMax,
+  };
+  const then: Operation[] = [
+    { type: "put", key: keys.node(nodeId), value: JSON.stringify(node) },
+    { type: "put", key: keys.nodeName(name), value: nodeId },
+    eventOperation({
+      ...eventStamp(),
+      type: "normal",
+      subject: `node/${name}`,
+      reason: "Joined",
+      message: `node ${name} joined at ${address}`,
+    }),
+  ];
+  if (token.usesLeft !== null) {
+    const used: TokenRecord = { ...token, usesLeft: token.usesLeft - 1 };
+    then.push({ type: "put", key: kv.key, value: JSON.stringify(used) });
+  }
+  return {
+    if: [
+      { key: keys.nodeName(name), target: "create", op: "=", value: 0 },
+      { key: keys.node(nodeId), target: "create", op: "=", value: 0 },
+      { key: kv.key, target: "mod", op: "=", value: kv.modRevision },
+    ],
+    then,
+  };
+}
+
+/** One key is one node: under another name or address it would answer for a node that nobody finds. */
+function checkSame(record: NodeRecord, request: z.output<typeof JoinRequest>): void {
+  if (record.name === request.name && record.address === request.address) return;
+  throw new DvsError(
+    "CONFLICT",
+    `Cannot join as "${request.name}" at ${request.address}: with this key the machine is node "${record.name}" at ` +
+      `${record.address} already. Join under that name, or remove it first: dvs node rm ${record.name}`,
+  );
 }

@@ -5,12 +5,14 @@ import { leaveTxn, removeNodeTxn } from "../../control/requests.ts";
 import { DvsError } from "../../errors.ts";
 import { keys, NodeRecord } from "../../records.ts";
 import { settleTxn } from "../../store/settle.ts";
+import type { Store, Txn } from "../../store/store.ts";
 import type { ApiEnv, Coordinator } from "../context.ts";
 import { eventStamp } from "../random.ts";
+import { queryFlag } from "../read.ts";
 import { needs } from "./auth.ts";
 
 export function nodeRoutes(coordinator: Coordinator) {
-  const { store, driver, controller } = coordinator;
+  const { controller } = coordinator;
   const app = new Hono<ApiEnv>();
   const views = () => controller.nodeViews(performance.now());
   const find = (name: string): NodeView => {
@@ -18,44 +20,62 @@ export function nodeRoutes(coordinator: Coordinator) {
     if (!node) throw new DvsError("NOT_FOUND", `There is no node ${JSON.stringify(name)}. See: dvs node ls`);
     return node;
   };
-  const load = async (id: string) => {
-    const kv = await store.get(keys.node(id));
-    if (!kv) throw new DvsError("NOT_FOUND", `Node ${id} was removed meanwhile.`);
-    return { record: NodeRecord.parse(JSON.parse(kv.value)), modRevision: kv.modRevision };
-  };
 
   app.get("/v1/nodes", (c) => c.json(views()));
   app.get("/v1/nodes/:name", (c) => c.json(find(c.req.param("name"))));
 
   app.post("/v1/nodes/:name/leave", needs("admin"), async (c) => {
     const before = find(c.req.param("name"));
-    const { id } = before;
-    for (;;) {
-      const { record, modRevision } = await load(id);
-      if (record.leaving) break;
-      const result = await settleTxn(store, leaveTxn(record, modRevision, eventStamp()));
-      await driver.seen(result.revision);
-      if (result.succeeded) break;
-    }
+    await letLeave(coordinator, before.id);
     // An empty node may be gone already.
-    return c.json(views().find((n) => n.id === id) ?? { ...before, leaving: true, schedulable: false });
+    return c.json(
+      views().find((n) => n.id === before.id) ?? { ...before, leaving: true, schedulable: false },
+    );
   });
 
   app.delete("/v1/nodes/:name", needs("admin"), async (c) => {
     const node = find(c.req.param("name"));
-    if (node.state !== "down" && c.req.query("force") !== "true") {
+    if (node.state !== "down" && !queryFlag(c.req.query("force"), "force")) {
       throw new DvsError(
         "CONFLICT",
         `Cannot remove node ${node.name}: it is ${node.state}. Let it leave (dvs node leave ${node.name}), or use --force.`,
       );
     }
-    for (;;) {
-      const { record, modRevision } = await load(node.id);
-      const result = await settleTxn(store, removeNodeTxn(record, modRevision, eventStamp()));
-      await driver.seen(result.revision);
-      if (result.succeeded) break;
-    }
+    await change(coordinator, node.id, (record, modRevision) =>
+      removeNodeTxn(record, modRevision, eventStamp()),
+    );
     return c.body(null, 204);
   });
   return app;
+}
+
+/** Starts draining the node; the controller removes it when nothing is placed on it any more. */
+export function letLeave(coordinator: Coordinator, id: string): Promise<void> {
+  return change(coordinator, id, (record, modRevision) =>
+    record.leaving ? null : leaveTxn(record, modRevision, eventStamp()),
+  );
+}
+
+/**
+ * Changes the node's record as it is now, again when somebody else changed it meanwhile; a node that is gone needs no
+ * change. Resolves when the controller has seen it.
+ */
+async function change(
+  { store, driver }: Pick<Coordinator, "store" | "driver">,
+  id: string,
+  txnOf: (record: NodeRecord, modRevision: number) => Txn | null,
+): Promise<void> {
+  for (;;) {
+    const found = await load(store, id);
+    const txn = found && txnOf(found.record, found.modRevision);
+    if (!txn) return;
+    const result = await settleTxn(store, txn);
+    await driver.seen(result.revision);
+    if (result.succeeded) return;
+  }
+}
+
+async function load(store: Store, id: string) {
+  const kv = await store.get(keys.node(id));
+  return kv && { record: NodeRecord.parse(JSON.parse(kv.value)), modRevision: kv.modRevision };
 }

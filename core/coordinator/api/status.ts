@@ -12,7 +12,7 @@ export function statusRoutes(coordinator: Coordinator) {
   app.get("/v1/status", async (c) => {
     const storeStatus = await store.status();
     const nodes = { up: 0, down: 0, unknown: 0 };
-    const warnings = [...storeStatus.warnings];
+    const warnings = [...storeStatus.warnings, ...coordinator.warnings()];
     for (const node of controller.nodeViews(performance.now())) {
       nodes[node.state] += 1;
       if (node.state === "down") warnings.push(`node ${node.name} is down`);
@@ -32,7 +32,7 @@ export function statusRoutes(coordinator: Coordinator) {
       version: coordinator.version,
       coordinator: {
         id: coordinator.id,
-        address: coordinator.apiAddress(),
+        address: coordinator.addresses().api,
         upMs: Math.round(performance.now() - coordinator.startedMs),
         runtime: runtimeName,
       },

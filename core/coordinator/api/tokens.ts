@@ -1,11 +1,12 @@
 /** Join tokens and API tokens. */
 import { Hono } from "hono";
-import { TokenRequest, type TokenCreated, type TokenView } from "../../api/schema.ts";
-import { DvsError } from "../../errors.ts";
+import { TokenId, TokenRequest, type TokenCreated, type TokenView } from "../../api/schema.ts";
+import { DvsError, parseOrThrow } from "../../errors.ts";
 import { keys, TokenRecord } from "../../records.ts";
 import { settleTxn } from "../../store/settle.ts";
 import { mintApiToken, mintJoinToken } from "../../trust/tokens.ts";
 import type { ApiEnv, Coordinator } from "../context.ts";
+import { memberAddresses } from "../members.ts";
 import { read } from "../read.ts";
 import { isExpired, needs } from "./auth.ts";
 
@@ -22,10 +23,14 @@ export function tokenRoutes(coordinator: Coordinator) {
 
   app.post("/v1/tokens", async (c) => {
     const request = await read(c, TokenRequest, "token request");
+    const { caFingerprint } = cluster;
     const minted =
       request.kind === "join"
-        ? mintJoinToken({ addresses: [coordinator.apiAddress()], caFingerprint: cluster.caFingerprint })
-        : mintApiToken({ caFingerprint: cluster.caFingerprint });
+        ? mintJoinToken({
+            addresses: (await memberAddresses(store, coordinator.addresses())).api,
+            caFingerprint,
+          })
+        : mintApiToken({ caFingerprint });
     const record: TokenRecord = {
       id: minted.id,
       kind: request.kind,
@@ -50,12 +55,12 @@ export function tokenRoutes(coordinator: Coordinator) {
     if (id === c.get("tokenId")) {
       throw new DvsError("CONFLICT", "Cannot remove the token that this very request uses. Use another one.");
     }
-    const key = keys.token(id);
+    const key = keys.token(parseOrThrow(TokenId, id, "token id"));
     const result = await settleTxn(store, {
       if: [{ key, target: "create", op: ">", value: 0 }],
       then: [{ type: "delete", key }],
     });
-    if (!result.succeeded) throw new DvsError("NOT_FOUND", `There is no token ${id}.`);
+    if (!result.succeeded) throw new DvsError("NOT_FOUND", `There is no token ${JSON.stringify(id)}.`);
     return c.body(null, 204);
   });
   return app;
