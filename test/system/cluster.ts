@@ -3,8 +3,8 @@
  * nodes, each node on a loopback address of its own, that can be killed, stopped and started again like machines.
  * Two clusters never share an address, so that test files may run beside each other.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, closeSync } from "node:fs";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, closeSync } from "node:fs";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { localProcesses, type LocalProcess } from "../../core/agent/local-processes.ts";
@@ -19,6 +19,8 @@ export interface ClusterOptions {
   /** More arguments of `coordinator start`. */
   coordinatorArgs?: string[];
   coordinatorEnv?: Record<string, string>;
+  /** The coordinator's data directory is a file system of this size. Needs root. */
+  coordinatorDiskMebibytes?: number;
   /** More arguments of each `node join`. */
   joinArgs?: string[];
 }
@@ -46,6 +48,7 @@ export class TestCluster {
   readonly #options: ClusterOptions;
   /** Every host process started from here, by pid: killed at the end, whatever became of the test. */
   readonly #started = new Map<number, Started>();
+  readonly #mounts: string[] = [];
   #coordinatorPid = 0;
   #api: Api | undefined;
 
@@ -57,6 +60,8 @@ export class TestCluster {
   static async start(options: ClusterOptions): Promise<TestCluster> {
     const cluster = new TestCluster(options);
     try {
+      if (options.coordinatorDiskMebibytes !== undefined)
+        cluster.mountSmallDisk(cluster.coordinatorDir, options.coordinatorDiskMebibytes);
       await cluster.startCoordinator();
       const { token } = await cluster.api.tokens.create({ kind: "join" });
       for (let k = 1; k <= options.nodes; k++) cluster.newNode().join(token, options.joinArgs);
@@ -213,6 +218,21 @@ export class TestCluster {
     return readFileSync(join(this.dir, `${name}.log`), "utf8");
   }
 
+  /** A file system of so many MiB on a directory of this cluster. Needs root. */
+  mountSmallDisk(dir: string, mebibytes: number): void {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    const { status } = spawnSync("mount", [
+      "-t",
+      "tmpfs",
+      "-o",
+      `size=${mebibytes}m,mode=700`,
+      "dvs-test",
+      dir,
+    ]);
+    if (status !== 0) throw new Error(`cannot mount a file system on ${dir}`);
+    this.#mounts.push(dir);
+  }
+
   async until(what: string, condition: () => boolean | Promise<boolean>, timeoutMs = 20_000): Promise<void> {
     const endMs = performance.now() + timeoutMs;
     let last: unknown = "it stayed false";
@@ -239,6 +259,7 @@ export class TestCluster {
       await ended;
     }
     for (const node of this.nodes) await node.kill();
+    for (const dir of this.#mounts) spawnSync("umount", ["-l", dir]);
     rmSync(this.dir, { recursive: true, force: true });
   }
 }
