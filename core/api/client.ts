@@ -5,6 +5,7 @@
 import type { z } from "zod";
 import { DvsError } from "../errors.ts";
 import type { ImageRemote } from "../image/transfer.ts";
+import { streamSilentMs, transferStallMs } from "../limits.ts";
 import { EventRecord, ImageRecord } from "../records.ts";
 import { createClient, type Client } from "../transport/client.ts";
 import { readLines } from "../transport/ndjson.ts";
@@ -13,7 +14,6 @@ import {
   ImageView,
   InstancePage,
   InstanceView,
-  JoinAnswer,
   LogLine,
   MissingAnswer,
   NodeView,
@@ -23,7 +23,6 @@ import {
   TokenView,
   type ImageRequest,
   type InstanceRequest,
-  type JoinRequest,
   type TokenRequest,
 } from "./schema.ts";
 import { InstanceWatchEvent } from "./views.ts";
@@ -38,6 +37,9 @@ export interface ApiOptions {
   /** For each request that does not stream, default 30 s. */
   timeoutMs?: number;
 }
+
+/** The longest that a timer can wait: an upload is watched by what moves. */
+const uploadMsMax = 2 ** 31 - 1;
 
 interface Call {
   query?: Record<string, string | number | boolean | undefined>;
@@ -119,21 +121,15 @@ export function createApi(options: ApiOptions) {
       get: (ref: string) => json(ImageView, "GET", `/v1/images/${encodeURIComponent(ref)}`),
       remove: (ref: string) => json(null, "DELETE", `/v1/images/${encodeURIComponent(ref)}`),
       /** Makes the pushed blobs an image; refused while one of them is missing. */
-      commit: (body: ImageRequest) => json(ImageRecord, "POST", "/v1/images", { body }),
+      commit: (body: ImageRequest, signal?: AbortSignal) =>
+        json(ImageRecord, "POST", "/v1/images", { body, ...(signal ? { signal } : {}) }),
       /** What `pushImage` sends to. */
       remote: (): Pick<ImageRemote, "missing" | "upload"> => ({
-        missing: async (digests) =>
-          (await json(MissingAnswer, "POST", "/v1/images/missing", { body: { digests } })).missing,
-        upload: async (pack) => {
-          const response = await client.request({
-            method: "POST",
-            path: "/v1/images/upload",
-            headers: { "content-type": "application/octet-stream" },
-            body: pack,
-          });
-          const text = await response.text();
-          if (!response.ok) throw errorOf(response.status, text);
+        missing: async (digests, signal) => {
+          const call = { body: { digests }, ...(signal ? { signal } : {}) };
+          return (await json(MissingAnswer, "POST", "/v1/images/missing", call)).missing;
         },
+        upload: (pack, signal) => upload(client, pack, signal),
       }),
     },
 
@@ -143,20 +139,6 @@ export function createApi(options: ApiOptions) {
 
     close: () => client.close(),
   };
-}
-
-/** A node's first request, on a connection pinned to the CA that the join token names. */
-export async function join(
-  addresses: string[],
-  caFingerprint: string,
-  request: JoinRequest,
-): Promise<JoinAnswer> {
-  const client = createClient({ addresses, trust: { pin: caFingerprint } });
-  try {
-    return await requestJson(client, 30_000, JoinAnswer, "POST", "/v1/join", { body: request });
-  } finally {
-    client.close();
-  }
 }
 
 async function requestJson<S extends z.ZodType | null>(
@@ -180,17 +162,44 @@ async function requestJson<S extends z.ZodType | null>(
   const text = await response.text();
   if (!response.ok) throw errorOf(response.status, text);
   if (schema === null) return undefined as never;
-  const parsed = schema.safeParse(JSON.parse(text));
-  if (!parsed.success) {
-    throw new DvsError(
-      "INTERNAL",
-      `Cannot read the coordinator's answer to ${method} ${path}: is it another version of dvs?`,
-      {
-        cause: parsed.error,
-      },
+  return attempt(() => schema.parse(JSON.parse(text)), `${method} ${path}`) as never;
+}
+
+/** A pack has no size that a time could be given for: it fails when nothing of it moves. */
+async function upload(client: Client, pack: ReadableStream<Uint8Array>, signal?: AbortSignal): Promise<void> {
+  const stalled = new AbortController();
+  const watch = () =>
+    setTimeout(
+      () =>
+        stalled.abort(new DvsError("UNAVAILABLE", `The upload stood still for ${transferStallMs / 1000} s.`)),
+      transferStallMs,
     );
+  let timer = watch();
+  const moving = new TransformStream<Uint8Array, Uint8Array>({
+    transform(bytes, controller) {
+      clearTimeout(timer);
+      timer = watch();
+      controller.enqueue(bytes);
+    },
+    flush() {
+      // All is sent: from now on it is the disk of the coordinator that takes its time.
+      clearTimeout(timer);
+    },
+  });
+  try {
+    const response = await client.request({
+      method: "POST",
+      path: "/v1/images/upload",
+      headers: { "content-type": "application/octet-stream" },
+      body: pack.pipeThrough(moving),
+      timeoutMs: uploadMsMax,
+      signal: signal ? AbortSignal.any([signal, stalled.signal]) : stalled.signal,
+    });
+    const text = await response.text();
+    if (!response.ok) throw errorOf(response.status, text);
+  } finally {
+    clearTimeout(timer);
   }
-  return parsed.data as never;
 }
 
 async function* requestLines<S extends z.ZodType>(
@@ -205,12 +214,49 @@ async function* requestLines<S extends z.ZodType>(
     ...(call.signal ? { signal: call.signal } : {}),
   });
   if (!response.ok || !response.body) throw errorOf(response.status, await response.text());
-  for await (const line of readLines(response.body)) {
-    if (line === "") continue; // a keep-alive
-    const value: unknown = JSON.parse(line);
+  for await (const line of readLines(unlessSilent(response.body, streamSilentMs))) {
+    const value = attempt(() => JSON.parse(line) as unknown, `GET ${path}`);
     // An error in the middle of a stream is its last line.
     if (value !== null && typeof value === "object" && "error" in value) throw DvsError.fromBody(value);
-    yield schema.parse(value);
+    yield attempt(() => schema.parse(value), `GET ${path}`);
+  }
+}
+
+/** The same body, failing when the other end sends nothing for so long: coordinators send an empty line each second. */
+function unlessSilent(body: ReadableStream<Uint8Array>, silentMs: number): ReadableStream<Uint8Array> {
+  const reader = body.getReader();
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const silence = new Promise<never>((_, reject) => {
+        const message = `The coordinator's stream was silent for ${silentMs / 1000} s.`;
+        timer = setTimeout(() => reject(new DvsError("UNAVAILABLE", message)), silentMs);
+      });
+      try {
+        const { done, value } = await Promise.race([reader.read(), silence]);
+        if (done) controller.close();
+        else controller.enqueue(value);
+      } catch (e) {
+        controller.error(e);
+        void reader.cancel(e).catch(() => undefined);
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+    cancel: (reason) => reader.cancel(reason),
+  });
+}
+
+/** Throws INTERNAL when the answer cannot be parsed. */
+function attempt<T>(parse: () => T, to: string): T {
+  try {
+    return parse();
+  } catch (cause) {
+    throw new DvsError(
+      "INTERNAL",
+      `Cannot read the coordinator's answer to ${to}: is it another version of dvs?`,
+      { cause },
+    );
   }
 }
 
