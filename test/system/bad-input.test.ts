@@ -95,7 +95,7 @@ test("a name is given once, and a port is published once", async () => {
 test("of two commands that create the same name at once exactly one wins, ten times", async () => {
   for (let round = 0; round < 10; round++) {
     const both = await Promise.all([1, 2].map(() => create("same", "--os", "hello", "--timeout", "30s")));
-    expect(both.map((r) => r.code).sort()).toEqual([0, 4]);
+    expect(both.map((r) => r.code).sort((a, b) => a - b)).toEqual([0, 4]);
     expect(await names()).toEqual(["same"]);
     expect((await cluster().dvs(["instance", "rm", "same"])).code).toBe(0);
   }
