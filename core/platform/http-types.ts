@@ -25,14 +25,23 @@ export interface HttpServeOptions {
   maxBodyBytes?: number;
   /** A connection on which nothing moved for this long is closed; at most 255, 0 (the default) never. */
   idleTimeoutSeconds?: number;
+  /** How long the old certificate is shown beside the new one after `reload`, where a runtime needs it (Bun). */
+  handoverMs?: number;
   /** Told what `fetch` threw; the client gets a bare 500. */
   onError?: (error: unknown, request: Request) => void;
 }
 
+/** Longer than our ingress keeps an idle connection (8 s): whoever still uses one has learnt that it closes. */
+export const handoverMs = 10_000;
+
 export interface HttpServer {
   /** 0 on a Unix socket. */
   readonly port: number;
-  /** With TLS: the certificate, key and authority for connections from now on. Requests under way are not disturbed. */
+  /**
+   * With TLS on TCP: the certificate, key and authority for connections from now on. Nothing under way is disturbed, and no
+   * request is lost: on Bun some new connections get the old certificate until `handoverMs` have passed. Throws INVALID
+   * when the certificate cannot be used; nothing changes then.
+   */
   reload?: (tls: HttpTls) => void;
   /**
    * Accepts no further connection, closes the idle ones and waits until every request under way was answered, at

@@ -24,7 +24,7 @@ for (const [name, command, args] of runtimes) {
         }).toMatchObject({
           failed: [],
         });
-        expect(results.length).toBe(15);
+        expect(results.length).toBe(17);
       },
       { timeout: 60_000 },
     );
