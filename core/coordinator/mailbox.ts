@@ -21,7 +21,8 @@ export class Mailbox<T> {
   #closed = false;
   #overflow: DvsError | null = null;
   #wakeReader: (() => void) | null = null;
-  #wakeWriters: (() => void)[] = [];
+  /** In the order in which they came: none of them overtakes another. */
+  #writers: { value: T; done: (put: boolean) => void }[] = [];
 
   constructor(options: MailboxOptions<T>) {
     this.#key = options.key ?? (() => String(this.#numbers++));
@@ -49,10 +50,8 @@ export class Mailbox<T> {
 
   /** Puts when there is room. False when it was closed: nobody reads any more. */
   async send(value: T): Promise<boolean> {
-    while (this.#values.size >= this.#max && !this.#closed) {
-      await new Promise<void>((resolve) => this.#wakeWriters.push(resolve));
-    }
     if (this.#closed) return false;
+    if (this.#values.size >= this.#max) return new Promise((done) => this.#writers.push({ value, done }));
     this.put(value);
     return true;
   }
@@ -61,7 +60,7 @@ export class Mailbox<T> {
   close(): void {
     this.#closed = true;
     this.#wakeReader?.();
-    this.#wake();
+    for (const writer of this.#writers.splice(0)) writer.done(false);
   }
 
   /**
@@ -74,7 +73,11 @@ export class Mailbox<T> {
     const first = this.#values.entries().next().value;
     if (!first) return this.#closed ? null : undefined;
     this.#values.delete(first[0]);
-    this.#wake();
+    const writer = this.#writers.shift();
+    if (writer) {
+      this.put(writer.value);
+      writer.done(true);
+    }
     return first[1];
   }
 
@@ -87,9 +90,5 @@ export class Mailbox<T> {
       };
     });
     this.#wakeReader = null;
-  }
-
-  #wake(): void {
-    for (const wake of this.#wakeWriters.splice(0)) wake();
   }
 }
