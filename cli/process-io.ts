@@ -29,19 +29,25 @@ export function processIo(): Io {
   };
 }
 
+/**
+ * Writes that have not left the process. A stream's own `writableLength` does not know of them: Bun takes a text at
+ * once and sends it in the background, so a slow reader of a pipe would get the first 64 KiB only.
+ */
+const unwritten = new Set<Promise<void>>();
+
 /** Ends the host process when all that was written has left it. */
 export async function exit(code: number): Promise<never> {
-  const flushed = [process.stdout, process.stderr].map(
-    (stream) =>
-      new Promise<void>((done) => (stream.writableLength > 0 ? stream.write("", () => done()) : done())),
-  );
-  await Promise.all(flushed);
+  while (unwritten.size > 0) await Promise.all(unwritten);
   process.exit(code);
 }
 
 function sink(stream: NodeJS.WriteStream, fd: number): Sink {
   return {
-    write: (text) => void stream.write(text),
+    write: (text) => {
+      const written = new Promise<void>((done) => void stream.write(text, () => done()));
+      unwritten.add(written);
+      void written.then(() => unwritten.delete(written));
+    },
     isTTY: isatty(fd),
     get columns() {
       return isatty(fd) ? stream.columns || 80 : 0;

@@ -34,7 +34,9 @@ export function processStartTime(pid: number): string | null {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     // Fields after the command's closing parenthesis: state is the first, starttime the twentieth.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    if (fields[0] === "Z" || fields[0] === "X") return null;
+    const ended = fields[0] === "Z" || fields[0] === "X";
+    // Of a killed process the first thread is often a zombie while others still hold its ports and locks.
+    if (ended && Number(fields[17]) <= 1) return null;
     return fields[19] ?? null;
   } catch {
     return null;
