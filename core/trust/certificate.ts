@@ -7,8 +7,11 @@ import { DvsError } from "../errors.ts";
 import { asciiText, children, content, DerError, expect, onlyChild, readWhole, tags, timeMs } from "./der.ts";
 import type { Element } from "./der.ts";
 
-/** How far a certificate's beginning lies before its issue, for machines whose clocks are behind. */
-export const backdateMs = 60 * 60_000;
+/**
+ * How far a certificate's beginning lies before its issue, for machines whose clocks are behind or are set back. A day:
+ * an hour is what a wrong time zone or summer time makes.
+ */
+export const backdateMs = 24 * 60 * 60_000;
 
 export interface CertificateFacts {
   /** Every URI among the subject's alternative names, in order. */
