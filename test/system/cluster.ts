@@ -21,8 +21,8 @@ export interface ClusterOptions {
   coordinatorEnv?: Record<string, string>;
   /** The coordinator's data directory is a file system of this size. Needs root. */
   coordinatorDiskMebibytes?: number;
-  /** More arguments of each `node join`. */
-  joinArgs?: string[];
+  /** For each `node join`. */
+  joinEnv?: Record<string, string>;
 }
 
 const sourceCommand = [
@@ -64,7 +64,7 @@ export class TestCluster {
         cluster.mountSmallDisk(cluster.coordinatorDir, options.coordinatorDiskMebibytes);
       await cluster.startCoordinator();
       const { token } = await cluster.api.tokens.create({ kind: "join" });
-      for (let k = 1; k <= options.nodes; k++) cluster.newNode().join(token, options.joinArgs);
+      for (let k = 1; k <= options.nodes; k++) cluster.newNode().join(token, [], options.joinEnv);
       await cluster.allUp();
       return cluster;
     } catch (e) {
@@ -299,8 +299,8 @@ export class TestNode {
   }
 
   /** Starts the agent again, as an init system does after boot. */
-  start(): number {
-    return this.cluster.spawn(this.name, ["node", "start", "--data-dir", this.dataDir]);
+  start(env: Record<string, string> = {}): number {
+    return this.cluster.spawn(this.name, ["node", "start", "--data-dir", this.dataDir], env);
   }
 
   /** Its living host processes; the agent first. */
