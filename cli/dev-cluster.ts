@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { DvsError } from "../core/errors.ts";
 import { writeSmallFile } from "../core/files.ts";
 import { lockDirectory } from "../core/lock.ts";
-import { processStartTime } from "../core/platform/uptime.ts";
+import { isDying, processStartTime } from "../core/platform/uptime.ts";
 
 export interface StartedProcess {
   /** `coordinator` or the node's name. */
@@ -70,6 +70,11 @@ export async function writeDevCluster(dir: string, cluster: DevCluster): Promise
 
 export function isAlive(process: StartedProcess): boolean {
   return processStartTime(process.pid) === process.startTime;
+}
+
+/** One that was killed a moment ago: it is not gone, and will not do anything either. */
+export function isEnding({ pid, startTime }: StartedProcess): boolean {
+  return isDying(pid, startTime);
 }
 
 /** One `dvs up` or `dvs down` at a time. Throws CONFLICT. Returns the function that lets go. */

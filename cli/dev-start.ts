@@ -14,6 +14,7 @@ import {
   coordinatorRole,
   type DevCluster,
   isAlive,
+  isEnding,
   nodeAddress,
   nodeName,
   paths,
@@ -83,6 +84,7 @@ class Start {
   async coordinator(): Promise<ClusterContext> {
     const { dir } = this.#options;
     const file = paths.context(dir);
+    await this.#settled();
     if (!this.#alive(coordinatorRole)) {
       // It is written when the coordinator answers: an old one would say so too early.
       rmSync(file, { force: true });
@@ -161,6 +163,16 @@ class Start {
   #alive(role: string): boolean {
     const process = this.#cluster.processes.find((p) => p.role === role);
     return process !== undefined && isAlive(process);
+  }
+
+  /** Waits for those that were killed: they count for nothing any more, and their successors need their locks. */
+  async #settled(): Promise<void> {
+    while (this.#cluster.processes.some(isEnding)) {
+      if (performance.now() > this.#deadline) {
+        throw new DvsError("TIMEOUT", `Host processes of ${this.#options.dir} were killed and do not end.`);
+      }
+      await delay(pollMs, undefined, { signal: this.#options.signal });
+    }
   }
 
   async #until(what: string | (() => string), done: () => boolean | Promise<boolean>): Promise<void> {

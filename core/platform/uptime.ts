@@ -42,3 +42,25 @@ export function processStartTime(pid: number): string | null {
     return null;
   }
 }
+
+/** Bits of `flags` in /proc/PID/stat, and of the signal masks in /proc/PID/status. */
+const exiting = 0x4n;
+const sigkill = 1n << 8n;
+
+/**
+ * Whether a host process was killed, or ends, and is still there: it will do nothing more, but may hold its locks and ports.
+ * True from the moment in which kill(2) returned to whoever sent SIGKILL. Linux only, as all of this file.
+ */
+export function isDying(pid: number, startTime: string): boolean {
+  if (processStartTime(pid) !== startTime) return false;
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    const flags = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[6] ?? "0";
+    if ((BigInt(flags) & exiting) !== 0n) return true;
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    const pending = status.matchAll(/^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)$/gm);
+    return [...pending].some(([, mask]) => (BigInt(`0x${mask}`) & sigkill) !== 0n);
+  } catch {
+    return false; // It has gone meanwhile.
+  }
+}

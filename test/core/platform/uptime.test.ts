@@ -2,7 +2,7 @@
 import { afterAll, expect, test } from "bun:test";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { bootId, processStartTime, uptimeMs } from "../../../core/platform/uptime.ts";
+import { bootId, isDying, processStartTime, uptimeMs } from "../../../core/platform/uptime.ts";
 
 const children: ChildProcess[] = [];
 afterAll(() => {
@@ -31,6 +31,20 @@ test("a process has one start time while it lives, and none when it is gone", as
   child.kill("SIGKILL");
   await until(() => processStartTime(child.pid!) === null);
   expect(processStartTime(2 ** 30)).toBeNull();
+});
+
+test("a killed process is dying from the moment of the kill until it is gone, and no other is", async () => {
+  for (let round = 0; round < 20; round++) {
+    const child = start("sleep", ["60"]);
+    const startTime = processStartTime(child.pid!)!;
+    expect(isDying(child.pid!, startTime)).toBe(false);
+    expect(isDying(child.pid!, "1")).toBe(false);
+    child.kill("SIGKILL");
+    const seen = isDying(child.pid!, startTime);
+    expect(seen || processStartTime(child.pid!) === null).toBe(true);
+    await until(() => processStartTime(child.pid!) === null);
+    expect(isDying(child.pid!, startTime)).toBe(false);
+  }
 });
 
 const python = spawnSync("python3", ["--version"]).status === 0;
