@@ -11,8 +11,7 @@
  *   POST /agent/v1/certificate       {csr} → {certificate}: the node's own, renewed
  *   POST /agent/v1/instances/:uid/certificate  {csr} → {certificate, authority}: a container's
  *   GET  /agent/v1/images/:digest/manifest, POST /agent/v1/blobs/fetch: see core/image
- *   POST /agent/v1/streams/:id       the bytes that a `stream` request of ToAgent asked for (logs)
- *   POST /agent/v1/leave             this node goes: answers when nothing is placed on it any more
+ *   POST /agent/v1/streams/:id       the bytes that a `logs` message of ToAgent asked for
  */
 import { z } from "zod";
 import { Digest, Name, Port } from "./names.ts";

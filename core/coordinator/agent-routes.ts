@@ -9,7 +9,6 @@ import { Digest } from "../names.ts";
 import { issueCertificate } from "../trust/authority.ts";
 import { containerUri, nodeUri, type Identity } from "../trust/identity.ts";
 import { errorAnswers } from "./api/errors.ts";
-import { letLeave } from "./api/nodes.ts";
 import { answering } from "./answering.ts";
 import type { Coordinator } from "./context.ts";
 import { linesOf, ndjson } from "./ndjson.ts";
@@ -99,11 +98,6 @@ export function agentRoutes(coordinator: Coordinator) {
   app.post("/agent/v1/streams/:id", async (c) => {
     if (!c.req.raw.body) throw new DvsError("INVALID", "A stream needs a body.");
     await sessions.accept(c.get("node"), c.req.param("id"), c.req.raw.body);
-    return c.json({});
-  });
-
-  app.post("/agent/v1/leave", async (c) => {
-    await letLeave(coordinator, c.get("node"));
     return c.json({});
   });
 

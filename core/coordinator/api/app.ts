@@ -2,7 +2,7 @@
 import { Hono } from "hono";
 import { answering } from "../answering.ts";
 import type { ApiEnv, Coordinator } from "../context.ts";
-import { authenticate } from "./auth.ts";
+import { authenticate, changesNeedOperator } from "./auth.ts";
 import { errorAnswers } from "./errors.ts";
 import { eventRoutes } from "./events.ts";
 import { imageRoutes } from "./images.ts";
@@ -18,7 +18,7 @@ export function apiApp(coordinator: Coordinator): (request: Request) => Promise<
   app.get("/healthz", (c) => c.text("ok\n"));
   app.route("/", joinRoutes(coordinator));
   // Before any route: what is not there is nobody's to know, and no body is read of somebody unknown.
-  app.use("/v1/*", authenticate(coordinator));
+  app.use("/v1/*", authenticate(coordinator), changesNeedOperator);
   app.route("/", statusRoutes(coordinator));
   app.route("/", tokenRoutes(coordinator));
   app.route("/", nodeRoutes(coordinator));

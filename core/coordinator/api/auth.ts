@@ -44,15 +44,22 @@ export function isExpired(record: TokenRecord): boolean {
   return record.expiresAt !== null && Date.parse(record.expiresAt) <= Date.now();
 }
 
+/** Whatever is no reading needs an operator, so that no route can forget to ask. */
+export const changesNeedOperator: MiddlewareHandler<ApiEnv> = async (c, next) => {
+  // Hono answers HEAD with GET.
+  if (c.req.method !== "GET" && c.req.method !== "HEAD") refuseBelow("operator", c.get("role"));
+  await next();
+};
+
 /** Refuses callers below the role. */
 export function needs(role: Role): MiddlewareHandler<ApiEnv> {
   return async (c, next) => {
-    if (rank[c.get("role")] < rank[role]) {
-      throw new DvsError(
-        "FORBIDDEN",
-        `This needs the role ${role}; the token has the role ${c.get("role")}.`,
-      );
-    }
+    refuseBelow(role, c.get("role"));
     await next();
   };
+}
+
+function refuseBelow(needed: Role, role: Role): void {
+  if (rank[role] >= rank[needed]) return;
+  throw new DvsError("FORBIDDEN", `This needs the role ${needed}; the token has the role ${role}.`);
 }

@@ -26,7 +26,9 @@ export function nodeRoutes(coordinator: Coordinator) {
 
   app.post("/v1/nodes/:name/leave", needs("admin"), async (c) => {
     const before = find(c.req.param("name"));
-    await letLeave(coordinator, before.id);
+    await change(coordinator, before.id, (record, modRevision) =>
+      record.leaving ? null : leaveTxn(record, modRevision, eventStamp()),
+    );
     // An empty node may be gone already.
     return c.json(
       views().find((n) => n.id === before.id) ?? { ...before, leaving: true, schedulable: false },
@@ -47,13 +49,6 @@ export function nodeRoutes(coordinator: Coordinator) {
     return c.body(null, 204);
   });
   return app;
-}
-
-/** Starts draining the node; the controller removes it when nothing is placed on it any more. */
-export function letLeave(coordinator: Coordinator, id: string): Promise<void> {
-  return change(coordinator, id, (record, modRevision) =>
-    record.leaving ? null : leaveTxn(record, modRevision, eventStamp()),
-  );
 }
 
 /**

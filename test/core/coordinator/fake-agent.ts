@@ -98,7 +98,7 @@ export class FakeAgent {
           first.resolve(message);
           if (message.type === "desired") {
             this.desired = message.desired;
-            if (this.obedient && this.#beats) await this.beat();
+            if (this.obedient && this.#beats) await this.beat().catch(() => undefined);
           }
           onMessage(message);
         }

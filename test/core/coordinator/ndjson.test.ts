@@ -10,27 +10,23 @@ const never = new AbortController().signal;
 /** A source that waits for what is put. */
 function waiting(): LineSource & { mailbox: Mailbox<unknown>; stopped: number; finished: boolean } {
   const mailbox = new Mailbox<unknown>({ max: 10 });
-  const source = {
-    mailbox,
-    stopped: 0,
-    finished: false,
-    lines: (async function* () {
-      try {
-        for (;;) {
-          const value = await mailbox.take(60_000);
-          if (value === null) return;
-          yield value;
-        }
-      } finally {
-        source.finished = true;
+  const state = { mailbox, stopped: 0, finished: false };
+  async function* lines() {
+    try {
+      for (;;) {
+        const value = await mailbox.take(60_000);
+        if (value === null) return;
+        yield value;
       }
-    })(),
-    stop: () => {
-      source.stopped++;
-      mailbox.close();
-    },
+    } finally {
+      state.finished = true;
+    }
+  }
+  const stop = () => {
+    state.stopped++;
+    mailbox.close();
   };
-  return source;
+  return Object.assign(state, { lines: lines(), stop });
 }
 
 async function linesIn(response: Response): Promise<unknown[]> {
