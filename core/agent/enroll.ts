@@ -74,7 +74,7 @@ function resume(data: DataDir, enrolled: Enrolled, token: JoinToken): Enrollment
     throw new DvsError(
       "CONFLICT",
       `Cannot join: ${data.root} belongs to node ${name} of another cluster, ${clusterId}. Take it out of that ` +
-        "one first (dvs node leave), or choose another --data.",
+        "one first (dvs node leave), or choose another --data-dir.",
     );
   }
   return enrollment(enrolled, true);

@@ -13,8 +13,7 @@ const cluster = clusterForFile({ nodes: 1 });
 let machines = 0;
 
 /** A machine that tries to join, and nothing more. */
-function enroll(token: string, env: Record<string, string> = {}) {
-  const name = `m${++machines}`;
+function enroll(token: string, env: Record<string, string> = {}, name = `m${++machines}`) {
   const dataDir = join(cluster().dir, name);
   const args = ["--enroll", "--token", token, "--name", name, "--data-dir", dataDir];
   return cluster()
@@ -42,6 +41,20 @@ test("a join token that was cut off when it was copied is told as such", async (
   const refused = await enroll(token.slice(0, -9));
   expect(refused).toMatchObject({ code: 2, joined: false });
   expect(refused.stderr).toContain("cut off");
+});
+
+test("a machine that has joined stays in its cluster: its token is not used again, another cluster's refused", async () => {
+  const { token, id } = await cluster().api.tokens.create({ kind: "join", uses: 2 });
+  const { name, code } = await enroll(token);
+  expect(code).toBe(0);
+  const again = await enroll(token, {}, name);
+  expect(again).toMatchObject({ code: 0, joined: true });
+  expect(again.stderr).toContain("has joined before");
+  const left = (await cluster().api.tokens.list()).find((t) => t.id === id);
+  expect(left?.usesLeft).toBe(1);
+  const stranger = await enroll(forged(token, { c: "ab".repeat(32) }), {}, name);
+  expect(stranger).toMatchObject({ code: 4, joined: true });
+  expect(stranger.stderr).toContain("another cluster");
 });
 
 test("of two machines that use a token for one at once, exactly one joins", async () => {

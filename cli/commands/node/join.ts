@@ -38,7 +38,8 @@ export default command({
   },
   details:
     "Runs in the foreground until SIGTERM or Ctrl-C; containers run on and are found again by the next `dvs node start`.\n" +
-    "A machine that has joined this cluster before is not joined again.",
+    "A machine that has joined this cluster before is not joined again, and does not use up the token; one that has joined\n" +
+    "another cluster is refused.",
   service: true,
   examples: [
     ["dvs node join --token dvsj1.…", "what `dvs coordinator start` prints"],
@@ -67,34 +68,35 @@ export default command({
         containersMax: ["--containers-max", args["containers-max"]],
       }),
     );
-    if (existsSync(join(config.dataDir, "identity.json")))
-      words.info(`${config.dataDir} has joined before: starting its agent`);
-    else {
-      if (config.joinToken === undefined) {
-        throw new DvsError(
-          "INVALID",
-          `missing --token: "dvs token create --join" makes one; give it here or as DVS_AGENT_JOIN_TOKEN`,
-        );
-      }
-      const address = config.address ?? (await addressTowards(parseJoinToken(config.joinToken).addresses));
+    const { dataDir, joinToken, name } = config;
+    const known = existsSync(join(dataDir, "identity.json"));
+    if (joinToken !== undefined) {
+      const { addresses } = parseJoinToken(joinToken);
+      // One that has joined reaches nobody, so that it starts without a coordinator too.
+      const address = config.address ?? (known ? "" : await addressTowards(addresses));
       if (address === undefined) {
-        const { addresses } = parseJoinToken(config.joinToken);
         throw new DvsError(
           "UNAVAILABLE",
           `Cannot join: no coordinator answers on ${addresses.join(", ")}. Is it running, and the port open?`,
         );
       }
-      await enrollNode({
-        dataDir: config.dataDir,
-        token: config.joinToken,
-        name: config.name!,
+      const { resumed } = await enrollNode({
+        dataDir,
+        token: joinToken,
+        name: name!,
         address,
         labels: config.labels,
         containersMax: config.containersMax,
       });
-      words.success(`node ${config.name} joined; other nodes reach it at ${address}`);
+      if (!resumed) words.success(`node ${name} joined; other nodes reach it at ${address}`);
+    } else if (!known) {
+      throw new DvsError(
+        "INVALID",
+        `missing --token: "dvs token create --join" makes one; give it here or as DVS_AGENT_JOIN_TOKEN`,
+      );
     }
+    if (known) words.info(`${dataDir} has joined before${args.enroll ? "" : ": starting its agent"}`);
     if (args.enroll) return 0;
-    return runAgent({ dataDir: config.dataDir, signal: io.signal, log: serviceLog(io) });
+    return runAgent({ dataDir, signal: io.signal, log: serviceLog(io) });
   },
 });
