@@ -2,8 +2,11 @@
  * An append-only file of lines with a bound: lines are gathered and written together (at 64 KiB, else within a
  * second); a file that is full becomes `.1`, its elders move on, and the eldest goes. A disk that takes nothing costs
  * the lines, counted and told when it takes some again, never the container.
+ *
+ * A file that this host process's stdout and stderr append to as well (`shared`) keeps its inode, or they would write on
+ * into a file that has lost its name: when it is full its content is copied to `.1` and it is emptied.
  */
-import { closeSync, fstatSync, openSync, renameSync, writeSync } from "node:fs";
+import { closeSync, copyFileSync, fstatSync, ftruncateSync, openSync, renameSync, writeSync } from "node:fs";
 
 const gatherChars = 64 * 1024;
 const flushMs = 1_000;
@@ -12,6 +15,8 @@ export interface LogFileOptions {
   bytesMax: number;
   /** Older files kept beside it. */
   kept: number;
+  /** Others append to the same file. Only then `bound` has to be called now and then. */
+  shared?: boolean;
 }
 
 export class LogFile {
@@ -56,6 +61,17 @@ export class LogFile {
     }
   };
 
+  /** Empties a shared file that others have filled. Never throws. */
+  readonly bound = (): void => {
+    try {
+      if (this.#fd < 0) this.#open();
+      this.#size = fstatSync(this.#fd).size;
+      if (this.#size > this.#options.bytesMax) this.#rotate();
+    } catch {
+      this.#close(); // A disk without room grows no file either.
+    }
+  };
+
   close(): void {
     this.flush();
     this.#close();
@@ -63,6 +79,7 @@ export class LogFile {
 
   #append(bytes: Buffer): void {
     if (this.#fd < 0) this.#open();
+    else if (this.#options.shared) this.#size = fstatSync(this.#fd).size;
     if (this.#size > 0 && this.#size + bytes.length > this.#options.bytesMax) this.#rotate();
     // A write that takes a part only (a disk that gets full) fails at the next round.
     for (let at = 0; at < bytes.length;) at += writeSync(this.#fd, bytes, at);
@@ -75,19 +92,29 @@ export class LogFile {
   }
 
   #rotate(): void {
-    this.#close();
-    for (let n = this.#options.kept; n >= 1; n--) {
-      try {
-        renameSync(n === 1 ? this.#path : `${this.#path}.${n - 1}`, `${this.#path}.${n}`);
-      } catch (e) {
-        if ((e as NodeJS.ErrnoException).code !== "ENOENT") throw e;
-      }
+    const { shared, kept } = this.#options;
+    for (let n = kept; n > 1; n--) renameIfThere(`${this.#path}.${n - 1}`, `${this.#path}.${n}`);
+    if (shared) {
+      copyFileSync(this.#path, `${this.#path}.1`);
+      ftruncateSync(this.#fd, 0);
+      this.#size = 0;
+      return;
     }
+    this.#close();
+    renameIfThere(this.#path, `${this.#path}.1`);
     this.#open();
   }
 
   #close(): void {
     if (this.#fd >= 0) closeSync(this.#fd);
     this.#fd = -1;
+  }
+}
+
+function renameIfThere(from: string, to: string): void {
+  try {
+    renameSync(from, to);
+  } catch (e) {
+    if ((e as NodeJS.ErrnoException).code !== "ENOENT") throw e;
   }
 }

@@ -1,4 +1,7 @@
-/** The instance's log: one JSON object a line with `time`, `level`, `message` and whatever the caller adds. */
+/**
+ * The instance's log: one JSON object a line with `time`, `level`, `message` and whatever the caller adds. What the runtime
+ * or a VOS prints goes to the same file, past us: the agent made it this host process's stdout and stderr.
+ */
 import { logBytesMax } from "../limits.ts";
 import { LogFile } from "./log-file.ts";
 
@@ -9,8 +12,17 @@ export interface ContainerLog {
   close: () => void;
 }
 
-export function openContainerLog(path: string): ContainerLog {
-  const file = new LogFile(path, { bytesMax: logBytesMax, kept: 1 });
+/** How often the log is looked at for what was printed past us. */
+const boundMs = 5_000;
+
+export function openContainerLog(
+  path: string,
+  { bytesMax = logBytesMax, everyMs = boundMs }: { bytesMax?: number; everyMs?: number } = {},
+): ContainerLog {
+  const file = new LogFile(path, { bytesMax, kept: 1, shared: true });
+  const timer = setInterval(file.bound, everyMs);
+  // In Deno its types know a number only.
+  (timer as { unref?: () => void }).unref?.();
   return {
     log(level, message, fields) {
       const time = new Date().toISOString();
@@ -18,7 +30,10 @@ export function openContainerLog(path: string): ContainerLog {
       // Few lines, and the last ones before a crash are those that matter.
       file.flush();
     },
-    close: () => file.close(),
+    close() {
+      clearInterval(timer);
+      file.close();
+    },
   };
 }
 

@@ -1,5 +1,17 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { LogFile } from "../../../core/container/log-file.ts";
@@ -94,4 +106,41 @@ test("a log entry is one line of JSON, whatever it holds", () => {
     { level: "info", message: "two\nlines", a: 1 },
     { level: "warn", message: "circle" },
   ]);
+});
+
+test("a file that others append to keeps its inode, so that nothing is written into one without a name", () => {
+  const stdout = openSync(path, "a");
+  const { ino } = statSync(path);
+  const file = new LogFile(path, { bytesMax: 100, kept: 1, shared: true });
+  for (let i = 0; i < 20; i++) {
+    writeSync(stdout, `printed ${i}\n`);
+    file.write(`logged ${i}`);
+    file.flush();
+  }
+  writeSync(stdout, "printed last\n");
+  closeSync(stdout);
+  file.close();
+  expect(statSync(path).ino).toBe(ino);
+  const [older, newer] = [`${path}.1`, path].map((p) => readFileSync(p, "utf8"));
+  expect(newer).toEndWith("logged 19\nprinted last\n");
+  expect(older!.length).toBeLessThanOrEqual(110);
+  // No line is lost or cut between the two.
+  const lines = (older! + newer!).trimEnd().split("\n");
+  const logged = lines.filter((line) => line.startsWith("logged"));
+  const first = 20 - logged.length;
+  expect(logged).toEqual(logged.map((_, i) => `logged ${first + i}`));
+});
+
+test("what is printed past the log is bounded, also when nothing is logged", async () => {
+  const log = openContainerLog(path, { bytesMax: 1_000, everyMs: 10 });
+  try {
+    for (let i = 0; i < 40; i++) {
+      appendFileSync(path, `${"x".repeat(99)}\n`);
+      if (i % 20 !== 19) continue;
+      while (statSync(path).size > 1_000) await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    expect(readdirSync(dir).sort()).toEqual(["test.log", "test.log.1"]);
+  } finally {
+    log.close();
+  }
 });
