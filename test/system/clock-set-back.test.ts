@@ -13,15 +13,13 @@ import { clusterForFile, createHello, createWeb, get, helloRequest } from "./fix
 const source = `
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
-int clock_gettime(clockid_t id, struct timespec *t) {
-  static int (*real)(clockid_t, struct timespec *);
-  if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
-  int r = real(id, t);
-  if (r != 0 || id != CLOCK_REALTIME) return r;
+static int (*real)(clockid_t, struct timespec *);
+static long back(void) {
   static long looked_at = -1, back = 0;
   struct timespec now;
   real(CLOCK_MONOTONIC, &now);
@@ -31,8 +29,22 @@ int clock_gettime(clockid_t id, struct timespec *t) {
     back = flag && access(flag, F_OK) == 0 ? 3600 : 0;
     looked_at = tick;
   }
-  t->tv_sec -= back;
+  return back;
+}
+int clock_gettime(clockid_t id, struct timespec *t) {
+  if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+  int r = real(id, t);
+  if (r == 0 && id == CLOCK_REALTIME) t->tv_sec -= back();
   return r;
+}
+/* Deadlines made from our clock are waited for on the kernel's: without this each wait would end at once. */
+int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *deadline) {
+  static int (*wait)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+  if (!wait) wait = dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
+  if (!wait) wait = dlsym(RTLD_NEXT, "pthread_cond_timedwait");
+  struct timespec t = *deadline;
+  if (t.tv_sec > 1000000000 && real) t.tv_sec += back();
+  return wait(cond, mutex, &t);
 }
 time_t time(time_t *out) {
   struct timespec t;
