@@ -64,6 +64,10 @@ export const Desired = z.object({
 });
 export type Desired = z.infer<typeof Desired>;
 
+/** `container`: what it says; `access`: the requests that it answered. */
+export const LogName = z.enum(["container", "access"]);
+export type LogName = z.infer<typeof LogName>;
+
 export const ToAgent = z.discriminatedUnion("type", [
   z.object({ type: z.literal("desired"), desired: Desired }),
   /** Send the log of a container to POST /agent/v1/streams/:id. */
@@ -71,6 +75,8 @@ export const ToAgent = z.discriminatedUnion("type", [
     type: z.literal("logs"),
     id: z.string(),
     uid: z.string(),
+    /** Missing from older coordinators: `container`. */
+    file: LogName.optional(),
     tailLines: z.number().int(),
     follow: z.boolean(),
   }),

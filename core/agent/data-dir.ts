@@ -41,6 +41,7 @@ export interface ContainerDir {
   controlSocket: string;
   httpSocket: string;
   log: string;
+  accessLog: string;
 }
 
 export function dataDirOf(root: string): DataDir {
@@ -71,6 +72,7 @@ export function containerDirOf(data: DataDir, uid: string): ContainerDir {
     controlSocket: join(root, "control.sock"),
     httpSocket: join(root, "http.sock"),
     log: join(root, "container.log"),
+    accessLog: join(root, "access.log"),
   };
 }
 

@@ -2,7 +2,7 @@
  * The parts of an agent, joined: what the coordinator wants goes to supervisor and ingress, what they say goes back
  * with the heartbeats. When no coordinator answers everything goes on by the last word of one, which lies on disk.
  */
-import { rm } from "node:fs/promises";
+import { open, rm } from "node:fs/promises";
 import type { Desired, Report, ToAgent } from "../agent-protocol.ts";
 import { DvsError } from "../errors.ts";
 import {
@@ -272,14 +272,18 @@ export class NodeAgent {
   }
 
   async #sendLog(message: Extract<ToAgent, { type: "logs" }>): Promise<void> {
-    const { id, uid, tailLines, follow } = message;
+    const { id, uid, file = "container", tailLines, follow } = message;
     const { data, coordinator, log } = this.#parts;
     const done = new AbortController();
     const signal = AbortSignal.any([done.signal, this.#ending.signal]);
     try {
       const known = this.#supervisor.reports().some((c) => c.uid === uid);
       if (!known) throw new DvsError("NOT_FOUND", `no container ${uid} is here`);
-      const body = await streamLog(containerDirOf(data, uid).log, { tailLines, follow, signal });
+      const dir = containerDirOf(data, uid);
+      const path = file === "access" ? dir.accessLog : dir.log;
+      // Before the first request there is no such file: whoever follows waits for it.
+      if (file === "access") await (await open(path, "a", 0o600)).close();
+      const body = await streamLog(path, { tailLines, follow, signal });
       await coordinator.sendStream(id, body, signal);
     } catch (e) {
       if (this.#ending.signal.aborted) return;

@@ -111,7 +111,7 @@ export function createApi(options: ApiOptions) {
         lines(InstanceWatchEvent, "/v1/instances/watch", { query, ...(signal ? { signal } : {}) }),
       logs: (
         name: string,
-        query: { tail?: number; follow?: boolean; node?: string } = {},
+        query: { tail?: number; follow?: boolean; node?: string; file?: "container" | "access" } = {},
         signal?: AbortSignal,
       ) => lines(LogLine, `${instance(name)}/logs`, { query, ...(signal ? { signal } : {}) }),
     },

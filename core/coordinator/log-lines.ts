@@ -1,4 +1,5 @@
 /** The logs of an instance's containers as lines, merged as they come. */
+import type { LogName } from "../agent-protocol.ts";
 import type { LogLine } from "../api/schema.ts";
 import type { ContainerView } from "../api/views.ts";
 import { toDvsError } from "../store/errors.ts";
@@ -14,6 +15,7 @@ const linesAheadMax = 256;
 
 export interface LogRequest {
   uid: string;
+  file?: LogName;
   tailLines: number;
   follow: boolean;
 }

@@ -3,7 +3,7 @@
  * sends because somebody asked for them (logs). Nothing here is kept over a restart: agents connect again.
  */
 import { randomUUID } from "node:crypto";
-import type { Desired, ToAgent } from "../agent-protocol.ts";
+import type { Desired, LogName, ToAgent } from "../agent-protocol.ts";
 import { DvsError } from "../errors.ts";
 import { Mailbox } from "./mailbox.ts";
 import { keepAliveMs, type LineSource } from "./ndjson.ts";
@@ -58,7 +58,7 @@ export class Sessions {
   /** Asks an agent for a container's log. Rejects with UNAVAILABLE where it does not answer. */
   async logs(
     node: string,
-    request: { uid: string; tailLines: number; follow: boolean },
+    request: { uid: string; file?: LogName; tailLines: number; follow: boolean },
     signal: AbortSignal,
   ): Promise<ReadableStream<Uint8Array>> {
     signal.throwIfAborted();

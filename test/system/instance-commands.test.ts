@@ -55,6 +55,27 @@ test("ls, inspect, status and node ls print what their schemas say with -o json,
   expect(await dvs("instance", "inspect", "web")).toContain("running");
 });
 
+test("the access log has the requests that each node's container answered", async () => {
+  const ending = new AbortController();
+  const line = (async () => {
+    const query = { tail: 0, follow: true, file: "access" as const };
+    for await (const entry of cluster().api.instances.logs("web", query, ending.signal)) return entry;
+    return undefined;
+  })();
+  let found: Awaited<typeof line>;
+  void line.then((entry) => (found = entry));
+  // Followed from an unknown moment on: asked until one is seen.
+  await cluster().until("a request is seen in the log", async () => {
+    await get(cluster().nodes[0]!.address, web.port);
+    return found !== undefined;
+  });
+  ending.abort();
+  expect(found!.line).toMatch(/^\S+ - - \[.+\] "GET \S+ HTTP\/1\.1" 200 \d+ /);
+  const all = jsonLines(LogLine, await dvs("instance", "logs", "web", "--access", "-o", "ndjson"));
+  expect(all.length).toBeGreaterThan(0);
+  expect(all.every((entry) => entry.line.includes('"GET '))).toBe(true);
+});
+
 test("logs bring each node's lines, of one node where asked for, and follow what comes", async () => {
   const all = jsonLines(LogLine, await dvs("instance", "logs", "web", "-o", "ndjson"));
   expect([...new Set(all.map((l) => l.node))].sort()).toEqual(["n1", "n2"]);

@@ -1,5 +1,6 @@
 /** Instances: made, listed, watched, stopped, started, removed. The controller does the rest. */
 import { Hono } from "hono";
+import { LogName } from "../../agent-protocol.ts";
 import { InstanceRequest, type InstancePage } from "../../api/schema.ts";
 import type { InstanceView } from "../../api/views.ts";
 import { setDesiredTxn } from "../../control/requests.ts";
@@ -80,7 +81,8 @@ export function instanceRoutes(coordinator: Coordinator) {
     }
     const tailLines = queryNumber(c.req.query("tail"), "tail", tailLimits);
     const follow = queryFlag(c.req.query("follow"), "follow");
-    return ndjson(instanceLog(sessions, chosen, { uid, tailLines, follow }), signal);
+    const file = parseOrThrow(LogName, c.req.query("file") ?? "container", "file");
+    return ndjson(instanceLog(sessions, chosen, { uid, file, tailLines, follow }), signal);
   });
   return app;
 }
