@@ -35,6 +35,8 @@ export interface DriverOptions {
   /** Called once: the leader compare failed (another coordinator acts) or the controller threw. All is over then. */
   onEnd: (reason: string) => void;
   log: Log;
+  /** How long `seen` waits. */
+  seenTimeoutMs?: number;
 }
 
 export class Driver {
@@ -128,7 +130,7 @@ export class Driver {
             "The change is stored, but the coordinator lags behind its store. Look again.",
           ),
         );
-      }, seenTimeoutMs);
+      }, this.#options.seenTimeoutMs ?? seenTimeoutMs);
       this.#waiters.add(waiter);
     });
   }

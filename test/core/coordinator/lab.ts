@@ -26,6 +26,7 @@ export interface Running {
   /** Exit code. */
   ended: Promise<number>;
   api: Api;
+  stop: () => void;
 }
 
 export class Lab {
@@ -33,7 +34,6 @@ export class Lab {
   readonly log: string[] = [];
   readonly #options: LabOptions;
   readonly #closing: (() => void | Promise<void>)[] = [];
-  #abort = new AbortController();
   #running: Running | null = null;
 
   constructor(options: LabOptions = {}) {
@@ -57,7 +57,6 @@ export class Lab {
   /** Starts to run; what comes first of ready and ended settles `ready`. */
   begin(): { ready: Promise<Running>; ended: Promise<number>; stop: () => void } {
     const abort = new AbortController();
-    this.#abort = abort;
     const { timing, openStore, replaceAfterMs, store } = this.#options;
     let ended: Promise<number> = Promise.resolve(0);
     const ready = new Promise<Running>((resolve, reject) => {
@@ -75,7 +74,7 @@ export class Lab {
         onReady: (r) => {
           const api = createApi({ addresses: [r.apiAddress], token: r.adminToken, ca: r.ca });
           this.#closing.push(() => api.close());
-          resolve({ ready: r, ended, api });
+          resolve({ ready: r, ended, api, stop: () => abort.abort() });
         },
         ...(timing ? { timing } : {}),
         ...(openStore ? { openStore } : {}),
@@ -94,8 +93,8 @@ export class Lab {
 
   /** As SIGTERM does. Resolves with the exit code. */
   async stop(): Promise<number> {
-    const { ended } = this.running;
-    this.#abort.abort();
+    const { ended, stop } = this.running;
+    stop();
     this.#running = null;
     return ended;
   }
