@@ -52,6 +52,7 @@ export async function changeInstance({ args, io, words }: ChangeContext, change:
     }
     if (args.output !== "table") writeJson(io, result);
     words.success(`instance ${result.name} ${change.done(result)}`);
-    await change.after?.(api, result);
+    // What was asked for is done: a coordinator that is gone by now must not make it look otherwise.
+    await change.after?.(api, result).catch(() => undefined);
   });
 }
