@@ -2,7 +2,7 @@
  * Between the HTTP servers and the VOS: answers the health path, counts requests, and while the container stops says
  * so on each response, so that clients which keep connections leave in their own time.
  */
-import type { HttpConnection } from "../platform/http.ts";
+import { closing, type HttpConnection } from "../platform/http.ts";
 import type { Vos } from "../vos.ts";
 
 /** Reserved in every instance: ingress probes it, the VOS never sees it. */
@@ -44,16 +44,7 @@ export class Service {
   }
 
   async #last(request: Request, connection: HttpConnection): Promise<Response> {
-    const response = await this.#vos.fetch(request, connection);
-    try {
-      response.headers.set("connection", "close");
-      return response;
-    } catch {
-      // Headers of Response.redirect and of fetched responses cannot be changed.
-      const headers = new Headers(response.headers);
-      headers.set("connection", "close");
-      return new Response(response.body, { status: response.status, headers });
-    }
+    return closing(await this.#vos.fetch(request, connection));
   }
 }
 

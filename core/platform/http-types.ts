@@ -50,6 +50,19 @@ export interface HttpServer {
   stop: (graceMs: number) => Promise<void>;
 }
 
+/** The same response, telling the client to leave the connection. */
+export function closing(response: Response): Response {
+  try {
+    response.headers.set("connection", "close");
+    return response;
+  } catch {
+    // Headers of Response.redirect and of fetched responses cannot be changed.
+    const headers = new Headers(response.headers);
+    headers.set("connection", "close");
+    return new Response(response.body, { status: response.status, headers });
+  }
+}
+
 /** The answer to a request whose handler failed: nothing of the error leaves the host process. */
 export function failedResponse(): Response {
   return new Response("Internal Server Error\n", { status: 500, headers: { "content-type": "text/plain" } });

@@ -7,6 +7,7 @@ import { serveHttp as serveOnBun } from "./bun/http.ts";
 import { serveHttp as serveOnDeno } from "./deno/http.ts";
 import { isDeno } from "./runtime.ts";
 
+export { closing } from "./http-types.ts";
 export type { HttpConnection, HttpServeOptions, HttpServer, HttpTls } from "./http-types.ts";
 
 /**

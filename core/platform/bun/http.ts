@@ -1,6 +1,7 @@
 /** `serveHttp` on Bun.serve: the fastest there is, plain, with TLS, with client certificates, on Unix sockets. */
 import { DvsError } from "../../errors.ts";
 import {
+  closing,
   failedResponse,
   handoverMs,
   listenError,
@@ -30,10 +31,7 @@ class Listener {
 
   constructor(options: HttpServeOptions, at: HttpServeOptions["listen"], tls: HttpTls | undefined) {
     const answer = handler(options);
-    const closing = (response: Response): Response => {
-      if (this.#leaving) response.headers.set("connection", "close");
-      return response;
-    };
+    const leaving = (response: Response): Response => (this.#leaving ? closing(response) : response);
     this.server = listen(options, at, {
       tls,
       // Not without need: with it the system spreads connections over all who ask for the port.
@@ -41,7 +39,7 @@ class Listener {
       fetch: tls
         ? (request, server) => {
             const response = answer(request, server);
-            return response instanceof Promise ? response.then(closing) : closing(response);
+            return response instanceof Promise ? response.then(leaving) : leaving(response);
           }
         : answer,
     });
