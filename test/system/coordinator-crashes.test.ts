@@ -63,7 +63,7 @@ test(`creations and removals with the coordinator killed in them are finished or
       stderr: "",
     });
   }
-});
+}, 180_000);
 
 /** How long the two commands take here and now, in milliseconds, so that the blows fall into them. */
 async function durations(port: number): Promise<{ create: number; rm: number }> {
