@@ -6,6 +6,7 @@ import { storeHistoryMs } from "../limits.ts";
 import type { Store } from "../store/store.ts";
 import { pruneEvents } from "./api/events.ts";
 import type { ImageCare } from "./image-care.ts";
+import type { KernelLogs } from "./kernel/kernel-logs.ts";
 import { pause } from "./pause.ts";
 import type { Log } from "./log.ts";
 
@@ -23,6 +24,7 @@ const timingDefaults: HousekeepingTiming = { storeMs: 60_000, sweepMs: 10 * 60_0
 export interface Housekeeping {
   store: Store;
   images: ImageCare;
+  kernelLogs: Pick<KernelLogs, "sweep">;
   signal: AbortSignal;
   timing?: Partial<HousekeepingTiming>;
   log: Log;
@@ -30,12 +32,15 @@ export interface Housekeeping {
 
 /** Resolves when the signal has aborted and nothing is under way any more. */
 export async function keepHouse(house: Housekeeping): Promise<void> {
-  const { store, images, signal } = house;
+  const { store, images, kernelLogs, signal } = house;
   const timing = { ...timingDefaults, ...house.timing };
   const compactor = new Compactor(store);
   await Promise.all([
+    // What another coordinator took in is not on this one's disk.
+    attempt(house, "look at the images", () => images.check()),
     repeat(house, "pruning of events", timing.storeMs, () => pruneEvents(store)),
     repeat(house, "compaction of the store", timing.storeMs, () => compactor.round(performance.now())),
+    repeat(house, "removal of records that no instance needs", timing.sweepMs, () => kernelLogs.sweep()),
     repeat(house, "removal of unused images", timing.sweepMs, () => images.sweep(signal)),
     repeat(house, "scrub of the images", timing.scrubMs, () => images.scrub(signal)),
   ]);
@@ -51,11 +56,19 @@ async function repeat(
   for (;;) {
     await pause(everyMs, signal);
     if (signal.aborted) return;
-    try {
-      await round();
-    } catch (e) {
-      if (!signal.aborted) log("warn", `${what}: ${e instanceof Error ? e.message : String(e)}`);
-    }
+    await attempt({ signal, log }, what, round);
+  }
+}
+
+async function attempt(
+  { signal, log }: Pick<Housekeeping, "signal" | "log">,
+  what: string,
+  act: () => Promise<unknown>,
+): Promise<void> {
+  try {
+    await act();
+  } catch (e) {
+    if (!signal.aborted) log("warn", `${what}: ${e instanceof Error ? e.message : String(e)}`);
   }
 }
 

@@ -45,6 +45,7 @@ export class ImageCare {
   async sweep(signal?: AbortSignal): Promise<void> {
     const { blobs, log } = this.#options;
     await this.#removeUnused();
+    await this.check();
     const images = (await this.#images()).map(({ record }) => record.digest);
     const swept = await sweepImages(blobs, images, this.#graceMs, signal ? { signal } : {});
     if (swept.blobs > 0)

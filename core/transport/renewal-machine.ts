@@ -44,6 +44,7 @@ function retryDueMs({ validity, failures, lastAttemptMs, jitter }: RenewalState,
   return lastAttemptMs + backoff * (0.5 + jitter / 2);
 }
 
-function lifeMs({ notBeforeMs, notAfterMs }: Validity): number {
-  return notAfterMs - notBeforeMs;
+/** From its issue on, of which `renewAtMs` is a third: `notBeforeMs` is dated back for clocks that are slow. */
+function lifeMs({ renewAtMs, notAfterMs }: Validity): number {
+  return (notAfterMs - renewAtMs) * 1.5;
 }
