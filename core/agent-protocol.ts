@@ -10,10 +10,14 @@
  *   POST /agent/v1/heartbeat         Heartbeat → HeartbeatAnswer
  *   POST /agent/v1/certificate       {csr} → {certificate}: the node's own, renewed
  *   POST /agent/v1/instances/:uid/certificate  {csr} → {certificate, authority}: a container's
+ *   POST /agent/v1/instances/:uid/records   RecordProposal → {index}: a record of its kernels, ordered
+ *   POST /agent/v1/instances/:uid/follow    RecordsFollow → {}: from now on `records` come in the stream of ToAgent
+ *   POST /agent/v1/instances/:uid/exits     {incarnation} → {}: an exit certificate
  *   GET  /agent/v1/images/:digest/manifest, POST /agent/v1/blobs/fetch: see core/image
  *   POST /agent/v1/streams/:id       the bytes that a `logs` message of ToAgent asked for
  */
 import { z } from "zod";
+import { Incarnation, KernelRecordSchema, RecordBatch, RecordId } from "./kernel/record-schema.ts";
 import { Digest, Name, Port } from "./names.ts";
 
 /** A container as the coordinator wants it on a node. */
@@ -80,6 +84,8 @@ export const ToAgent = z.discriminatedUnion("type", [
     tailLines: z.number().int(),
     follow: z.boolean(),
   }),
+  /** Records of an instance's kernels that this node follows, each once and in order: what comes after those before. */
+  z.object({ type: z.literal("records"), uid: z.string(), ...RecordBatch.shape }),
   /** The record of this node is gone: stop everything and end. */
   z.object({ type: z.literal("removed") }),
   /** Nothing happened; sent so that a dead link is noticed. */
@@ -152,3 +158,19 @@ export const HeartbeatAnswer = z.object({
   reportWanted: z.boolean(),
 });
 export type HeartbeatAnswer = z.infer<typeof HeartbeatAnswer>;
+
+/** Proposed again under its id it is ordered once. */
+export const RecordProposal = z.object({ id: RecordId, record: KernelRecordSchema });
+export type RecordProposal = z.infer<typeof RecordProposal>;
+
+export const RecordsFollow = z.object({
+  /** The containers of the node have applied all up to here. */
+  read: z.number().int().min(0),
+  /** Send what comes after this record, from now on and once more if it was sent before. */
+  after: z.number().int().min(0).optional(),
+});
+export type RecordsFollow = z.infer<typeof RecordsFollow>;
+
+/** An exit certificate: the agent has reaped this process, or seen (pid, start time) gone from /proc. */
+export const ContainerExit = z.object({ incarnation: Incarnation });
+export type ContainerExit = z.infer<typeof ContainerExit>;

@@ -131,6 +131,8 @@ export const messageBytesMax = 256 * KiB;
 /** Per sending kernel and destination: messages and bytes that the destination's process has not taken. */
 export const windowMessages = 64;
 export const windowBytes = 512 * KiB;
+/** Destinations on other kernels that a kernel remembers: some 200 bytes each; one that was forgotten costs a question. */
+export const outletsIdleMax = 16_384;
 /** Calls of one process under way, among them those that wait in its kernel for room in a window. */
 export const processCallsMax = 4_096;
 /** Outside of a process's calls, what a kernel keeps per process. */
@@ -165,3 +167,54 @@ export const leaseMarginMs = 100;
 export const kernelTickMs = 10;
 /** A record that could not be proposed is proposed again. */
 export const proposeRetryMs = 250;
+
+// Kernels of an instance: their records in the store
+/** Records that are kept one by one for followers; more are folded into a snapshot once all have read them. */
+export const recordsKept = 512;
+/** Records in one transaction that puts a snapshot and deletes them; beside them are the snapshot and the leader's key. */
+export const recordsPerFold = 96;
+/** Records in one message to an agent, and from it to a container: a line of some 100 KiB. */
+export const recordsPerBatch = 256;
+/** Ids of folded records by which a proposal that is sent again is known. */
+export const foldedIdsKept = 256;
+/** An agent says how far it has read after so many records. */
+export const recordsPerAck = 64;
+/** A proposal without an answer for this long has an unknown outcome. */
+export const proposeTimeoutMs = 5_000;
+
+// Kernels of an instance: links between two of them (core/kernel/proxy)
+/** Fields before the body of any message: a head and fifteen numbers of nine bytes, with room. */
+export const messageHeadBytesMax = 192;
+/** A frame after its length. The largest is a message with a body. */
+export const frameBytesMax = messageBytesMax + messageHeadBytesMax;
+/** A frame of somebody who has not yet proved who it is. */
+export const strangerFrameBytesMax = 1 * KiB;
+/** Connections of strangers at a time; more are closed at once. */
+export const strangersMax = 1_024;
+/** From here on a body is sent from where it is, instead of being copied among small frames. */
+export const ownSegmentBytes = 16 * KiB;
+/** Small frames are put together in blocks of this size, which are also the unit of one write. */
+export const frameBlockBytes = 64 * KiB;
+/** Blocks that are kept for reuse, in one host process. */
+export const frameBlocksKept = 64;
+/** Frames and bytes of one link that the peer has not acknowledged, above which no new calls may follow. */
+export const linkFramesHigh = 32_768;
+export const linkBytesHigh = 4 * MiB;
+/** What was received is acknowledged at the latest after so much of it, and with the next tick. */
+export const ackFramesMax = 64;
+export const ackBytesMax = 64 * KiB;
+/** A link is told the time this often. */
+export const linkTickMs = 20;
+/** A link that has been silent for this long is asked for a sign of life, */
+export const linkPingMs = 300;
+/** and after this it is broken. Above a stop of the world that is no fault: a step of the loop, a page-out. */
+export const linkSilentMs = 1_500;
+/** From the first byte, or the dial, until both sides have proved who they are. */
+export const linkHandshakeMs = 2_000;
+/** A broken link is dialled again after a random share of a time that doubles between these. */
+export const linkRedialMinMs = 20;
+export const linkRedialMaxMs = 1_000;
+/** The kernel with the higher number dials this much later, so that usually only one of both does. */
+export const linkSecondDialMs = 50;
+/** A gap between two ticks counts as this much silence of the peer: it was our own. */
+export const linkGapMs = 100;

@@ -146,6 +146,11 @@ export const keys = {
   instance: (tenant: string, name: string) => `/t/${tenant}/i/${name}`,
   images: (tenant: string) => `/t/${tenant}/img/`,
   image: (tenant: string, digest: string) => `/t/${tenant}/img/${digest}`,
+  /** Records of an instance's kernels (core/coordinator/kernel). The controller does not look at them. */
+  kernel: (tenant: string, uid: string) => `/t/${tenant}/k/${uid}/`,
+  kernelRecords: (tenant: string, uid: string) => `/t/${tenant}/k/${uid}/r/`,
+  kernelRecord: (tenant: string, uid: string, id: string) => `/t/${tenant}/k/${uid}/r/${id}`,
+  kernelSnapshot: (tenant: string, uid: string) => `/t/${tenant}/k/${uid}/snapshot`,
   ports: "/p/",
   port: (port: number) => `/p/${port}`,
   tokens: "/tok/",

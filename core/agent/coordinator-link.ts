@@ -3,7 +3,13 @@
  * `transport-link.ts`; tests give a coordinator of their own. Every call rejects with a DvsError; none of them
  * retries: `link.ts` and the others decide when to try again.
  */
-import type { Heartbeat, HeartbeatAnswer, ToAgent } from "../agent-protocol.ts";
+import type {
+  Heartbeat,
+  HeartbeatAnswer,
+  RecordProposal,
+  RecordsFollow,
+  ToAgent,
+} from "../agent-protocol.ts";
 import type { Remote } from "../image/remote.ts";
 
 export interface CoordinatorLink {
@@ -17,6 +23,11 @@ export interface CoordinatorLink {
     csr: string,
     signal: AbortSignal,
   ): Promise<{ certificate: string; authority: string }>;
+  /** Index of the record. UNAVAILABLE: it was not ordered. OUTCOME_UNKNOWN: it may be. FORBIDDEN: not this node's. */
+  proposeRecord(uid: string, proposal: RecordProposal, signal: AbortSignal): Promise<number>;
+  followRecords(uid: string, follow: RecordsFollow, signal: AbortSignal): Promise<void>;
+  /** An exit certificate. */
+  containerExited(uid: string, incarnation: string, signal: AbortSignal): Promise<void>;
   /** What images are pulled from. */
   images: Pick<Remote, "manifest" | "fetch">;
   /** Sends the bytes that a `logs` message asked for; resolves when the coordinator has taken them all. */

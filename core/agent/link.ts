@@ -20,6 +20,8 @@ export interface AgentLinkOptions {
   /** Of this agent process. */
   incarnation: string;
   report(): Report;
+  /** A new stream has brought its first message: what was asked for on an earlier one is to be asked for again. */
+  onOpen(): void;
   onMessage(message: ToAgent): void;
   log: Log;
   signal: AbortSignal;
@@ -58,12 +60,15 @@ export class AgentLink {
       const stream = new AbortController();
       const watch = () => setTimeout(() => stream.abort(silentStream()), streamSilentMs);
       let silence = watch();
+      let open = false;
       try {
         for await (const message of coordinator.messages(AbortSignal.any([signal, stream.signal]))) {
           clearTimeout(silence);
           silence = watch();
           backoffMs = reconnectMinMs;
           this.#noteContact();
+          if (!open) this.#options.onOpen();
+          open = true;
           this.#options.onMessage(message);
         }
         throw new DvsError("UNAVAILABLE", "The coordinator ended the stream.");

@@ -28,6 +28,7 @@ import { DesiredStore } from "./desired-store.ts";
 import { type Enrolled, forgetIdentity, saveCertificates } from "./identity.ts";
 import { IngressProcess } from "./ingress-process.ts";
 import { ingressTable } from "./ingress-table.ts";
+import { KernelRelay } from "./kernel-relay.ts";
 import { limited } from "./limited.ts";
 import { AgentLink } from "./link.ts";
 import { endProcesses } from "./local-processes.ts";
@@ -80,6 +81,7 @@ export class NodeAgent {
   readonly #supervisor: Supervisor;
   readonly #ingress: IngressProcess;
   readonly #certificates: ContainerCertificates;
+  readonly #kernels: KernelRelay;
   readonly #link: AgentLink;
   readonly #renewal: Renewal;
   readonly #lagTimer: ReturnType<typeof setInterval>;
@@ -110,7 +112,9 @@ export class NodeAgent {
       log,
       signal,
     });
+    this.#kernels = new KernelRelay({ coordinator, log, signal });
     this.#supervisor = new Supervisor({
+      kernels: this.#kernels,
       data,
       node: { id: nodeId, name, address },
       clock,
@@ -138,6 +142,7 @@ export class NodeAgent {
       coordinator,
       incarnation: crypto.randomUUID(),
       report: () => toReport(this.#reportParts()),
+      onOpen: () => this.#kernels.reconnected(),
       onMessage: (message) => this.#receive(message),
       log,
       signal,
@@ -201,6 +206,9 @@ export class NodeAgent {
       case "logs":
         void this.#sendLog(message);
         return;
+      case "records":
+        this.#kernels.take(message);
+        return;
       case "removed":
         this.#parts.log("warn", "this node was removed from its cluster: it stops everything and ends");
         this.#isRemoved = true;
@@ -231,6 +239,7 @@ export class NodeAgent {
       new Set(desired.containers.map((c) => c.image).filter((image) => image !== null)),
     );
     this.#supervisor.setDesired(desired.containers);
+    this.#kernels.setWanted(new Set(desired.containers.map((c) => c.uid)));
     this.#changed();
   }
 

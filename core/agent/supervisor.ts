@@ -9,6 +9,7 @@ import { startContainer } from "./container-process.ts";
 import { containerDirOf, type DataDir } from "./data-dir.ts";
 import { writeSmallFile } from "../files.ts";
 import type { HostProcess } from "./host-process.ts";
+import type { KernelRelay } from "./kernel-relay.ts";
 import { ProcessLink } from "./process-link.ts";
 import {
   type SupervisorEffect,
@@ -34,6 +35,8 @@ export interface SupervisorOptions {
   tlsOf(spec: ContainerSpec): TlsFiles | null;
   /** A container's blob is bad; resolves when it is good again. */
   refetch(spec: ContainerSpec, digest: string): Promise<void>;
+  /** What containers say of their kernels, and their ends. */
+  kernels: Pick<KernelRelay, "receive" | "unlinked" | "exited" | "found">;
   /** Reports or ready containers may have changed. */
   onChange: () => void;
   /** Where a test lets the agent die. */
@@ -69,6 +72,7 @@ export class Supervisor {
     for (const { uid, record, process } of await findContainers(this.#options.data)) {
       if (record) this.#ports.set(uid, record.port);
       if (!record || !process) {
+        if (record) this.#options.kernels.found(uid, record.incarnation);
         this.#dispatch({ type: "found", uid, restarts: record?.restarts ?? 0 });
         continue;
       }
@@ -227,12 +231,16 @@ export class Supervisor {
         if (tls) this.pushTls(uid, tls);
       },
       onMessage: (message) => this.#receive(uid, incarnation, message),
-      onDown: () => this.#dispatch({ type: "unlinked", uid, incarnation }),
+      onDown: () => {
+        this.#options.kernels.unlinked(uid, incarnation);
+        this.#dispatch({ type: "unlinked", uid, incarnation });
+      },
       onHung: (reason) => this.#dispatch({ type: "hung", uid, incarnation, reason }),
     });
     this.#running.set(uid, { process, record, link });
     void process.ended.then((how) => {
       link.close();
+      this.#options.kernels.exited(uid, incarnation);
       if (this.#running.get(uid)?.link === link) this.#running.delete(uid);
       log("info", `container ${spec.instance} (pid ${process.pid}) ${how}`);
       this.#dispatch({ type: "exited", uid, incarnation, reason: how });
@@ -256,6 +264,11 @@ export class Supervisor {
         return this.#dispatch({ type: "stats", uid, incarnation, requests: message.requests });
       case "badBlob":
         void this.#refetch(running, message.digest);
+        return;
+      case "kernelFollow":
+      case "kernelRead":
+      case "kernelPropose":
+        this.#options.kernels.receive(uid, incarnation, message, (answer) => running.link.send(answer));
     }
   }
 

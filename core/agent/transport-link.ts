@@ -10,6 +10,7 @@ import type { Enrolled } from "./identity.ts";
 
 const CertificateAnswer = z.object({ certificate: z.string() });
 const ContainerCertificateAnswer = z.object({ certificate: z.string(), authority: z.string() });
+const RecordAnswer = z.object({ index: z.number().int() });
 
 const connectTimeoutMs = 1_000;
 /** Streams have no end; only their beginning is awaited. */
@@ -28,6 +29,8 @@ export function connectCoordinators({ identity, certificates }: Enrolled): Promi
   return Promise.resolve(linkOver(clients));
 }
 
+const instance = (uid: string) => `/agent/v1/instances/${encodeURIComponent(uid)}`;
+
 function linkOver(clients: Client[]): CoordinatorLink {
   // Not always the first: after a power cut not all nodes shall ask the same one.
   let current = Math.floor(Math.random() * clients.length);
@@ -44,6 +47,7 @@ function linkOver(clients: Client[]): CoordinatorLink {
     body: unknown,
     schema: Parameters<typeof parseOrThrow<T>>[0],
     signal: AbortSignal,
+    idempotent = true,
   ): Promise<T> {
     const response = await request({
       method: "POST",
@@ -51,7 +55,7 @@ function linkOver(clients: Client[]): CoordinatorLink {
       headers: { "content-type": "application/json" },
       body: JSON.stringify(body),
       signal,
-      idempotent: true,
+      idempotent,
     });
     return parseOrThrow(schema, await response.json(), `answer to ${path}`);
   }
@@ -69,12 +73,18 @@ function linkOver(clients: Client[]): CoordinatorLink {
       return (await post("/agent/v1/certificate", { csr }, CertificateAnswer, signal)).certificate;
     },
     containerCertificate: (uid, csr, signal) =>
-      post(
-        `/agent/v1/instances/${encodeURIComponent(uid)}/certificate`,
-        { csr },
-        ContainerCertificateAnswer,
-        signal,
-      ),
+      post(`${instance(uid)}/certificate`, { csr }, ContainerCertificateAnswer, signal),
+    async proposeRecord(uid, proposal, signal) {
+      // Sent again it would be ordered once, but that is for the kernel to decide: it may not want it any more.
+      const path = `${instance(uid)}/records`;
+      return (await post(path, proposal, RecordAnswer, signal, false)).index;
+    },
+    async followRecords(uid, follow, signal) {
+      await post(`${instance(uid)}/follow`, follow, z.object({}), signal);
+    },
+    async containerExited(uid, incarnation, signal) {
+      await post(`${instance(uid)}/exits`, { incarnation }, z.object({}), signal);
+    },
     images: {
       async manifest(digest, signal) {
         const path = `/agent/v1/images/${encodeURIComponent(digest)}/manifest`;

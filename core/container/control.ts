@@ -4,7 +4,8 @@
  * breaks the container goes on. Each side ignores message types that it does not know.
  */
 import { z } from "zod";
-import { ContainerSpec } from "../agent-protocol.ts";
+import { ContainerSpec, RecordProposal } from "../agent-protocol.ts";
+import { RecordBatch } from "../kernel/record-schema.ts";
 
 /** `boot.json` in the run directory: all that a container is told before it starts. Mode 0600. */
 export const ContainerBoot = z.object({
@@ -44,6 +45,12 @@ export const FromContainer = z.discriminatedUnion("type", [
   z.object({ type: z.literal("stats"), requests: z.number().int() }),
   /** A blob is missing or does not have its digest; answered by `blob` when it is good again. */
   z.object({ type: z.literal("badBlob"), digest: z.string() }),
+  /** Records of the instance's kernels, from the one after `after` on: `kernelRecords`. Again on each link. */
+  z.object({ type: z.literal("kernelFollow"), after: z.number().int().min(0) }),
+  /** All records up to here have been applied. */
+  z.object({ type: z.literal("kernelRead"), index: z.number().int().min(0) }),
+  /** Answered by `kernelProposed`. */
+  z.object({ type: z.literal("kernelPropose"), ...RecordProposal.shape }),
 ]);
 export type FromContainer = z.infer<typeof FromContainer>;
 
@@ -51,6 +58,15 @@ export const ToContainer = z.discriminatedUnion("type", [
   /** Accept nothing new, answer what is under way, then exit; after graceMs exit anyway. */
   z.object({ type: z.literal("stop"), graceMs: z.number().int() }),
   z.object({ type: z.literal("blob"), digest: z.string(), ok: z.boolean(), reason: z.string() }),
+  z.object({ type: z.literal("kernelRecords"), ...RecordBatch.shape }),
+  /** The record's index, or why there is none: UNAVAILABLE, OUTCOME_UNKNOWN, FORBIDDEN, INVALID. */
+  z.object({
+    type: z.literal("kernelProposed"),
+    id: z.string(),
+    index: z.number().int().nullable(),
+    code: z.string(),
+    reason: z.string(),
+  }),
   /** New certificate, for connections from now on. */
   z.object({ type: z.literal("tls"), certificate: z.string(), key: z.string(), ca: z.string() }),
 ]);

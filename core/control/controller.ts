@@ -138,6 +138,13 @@ export class Controller {
     return this.#picture.reports.wanted(node, incarnation);
   }
 
+  /** Of an instance whose record is there, whatever is wanted of it. */
+  instanceOf(uid: string): { tenant: string; name: string } | null {
+    const { byUid, instances } = this.#picture.records;
+    const record = instances.get(byUid.get(uid) ?? "")?.record;
+    return record ? { tenant: record.tenant, name: record.name } : null;
+  }
+
   /** Null for a node nobody knows, and until a new leader has heard enough to say. */
   desiredFor(node: string): Desired | null {
     return this.#deriver.desiredFor(node);

@@ -1,7 +1,7 @@
 /** What agents call, on the port that demands a node's certificate (core/agent-protocol.ts). */
 import { Hono } from "hono";
 import { z } from "zod";
-import { Heartbeat } from "../agent-protocol.ts";
+import { ContainerExit, Heartbeat, RecordProposal, RecordsFollow } from "../agent-protocol.ts";
 import { DvsError } from "../errors.ts";
 import { handleFetch, manifestOf } from "../image/transfer.ts";
 import { digestsPerRequestMax, MiB, nodeCertificateDays } from "../limits.ts";
@@ -26,7 +26,7 @@ interface AgentEnv {
 }
 
 export function agentRoutes(coordinator: Coordinator) {
-  const { cluster, controller, driver, sessions, blobs, signal, log } = coordinator;
+  const { cluster, controller, driver, sessions, kernelLogs, blobs, signal, log } = coordinator;
   const app = new Hono<AgentEnv>();
   errorAnswers(app, log);
 
@@ -48,7 +48,8 @@ export function agentRoutes(coordinator: Coordinator) {
 
   app.get("/agent/v1/desired", (c) => {
     const node = c.get("node");
-    return ndjson(sessions.listen(node, driver.desiredFor(node)), signal);
+    const recordsAfter = (uid: string, index: number) => kernelLogs.batch(uid, index);
+    return ndjson(sessions.listen(node, driver.desiredFor(node), recordsAfter), signal);
   });
 
   app.post("/agent/v1/heartbeat", async (c) => {
@@ -83,6 +84,26 @@ export function agentRoutes(coordinator: Coordinator) {
     const uri = containerUri({ clusterId: cluster.id, tenant, instance, uid, nodeId });
     const certificate = await issueCertificate(cluster.workload, { csr, uri, days: nodeCertificateDays });
     return c.json({ certificate, authority: cluster.workload.certificate });
+  });
+
+  app.post("/agent/v1/instances/:uid/records", async (c) => {
+    const { id, record } = await read(c, RecordProposal, "record");
+    return c.json({ index: await kernelLogs.propose(c.get("node"), c.req.param("uid"), id, record) });
+  });
+
+  app.post("/agent/v1/instances/:uid/follow", async (c) => {
+    const { read: upTo, after } = await read(c, RecordsFollow, "request for records");
+    const node = c.get("node");
+    const uid = c.req.param("uid");
+    await kernelLogs.follow(node, uid, upTo);
+    if (after !== undefined) sessions.sendRecords(node, uid, after);
+    return c.json({});
+  });
+
+  app.post("/agent/v1/instances/:uid/exits", async (c) => {
+    const { incarnation } = await read(c, ContainerExit, "exit certificate");
+    await kernelLogs.exited(c.get("node"), c.req.param("uid"), incarnation);
+    return c.json({});
   });
 
   app.get("/agent/v1/images/:digest/manifest", async (c) => {

@@ -6,6 +6,7 @@ import type { Store } from "../store/store.ts";
 import type { VosRegistry } from "../vos.ts";
 import type { Cluster } from "./bootstrap.ts";
 import type { Driver } from "./driver.ts";
+import type { KernelLogs } from "./kernel/kernel-logs.ts";
 import type { Sessions } from "./sessions.ts";
 import type { Log } from "./log.ts";
 
@@ -20,6 +21,7 @@ export interface Coordinator {
   controller: Controller;
   driver: Driver;
   sessions: Sessions;
+  kernelLogs: KernelLogs;
   /** Aborted when the coordinator ends: streams end with it. */
   signal: AbortSignal;
   /** `host:port` of the API, and of the agents' port. */

@@ -21,6 +21,8 @@ const storeRetryMs = 200;
 const seenTimeoutMs = 5_000;
 /** What the controller reads of the store. */
 const controlPrefixes = [keys.nodes, keys.tenants, keys.ports];
+/** Records of kernels lie below their tenant, and are not the controller's (core/coordinator/kernel). */
+export const kernelKey = /^\/t\/[^/]+\/k\/([^/]+)\/(.+)$/;
 
 export interface DriverOptions {
   store: Store;
@@ -43,6 +45,8 @@ export class Driver {
   readonly instances = new Topic<InstanceWatchEvent>();
   /** Changes below /ev/. */
   readonly events = new Topic<KeyValue>();
+  /** Changes of keys of kernels, revision by revision; null: some may have been missed. */
+  readonly kernels = new Topic<WatchBatch | null>();
   readonly #options: DriverOptions;
   readonly #stop = new AbortController();
   #applied = 0;
@@ -160,8 +164,13 @@ export class Driver {
         kvs.push(...(await store.range(prefix, { revision: first.revision })).kvs);
       }
       this.#note("");
-      this.#drive({ type: "snapshot", revision: first.revision, kvs });
+      this.#drive({
+        type: "snapshot",
+        revision: first.revision,
+        kvs: kvs.filter((kv) => !kernelKey.test(kv.key)),
+      });
       this.#advance(first.revision);
+      this.kernels.publish(null);
       return true;
     } catch (e) {
       if (!(e instanceof StoreError)) throw e;
@@ -188,7 +197,11 @@ export class Driver {
 
   #apply(batch: WatchBatch): void {
     this.#note("");
-    const control = batch.events.filter((e) => controlPrefixes.some((p) => e.key.startsWith(p)));
+    const kernels = batch.events.filter((e) => kernelKey.test(e.key));
+    if (kernels.length > 0) this.kernels.publish({ revision: batch.revision, events: kernels });
+    const control = batch.events.filter(
+      (e) => controlPrefixes.some((p) => e.key.startsWith(p)) && !kernelKey.test(e.key),
+    );
     if (control.length > 0) this.#drive({ type: "changes", revision: batch.revision, events: control });
     this.#advance(batch.revision);
     for (const e of batch.events) if (e.kv && e.key.startsWith(keys.events)) this.events.publish(e.kv);

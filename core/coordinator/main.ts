@@ -27,6 +27,7 @@ import {
 } from "./bootstrap.ts";
 import type { Coordinator } from "./context.ts";
 import { Driver } from "./driver.ts";
+import { KernelLogs } from "./kernel/kernel-logs.ts";
 import { keepHouse, type HousekeepingTiming } from "./housekeeping.ts";
 import { ImageCare } from "./image-care.ts";
 import { campaign, type Leadership } from "./leadership.ts";
@@ -155,6 +156,23 @@ async function act(acting: Acting): Promise<void> {
     onEnd: cease,
     log,
   });
+  const kernelLogs = new KernelLogs({
+    store,
+    leader: leadership.compare,
+    instanceOf: (uid) => controller.instanceOf(uid),
+    isPlaced: (uid, node) =>
+      controller.desiredFor(node)?.containers.some((container) => container.uid === uid) ?? null,
+    onNews: (node, uid) => sessions.news(node, uid),
+    log,
+  });
+  driver.kernels.subscribe((batch) => kernelLogs.apply(batch));
+  driver.instances.subscribe((event) => {
+    if (event.type !== "removed") return;
+    const failed = (e: unknown) => {
+      if (!end.aborted) log("warn", `records of instance ${event.name} go later: ${String(e)}`);
+    };
+    kernelLogs.remove(event.tenant, event.uid).catch(failed);
+  });
   const stopDriver = () => driver.close();
   end.addEventListener("abort", stopDriver, { once: true });
   if (end.aborted) stopDriver();
@@ -174,6 +192,7 @@ async function act(acting: Acting): Promise<void> {
     controller,
     driver,
     sessions,
+    kernelLogs,
     signal: end,
     addresses: () => addresses,
     warnings: () => images.warnings(),
@@ -191,7 +210,14 @@ async function act(acting: Acting): Promise<void> {
     fetchAgents: agentRoutes(coordinator),
     log,
   });
-  const house = keepHouse({ store, images, signal: end, log, ...(run.timing ? { timing: run.timing } : {}) });
+  const house = keepHouse({
+    store,
+    images,
+    kernelLogs,
+    signal: end,
+    log,
+    ...(run.timing ? { timing: run.timing } : {}),
+  });
   try {
     const { apiPort, agentPort } = servers;
     addresses = addressesOf(place.host, apiPort, agentPort);

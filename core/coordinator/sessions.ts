@@ -5,12 +5,27 @@
 import { randomUUID } from "node:crypto";
 import type { Desired, LogName, ToAgent } from "../agent-protocol.ts";
 import { DvsError } from "../errors.ts";
+import type { RecordBatch } from "../kernel/record-schema.ts";
 import { Mailbox } from "./mailbox.ts";
 import { keepAliveMs, type LineSource } from "./ndjson.ts";
 
 const streamOpenTimeoutMs = 5_000;
-/** Of each kind of message only the newest waits, so these are requests for logs that an agent does not read. */
-const messagesMax = 1_000;
+/** Of each kind of message only the newest waits, so these are requests for logs, and instances with new records. */
+const messagesMax = 4_000;
+
+/** There are records of an instance's kernels for the node: read when it is their turn, not before. */
+interface News {
+  type: "news";
+  uid: string;
+}
+
+type RecordsAfter = (uid: string, index: number) => Promise<RecordBatch>;
+
+interface Session {
+  mailbox: Mailbox<ToAgent | News>;
+  /** Uid → index of the last record that was sent in this stream. */
+  sent: Map<string, number>;
+}
 
 interface WantedStream {
   node: string;
@@ -18,17 +33,22 @@ interface WantedStream {
 }
 
 export class Sessions {
-  readonly #byNode = new Map<string, Mailbox<ToAgent>>();
+  readonly #byNode = new Map<string, Session>();
   readonly #wanted = new Map<string, WantedStream>();
 
   /**
    * The messages for a node, complete from this very call on. Ends when the node connects again, and after `removed`.
-   * `first` is what it is told at once, when there is something.
+   * `first` is what it is told at once, when there is something; `recordsAfter` gives records that it follows.
    */
-  listen(node: string, first: Desired | null): LineSource {
-    this.#byNode.get(node)?.close();
-    const mailbox = new Mailbox<ToAgent>({ key: keyOf, max: messagesMax });
-    this.#byNode.set(node, mailbox);
+  listen(
+    node: string,
+    first: Desired | null,
+    recordsAfter: RecordsAfter = () => Promise.resolve({ snapshot: null, records: [] }),
+  ): LineSource {
+    this.#byNode.get(node)?.mailbox.close();
+    const mailbox = new Mailbox<ToAgent | News>({ key: keyOf, max: messagesMax });
+    const session: Session = { mailbox, sent: new Map() };
+    this.#byNode.set(node, session);
     if (first) mailbox.put({ type: "desired", desired: first });
     async function* lines(): AsyncGenerator<ToAgent> {
       // At once, so that the agent knows that somebody is there.
@@ -36,23 +56,42 @@ export class Sessions {
       for (;;) {
         const message = await mailbox.take(keepAliveMs);
         if (message === null) return;
+        if (message?.type === "news") {
+          const records = await recordsOf(session, message.uid, recordsAfter);
+          if (records) yield records;
+          continue;
+        }
         yield message ?? { type: "ping" };
         if (message?.type === "removed") return;
       }
     }
     const stop = () => {
       mailbox.close();
-      if (this.#byNode.get(node) === mailbox) this.#byNode.delete(node);
+      if (this.#byNode.get(node) === session) this.#byNode.delete(node);
     };
     return { lines: lines(), stop };
   }
 
+  /** From now on the node's stream carries the records of the instance after `index`. Throws UNAVAILABLE without one. */
+  sendRecords(node: string, uid: string, index: number): void {
+    const session = this.#byNode.get(node);
+    if (!session) throw new DvsError("UNAVAILABLE", `Node ${node} has no stream that records could go to.`);
+    session.sent.set(uid, index);
+    session.mailbox.put({ type: "news", uid });
+  }
+
+  /** There are new records of an instance. */
+  news(node: string, uid: string): void {
+    const session = this.#byNode.get(node);
+    if (session?.sent.has(uid)) session.mailbox.put({ type: "news", uid });
+  }
+
   desired(node: string, desired: Desired): void {
-    this.#byNode.get(node)?.put({ type: "desired", desired });
+    this.#byNode.get(node)?.mailbox.put({ type: "desired", desired });
   }
 
   removed(node: string): void {
-    this.#byNode.get(node)?.put({ type: "removed" });
+    this.#byNode.get(node)?.mailbox.put({ type: "removed" });
   }
 
   /** Asks an agent for a container's log. Rejects with UNAVAILABLE where it does not answer. */
@@ -80,7 +119,7 @@ export class Sessions {
       const timer = setTimeout(() => settle(() => reject(late)), streamOpenTimeoutMs);
       signal.addEventListener("abort", onAbort);
       this.#wanted.set(id, { node, open: (body) => settle(() => resolve(body)) });
-      session.put({ type: "logs", id, ...request });
+      session.mailbox.put({ type: "logs", id, ...request });
     });
   }
 
@@ -120,10 +159,35 @@ export class Sessions {
   }
 
   close(): void {
-    for (const mailbox of this.#byNode.values()) mailbox.close();
+    for (const { mailbox } of this.#byNode.values()) mailbox.close();
   }
 }
 
-function keyOf(message: ToAgent): string {
+/** The next records of an instance that the node follows; null when it has them all, or the instance is gone. */
+async function recordsOf(
+  { mailbox, sent }: Session,
+  uid: string,
+  recordsAfter: RecordsAfter,
+): Promise<Extract<ToAgent, { type: "records" }> | null> {
+  const after = sent.get(uid)!;
+  let batch: RecordBatch;
+  try {
+    batch = await recordsAfter(uid, after);
+  } catch (e) {
+    if (!(e instanceof DvsError) || e.code !== "NOT_FOUND") throw e;
+    sent.delete(uid);
+    return null;
+  }
+  // The agent has asked for others meanwhile: they come next.
+  if (sent.get(uid) !== after) return null;
+  const last = batch.records.at(-1)?.index ?? batch.snapshot?.index;
+  if (last === undefined) return null;
+  sent.set(uid, last);
+  if (batch.records.length > 0) mailbox.put({ type: "news", uid });
+  return { type: "records", uid, ...batch };
+}
+
+function keyOf(message: ToAgent | News): string {
+  if (message.type === "news") return `news/${message.uid}`;
   return message.type === "logs" ? `logs/${message.id}` : message.type;
 }

@@ -34,6 +34,16 @@ export function plainLink(address: string): CoordinatorLink {
       const response = await post(`/agent/v1/instances/${uid}/certificate`, { csr }, signal);
       return (await response.json()) as { certificate: string; authority: string };
     },
+    proposeRecord: async (uid, proposal, signal) => {
+      const response = await post(`/agent/v1/instances/${uid}/records`, proposal, signal);
+      return ((await response.json()) as { index: number }).index;
+    },
+    followRecords: async (uid, follow, signal) => {
+      await post(`/agent/v1/instances/${uid}/follow`, follow, signal);
+    },
+    containerExited: async (uid, incarnation, signal) => {
+      await post(`/agent/v1/instances/${uid}/exits`, { incarnation }, signal);
+    },
     images: {
       manifest: () => Promise.reject(new DvsError("UNAVAILABLE", "not in this test")),
       fetch: () => Promise.reject(new DvsError("UNAVAILABLE", "not in this test")),
