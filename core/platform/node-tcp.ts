@@ -1,7 +1,10 @@
 /** Streams of core/platform/tcp.ts on node:net and node:tls: all that Deno has, and TLS for both runtimes. */
 import { connect as netConnect, createServer, type Socket } from "node:net";
-import { connect as tlsConnect } from "node:tls";
-import type { Stream, StreamFailure, StreamListener, StreamUser, Target } from "./tcp.ts";
+import { connect as tlsConnect, createServer as createTlsServer, type TLSSocket } from "node:tls";
+import type { Stream, StreamFailure, StreamListener, StreamUser, Target, TlsOptions } from "./tcp.ts";
+
+/** A peer that has not finished its TLS handshake by then is not there. */
+const handshakeMs = 5_000;
 
 export function connect(target: Target, user: StreamUser): Stream {
   const { address, tls } = target;
@@ -11,7 +14,11 @@ export function connect(target: Target, user: StreamUser): Stream {
         ? netConnect({ path: address.socket, allowHalfOpen: true })
         : netConnect({ host: address.host, port: address.port, allowHalfOpen: true, noDelay: true });
     const stream = new NodeStream(socket, user);
-    socket.once("connect", () => stream.user.onOpen());
+    socket.once("connect", () => {
+      // Again: Deno forgets it when it is set before.
+      if (!("socket" in address)) socket.setNoDelay(true);
+      stream.user.onOpen();
+    });
     return stream;
   }
   if ("socket" in address) throw new Error("TLS over a Unix socket is not supported");
@@ -30,45 +37,91 @@ export function connect(target: Target, user: StreamUser): Stream {
       return wrong === null ? undefined : new Error(wrong);
     },
   });
-  socket.setNoDelay(true);
   const stream = new NodeStream(socket, user);
   socket.once("secureConnect", () => {
+    socket.setNoDelay(true);
     // Told twice on purpose: a runtime that skipped checkServerIdentity must not get further than this line.
-    const raw = socket.getPeerCertificate()?.raw;
-    const wrong = raw ? tls.verify(raw) : "the peer sent no certificate";
-    if (wrong === null && socket.authorized) stream.user.onOpen();
-    else socket.destroy(new Error(wrong ?? "the peer's certificate is not trusted"));
+    const wrong = verifyPeer(socket, tls, stream);
+    if (wrong === null) stream.user.onOpen();
+    else socket.destroy(new Error(wrong));
   });
   return stream;
 }
 
+/** Null for a peer whose chain is good and whom `verify` accepts. */
+function verifyPeer(socket: TLSSocket, tls: TlsOptions, stream: NodeStream): string | null {
+  if (!socket.authorized) return "the peer's certificate is not trusted";
+  const raw = socket.getPeerCertificate()?.raw;
+  if (!raw) return "the peer sent no certificate";
+  stream.peerDer = raw;
+  return tls.verify(raw);
+}
+
 export function listen(
-  at: { host: string; port: number },
+  at: { host: string; port: number } | { socket: string },
   accept: (stream: Stream) => StreamUser | null,
+  tls: TlsOptions | null = null,
 ): Promise<StreamListener> {
   return new Promise((resolve, reject) => {
-    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-      const stream = new NodeStream(socket, nobody);
+    const welcome = (stream: NodeStream) => {
       const user = accept(stream);
       if (user) stream.user = user;
       else stream.destroy();
-    });
+    };
+    let verified = tls;
+    const secured = tls
+      ? createTlsServer(
+          { ...serverOptions(tls), handshakeTimeout: handshakeMs, allowHalfOpen: true },
+          (socket) => {
+            socket.setNoDelay(true);
+            const stream = new NodeStream(socket, nobody);
+            if (verifyPeer(socket, verified!, stream) === null) welcome(stream);
+            else stream.destroy();
+          },
+        )
+      : null;
+    const server =
+      secured ??
+      createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
+        welcome(new NodeStream(socket, nobody)),
+      );
+    // A handshake that fails or takes too long only ends when somebody ends it.
+    server.on("tlsClientError", (_error: Error, socket?: Socket) => socket?.destroy());
     server.once("error", reject);
-    server.listen({ host: at.host, port: at.port, exclusive: true }, () => {
+    const where = "socket" in at ? { path: at.socket } : { host: at.host, port: at.port, exclusive: true };
+    server.listen(where, () => {
       server.off("error", reject);
       // An error of accept() itself (too many open files): the listener goes on, the stream was never ours.
       server.on("error", () => {});
       const bound = server.address();
       resolve({
-        port: bound !== null && typeof bound === "object" ? bound.port : at.port,
+        port: bound !== null && typeof bound === "object" ? bound.port : 0,
         stop: () => void server.close(),
+        ...(secured && {
+          reload(next: TlsOptions) {
+            verified = next;
+            secured.setSecureContext(serverOptions(next));
+          },
+        }),
       });
     });
   });
 }
 
+function serverOptions(tls: TlsOptions) {
+  return {
+    cert: tls.certificate,
+    key: tls.key,
+    ca: tls.ca,
+    requestCert: true,
+    rejectUnauthorized: true,
+    minVersion: "TLSv1.3",
+  } as const;
+}
+
 class NodeStream implements Stream {
   user: StreamUser;
+  peerDer: Uint8Array | null = null;
   readonly #socket: Socket;
   #failure: StreamFailure | null = null;
   readonly remoteAddress: string;
@@ -94,7 +147,7 @@ class NodeStream implements Stream {
     return this.#socket.writableLength;
   }
 
-  write(bytes: Buffer, start: number, end: number): boolean {
+  write(bytes: Uint8Array, start: number, end: number): boolean {
     const socket = this.#socket;
     if (socket.destroyed || socket.writableEnded) return true;
     // node:net keeps the bytes until the kernel has them, so they are copied here.

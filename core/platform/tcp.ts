@@ -20,7 +20,9 @@ export interface Stream {
   /** Bytes taken by write() that the kernel has not. */
   readonly queued: number;
   readonly remoteAddress: string;
-  write(bytes: Buffer, start: number, end: number): boolean;
+  /** The DER of the certificate that a TLS peer has shown and `verify` has accepted; null without TLS. */
+  readonly peerDer?: Uint8Array | null;
+  write(bytes: Uint8Array, start: number, end: number): boolean;
   /** Sends what is queued, then FIN; reading goes on. */
   end(): void;
   /** Sends what is queued, then closes both directions. For connections on which nobody waits for anything. */
@@ -66,7 +68,10 @@ export interface TlsOptions {
 }
 
 export interface StreamListener {
+  /** 0 for a Unix socket. */
   readonly port: number;
+  /** A new certificate, for streams from now on; only where it listens with TLS. */
+  reload?(tls: TlsOptions): void;
   /** Accepts no more; streams that are open stay. */
   stop(): void;
 }
@@ -77,12 +82,14 @@ export function connect(target: Target, user: StreamUser): Stream {
 }
 
 /**
- * Opens a port for this host process alone. Rejects with the system's error (`code` EADDRINUSE, EACCES, …).
- * `accept` names the user of each new stream, or null to refuse it.
+ * Opens a port, or a Unix socket, for this host process alone. Rejects with the system's error (`code` EADDRINUSE,
+ * EACCES, …). `accept` names the user of each new stream, or null to refuse it. With `tls` every stream is one of
+ * TLS 1.3 whose peer has a certificate of `tls.ca` that `tls.verify` accepts; others are never seen.
  */
 export function listen(
-  at: { host: string; port: number },
+  at: { host: string; port: number } | { socket: string },
   accept: (stream: Stream) => StreamUser | null,
+  tls: TlsOptions | null = null,
 ): Promise<StreamListener> {
-  return (isBun ? bun : deno).listen(at, accept);
+  return (isBun ? bun : deno).listen(at, accept, tls);
 }

@@ -4,8 +4,8 @@
  * a close.
  */
 import type { Socket } from "bun";
-import { connect as nodeConnect, nobody } from "../node-tcp.ts";
-import type { Stream, StreamFailure, StreamListener, StreamUser, Target } from "../tcp.ts";
+import { connect as nodeConnect, listen as nodeListen, nobody } from "../node-tcp.ts";
+import type { Stream, StreamFailure, StreamListener, StreamUser, Target, TlsOptions } from "../tcp.ts";
 
 export function connect(target: Target, user: StreamUser): Stream {
   if (target.tls) return nodeConnect(target, user);
@@ -26,26 +26,28 @@ export function connect(target: Target, user: StreamUser): Stream {
 }
 
 export async function listen(
-  at: { host: string; port: number },
+  at: { host: string; port: number } | { socket: string },
   accept: (stream: Stream) => StreamUser | null,
+  tls: TlsOptions | null = null,
 ): Promise<StreamListener> {
-  const listener = Bun.listen<BunStream>({
-    hostname: at.host,
-    port: at.port,
-    exclusive: true,
-    allowHalfOpen: true,
-    socket: {
-      ...handlers,
-      open(socket) {
-        const stream = new BunStream(nobody);
-        socket.data = stream;
-        stream.opened(socket);
-        const user = accept(stream);
-        if (user) stream.user = user;
-        else stream.destroy();
-      },
+  if (tls) return nodeListen(at, accept, tls);
+  const socket = {
+    ...handlers,
+    open(socket: Socket<BunStream>) {
+      const stream = new BunStream(nobody);
+      socket.data = stream;
+      stream.opened(socket);
+      const user = accept(stream);
+      if (user) stream.user = user;
+      else stream.destroy();
     },
-  });
+  };
+  const options = { allowHalfOpen: true, socket };
+  if ("socket" in at) {
+    const listener = Bun.listen<BunStream>({ ...options, unix: at.socket });
+    return { port: 0, stop: () => listener.stop(false) };
+  }
+  const listener = Bun.listen<BunStream>({ ...options, hostname: at.host, port: at.port, exclusive: true });
   return { port: listener.port, stop: () => listener.stop(false) };
 }
 
@@ -87,6 +89,7 @@ type Ending = "no" | "end" | "close";
 class BunStream implements Stream {
   user: StreamUser;
   queued = 0;
+  readonly peerDer = null;
   /** Null while connecting and after the end. */
   #socket: Socket<BunStream> | null = null;
   #gone = false;
@@ -112,7 +115,7 @@ class BunStream implements Stream {
     return true;
   }
 
-  write(bytes: Buffer, start: number, end: number): boolean {
+  write(bytes: Uint8Array, start: number, end: number): boolean {
     if (this.#gone || this.#ending !== "no") return true;
     let from = start;
     if (this.queued === 0 && this.#socket) {

@@ -1,0 +1,86 @@
+/**
+ * The proxies of a container on real sockets: listeners, dials and time for the machine. Kernels of the same node are
+ * reached by Unix socket, those of others by TLS.
+ */
+import { randomBytes } from "node:crypto";
+import { linkTickMs } from "../../limits.ts";
+import { uptimeMs } from "../../platform/uptime.ts";
+import type { KernelMessage } from "../messages.ts";
+import type { KernelId } from "../view.ts";
+import { dialTls, listenTls, type TlsLinkOptions } from "./link-tls.ts";
+import { dialUnix, listenUnix, type UnixLinkOptions } from "./link-unix.ts";
+import { nonceBytes } from "./link-messages.ts";
+import { ProxiesMachine } from "./proxies-machine.ts";
+import { protocolVersion, protocolVersionMin } from "./version.ts";
+
+export interface LinksOptions {
+  instance: string;
+  incarnation: string;
+  unix: UnixLinkOptions;
+  /** Null: an instance on one node. */
+  tls: TlsLinkOptions | null;
+  /** As in ProxySink. */
+  deliver: (from: KernelId, message: KernelMessage) => void;
+  writable: (kernel: KernelId) => void;
+  report: (text: string) => void;
+}
+
+export interface Links {
+  /** join, add, remove, transmit: as the View and the kernel say. */
+  readonly proxies: ProxiesMachine;
+  /** TCP port for kernels of other nodes; 0 without. */
+  readonly port: number;
+  /** `tls.certificate()` gives another one from now on. */
+  renewed(): void;
+  /** Says bye to everybody. */
+  close(): void;
+}
+
+/** Rejects with the system's error when it cannot listen. */
+export async function openLinks(options: LinksOptions): Promise<Links> {
+  const { unix, tls } = options;
+  const proxies = new ProxiesMachine(
+    {
+      deliver: options.deliver,
+      writable: options.writable,
+      report: options.report,
+      soon: () => void setImmediate(flush),
+      dial(member, _channel, connection) {
+        if (member.node === unix.node) return dialUnix(member, connection, unix);
+        if (tls) return dialTls(member, connection, tls);
+        options.report(`no way to kernel ${member.kernel} on node ${member.node}: there is no certificate`);
+        return null;
+      },
+    },
+    {
+      instance: options.instance,
+      incarnation: options.incarnation,
+      protocol: protocolVersion,
+      protocolMin: protocolVersionMin,
+      nowMs: uptimeMs(),
+      random: Math.random,
+      nonce: () => randomBytes(nonceBytes),
+    },
+  );
+  const flush = () => proxies.flush();
+  const unixListener = await listenUnix(proxies, unix);
+  let tlsListener: Awaited<ReturnType<typeof listenTls>> | null = null;
+  try {
+    if (tls) tlsListener = await listenTls(proxies, tls);
+  } catch (e) {
+    unixListener.stop();
+    throw e;
+  }
+  const timer = setInterval(() => proxies.tick(uptimeMs()), linkTickMs);
+  return {
+    proxies,
+    port: tlsListener?.port ?? 0,
+    renewed: () => tlsListener?.reload(),
+    close() {
+      clearInterval(timer);
+      unixListener.stop();
+      tlsListener?.stop();
+      proxies.close();
+    },
+  };
+}
