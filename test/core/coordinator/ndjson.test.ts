@@ -4,6 +4,7 @@ import { Mailbox } from "../../../core/coordinator/mailbox.ts";
 import { DvsError } from "../../../core/errors.ts";
 import { StoreError } from "../../../core/store/store.ts";
 import { readLines } from "../../../core/transport/ndjson.ts";
+import { streamFacts } from "./stream-lab.ts";
 
 const never = new AbortController().signal;
 
@@ -91,3 +92,5 @@ test("an error in the middle is the last line, with its own code, also from the 
     expect(stopped).toBe(1);
   }
 });
+
+for (const [fact, run] of Object.entries(streamFacts)) test(fact, run);
