@@ -16,6 +16,8 @@ import { registry } from "../../../plugins/registry.ts";
 export interface LabOptions {
   /** Default: SQLite in the data directory. */
   store?: string;
+  /** Default: 127.0.0.1, any port. */
+  listen?: string;
   openStore?: () => Promise<Store>;
   timing?: CoordinatorRun["timing"];
   replaceAfterMs?: number;
@@ -57,13 +59,13 @@ export class Lab {
   /** Starts to run; what comes first of ready and ended settles `ready`. */
   begin(): { ready: Promise<Running>; ended: Promise<number>; stop: () => void } {
     const abort = new AbortController();
-    const { timing, openStore, replaceAfterMs, store } = this.#options;
+    const { timing, openStore, replaceAfterMs, store, listen = "127.0.0.1:0" } = this.#options;
     let ended: Promise<number> = Promise.resolve(0);
     const ready = new Promise<Running>((resolve, reject) => {
       ended = runCoordinator({
         options: {
           dataDir: join(this.dir, "data"),
-          listen: "127.0.0.1:0",
+          listen,
           ...(store === undefined ? {} : { store }),
           ...(replaceAfterMs === undefined ? {} : { replaceAfterMs }),
         },
