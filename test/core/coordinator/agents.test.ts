@@ -22,7 +22,8 @@ test("an instance runs when its agents have done what they were told, and is gon
   await until(async () => (await phase("web")) === "running");
   for (const agent of agents) {
     expect(agent.desired?.containers.map((c) => c.instance)).toEqual(["web"]);
-    expect(agent.desired?.routes[0]?.upstreams).toHaveLength(2);
+    // What the other has ready comes with the next message, if it has not come yet.
+    await until(() => agent.desired?.routes[0]?.upstreams.length === 2);
   }
   await lab.api.instances.remove("web");
   await until(async () => (await codeOfOr(lab.api.instances.get("web"))) === "NOT_FOUND");

@@ -317,6 +317,8 @@ test("events come once each, oldest first, and a follower misses none", async ()
   await until(() => seen.some((m) => m.includes("e1")));
   abort.abort();
   await following;
+  // So that nothing more happens between the two looks.
+  await until(async () => (await api.instances.list()).every((i) => i.phase === "running"));
   const limited = [];
   for await (const event of api.events({ limit: 2 })) limited.push(event);
   expect(limited).toHaveLength(2);
