@@ -19,7 +19,6 @@ import {
   restartBackoffResetMs,
 } from "../limits.ts";
 import { type Renewal, startRenewal } from "../transport/renewal.ts";
-import { loadX509 } from "../trust/x509.ts";
 import { ActiveClock } from "./active-clock.ts";
 import { ContainerCertificates } from "./container-certificates.ts";
 import type { CoordinatorLink } from "./coordinator-link.ts";
@@ -69,8 +68,6 @@ const timingDefaults: AgentTiming = {
 /** A loop that is this late holds heartbeats back; people should know. */
 const lagWarnMs = 500;
 const lagLookMs = 10_000;
-/** After the first heartbeats, which people wait for. */
-const preloadMs = 300;
 
 export class NodeAgent {
   readonly #parts: AgentParts;
@@ -180,14 +177,11 @@ export class NodeAgent {
     });
     const fromDisk = this.#clock.after(desiredFromDiskAfterMs, () => this.#goByDisk());
     const link = this.#link.run();
-    // Certificates are made with it; the first container shall not wait for it.
-    const preload = this.#clock.after(preloadMs, () => void loadX509().catch(() => {}));
     try {
       await Promise.race([removed, told]);
       if (this.#isRemoved) await this.#clean();
     } finally {
       fromDisk.cancel();
-      preload.cancel();
       this.#ending.abort(new DvsError("UNAVAILABLE", "The agent ends."));
       await this.#close();
     }

@@ -68,12 +68,12 @@ export function derOf(certificatePem: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array(Buffer.from(m[1], "base64"));
 }
 
-export function pemOf(der: Uint8Array): string {
+export function pemOf(der: Uint8Array, label = "CERTIFICATE"): string {
   const lines =
     Buffer.from(der)
       .toString("base64")
       .match(/.{1,64}/g) ?? [];
-  return `-----BEGIN CERTIFICATE-----\n${lines.join("\n")}\n-----END CERTIFICATE-----\n`;
+  return `-----BEGIN ${label}-----\n${lines.join("\n")}\n-----END ${label}-----\n`;
 }
 
 /** SHA-256 of the first certificate's DER, 64 hex digits. */

@@ -1,6 +1,6 @@
 /**
- * The X.509 library, loaded when a certificate or request is first made: it costs 30 ms of start time, and only
- * coordinators, joining nodes and renewals need it. Reading a peer's certificate does not.
+ * The X.509 library, loaded when a certificate is first made: it costs 30 ms of start time, and only coordinators need
+ * it. Making a request and reading a peer's certificate do not.
  */
 export async function loadX509(): Promise<typeof import("@peculiar/x509")> {
   // The library's dependency injection needs the Reflect metadata API to exist before it is evaluated.

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { X509Certificate } from "node:crypto";
+import { createPrivateKey, createPublicKey, X509Certificate } from "node:crypto";
 import { createAuthority, fingerprint, issueCertificate } from "../../../core/trust/authority.ts";
 import { backdateMs, derOf, readCertificate } from "../../../core/trust/certificate.ts";
 import { nodeUri, validityOf } from "../../../core/trust/identity.ts";
@@ -28,6 +28,19 @@ test("a certificate is signed by its authority, serves both sides and names what
     `URI:${uri}, DNS:node-1.lan, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1`,
   );
   expect(certificate.keyUsage?.toSorted()).toEqual(["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"]);
+});
+
+test("a request is PKCS #10 as the library reads it: its name, its key, and the proof of it", async () => {
+  const { Pkcs10CertificateRequest } = await loadX509();
+  for (const name of ["n1", "", "ü, CN=other", "x".repeat(60), "y".repeat(300)]) {
+    const { key, csr } = await createKeyAndCsr(name);
+    const request = new Pkcs10CertificateRequest(csr);
+    expect(await request.verify()).toBe(true);
+    expect(request.subjectName.getField("CN")).toEqual([name]);
+    const own = createPublicKey(createPrivateKey(key)).export({ type: "spki", format: "der" });
+    expect(Buffer.from(request.publicKey.rawData).equals(own)).toBe(true);
+    expect(request.extensions).toEqual([]);
+  }
 });
 
 test("the authority's certificate follows the issued one, and its fingerprint is the SHA-256 of the DER", async () => {
