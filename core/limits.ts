@@ -159,6 +159,8 @@ export const grantorAliveMs = 800;
 /** G > L: a member neither proposes itself nor acts as grantor before this, after the last beacon it acknowledged. */
 export const grantorPromiseMs = 1_100;
 export const kernelLeaseMs = 1_000;
+/** Clocks that differ by 1 % count as equal over one lease; the grantor waits so much longer. */
+export const leaseDriftMs = 20;
 /** Several in one L, so that a lost one costs nothing. */
 export const beaconMs = 150;
 /** Freezing this long before the lease ends allows for a step of this length between two looks at the clock. */
@@ -179,6 +181,10 @@ export const recordsPerBatch = 256;
 export const foldedIdsKept = 256;
 /** An agent says how far it has read after so many records. */
 export const recordsPerAck = 64;
+/** A kernel that was removed, in a container that goes on, joins again after this. */
+export const kernelRejoinMs = 500;
+/** A stopping container waits so long for the record that its kernel has left; then its lease, or its end, tells. */
+export const kernelLeaveMs = 500;
 /** A proposal without an answer for this long has an unknown outcome. */
 export const proposeTimeoutMs = 5_000;
 

@@ -1,6 +1,7 @@
 /**
- * How a call ends. Each call has exactly one outcome, and a definite one tells the truth: OK was done once, every
- * other but OUTCOME_UNKNOWN was not done at all.
+ * How a call ends. Each call has exactly one outcome, and a definite one tells the truth: OK was done once; after
+ * OUTCOME_UNKNOWN nobody knows; every other was not done by any process that lives: after DIED the process may have
+ * taken the message, and whatever it did with it in its own memory has died with it.
  */
 export const outcomes = {
   OK: "done",
@@ -21,6 +22,12 @@ export const outcomes = {
   BUSY: "too many calls of this process are under way",
   /** The reply was to nobody: its caller has gone, or has its answer. */
   NOT_WAITING: "nobody waits for this reply",
+  NAME_TAKEN: "another endpoint has this name",
+  NO_SLOTS: "every slot of the instance is in use",
+  /** Or its owner has opened it for somebody else, or not for this, or not so far. */
+  NO_GRANT: "there is no such grant for the caller",
+  /** For the old kernel's host only: the process goes on, with this call, where it is now. */
+  MOVED: "the process has moved to another kernel, and the call with it",
   /** This kernel is no longer in the view. */
   EXITED: "this kernel has been removed from the instance",
 } as const;

@@ -6,6 +6,7 @@
  * changes nothing, and its proposer reads that from the View.
  */
 import type { Endpoint } from "./endpoint.ts";
+import type { ViewSnapshot } from "./view-machine.ts";
 
 /** Number of a kernel within its instance, from 1, never used again. */
 export type KernelId = number;
@@ -31,7 +32,9 @@ export type KernelRecord =
   /** A kernel enters; the record's index becomes its KernelId. Refused for an incarnation that was in before. */
   | { type: "join"; member: Omit<Member, "kernel"> }
   /** The only thing that kills its processes, fails calls to it with DIED, drops its names and slots. */
-  | { type: "remove"; kernel: KernelId; reason: "left" | "lease" | "exit-certificate" }
+  | { type: "remove"; kernel: KernelId; reason: "left" | "exit-certificate" }
+  /** By the grantor of that epoch, refused once there is another: it may have renewed the lease that has run out. */
+  | { type: "remove"; kernel: KernelId; reason: "lease"; epoch: number }
   /**
    * This member grants the kernel leases from now on. `epoch` must be one more than the last; proposed by a member
    * that has acknowledged no beacon of the present grantor for longer than the promise lasts, or finds none.
@@ -46,8 +49,12 @@ export type KernelRecord =
   | { type: "moving"; endpoint: Endpoint; g: number; from: KernelId; to: KernelId }
   /** Written by `to` when it holds the whole image. */
   | { type: "moved"; endpoint: Endpoint; g: number }
-  /** Written by `from`, or by whoever removes a kernel. Whichever of moved / aborted comes first is the truth. */
-  | { type: "aborted"; endpoint: Endpoint; g: number };
+  /** Written by `from`. Whichever of moved / aborted comes first is the truth; `remove` of either side aborts, too. */
+  | { type: "aborted"; endpoint: Endpoint; g: number }
+  /** `kernel` takes over the endpoint, without its state, when its holder is removed or has ended it. */
+  | { type: "backup"; endpoint: Endpoint; kernel: KernelId }
+  /** Its holder has unbound an endpoint that has moved or has backups: forgets it, or promotes the first backup. */
+  | { type: "ended"; endpoint: Endpoint; kernel: KernelId };
 
 export interface OrderedRecord {
   /** Rises by any amount; the same on every kernel. */
@@ -65,5 +72,5 @@ export interface RecordLog {
    */
   propose(id: string, record: KernelRecord): Promise<number>;
   /** Every record from the first on (or a snapshot of the View, then those after it), in order, each once. */
-  follow(signal: AbortSignal): AsyncIterable<OrderedRecord>;
+  follow(signal: AbortSignal): AsyncIterable<OrderedRecord | { snapshot: ViewSnapshot }>;
 }

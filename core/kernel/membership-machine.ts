@@ -1,0 +1,260 @@
+/**
+ * Who is a member, and whether this kernel may run: leases, the grantor that gives them, the removal of members that
+ * have lost theirs (DESIGN.md sections 4 and 5.2). Pure machine; all times are this host's own clock, in milliseconds.
+ *
+ *     member    frozen ─ lease granted, View read up to then ─▶ running ─ lease runs out ─▶ frozen ─ removed ─▶ exited
+ *     grantor   elected (record) ─ promise of old kept ─▶ acting ─ another record ─▶ member
+ *
+ * Two promises ride on one beacon. The grantor gives leases, and counts as alive, only while every other member has
+ * acknowledged one of its beacons less than L ago. A member that acknowledges one will not propose itself, nor act, as
+ * grantor for G > L. So before there is a second one the first gives no leases any more, and once the second has
+ * waited for a whole lease, all that the first has given have run out.
+ */
+import {
+  beaconMs,
+  grantorAliveMs,
+  grantorPromiseMs,
+  kernelLeaseMs,
+  leaseDriftMs,
+  leaseMarginMs,
+} from "../limits.ts";
+import { type KernelMessage, messageTable } from "./messages.ts";
+import type { ViewChange } from "./view-change.ts";
+import type { ViewMachine } from "./view-machine.ts";
+import type { KernelId, KernelRecord } from "./view.ts";
+
+/** What the grantor knows of a member. */
+interface Granted {
+  /** When the last beacon that it has acknowledged was sent. */
+  acknowledgedMs: number;
+  /** Its clock, in that acknowledgement; 0: none. */
+  memberMs: number;
+  /** Its lease has run out by then, whatever became of the messages. */
+  leaseEndsMs: number;
+  /** Silence counts from here, if it has acknowledged nothing since. */
+  seenMs: number;
+  /** Its removal has been proposed: it gets no lease until that has come to nothing. */
+  removing: boolean;
+}
+
+/** The rest of the kernel, as this machine sees it. */
+export interface MembershipHost {
+  readonly view: ViewMachine;
+  /** 0 until it has joined. */
+  getId(): KernelId;
+  transmit(kernel: KernelId, message: KernelMessage): void;
+  propose(record: KernelRecord, isSettled: () => boolean, settled: () => void): void;
+  setFrozen(frozen: boolean): void;
+}
+
+export class MembershipMachine {
+  readonly #host: MembershipHost;
+  #nowMs: number;
+  /** Clocks from before this time prove nothing: nobody had looked for too long. */
+  #lapsedMs: number;
+
+  // As a member
+  #leaseEndsMs = -Infinity;
+  /** The View has to be read so far before a lease is worth anything. */
+  #grantIndex = 0;
+  /** Last beacon acknowledged, or the election of the grantor read, or another's asked for: whichever was last. */
+  #quietSinceMs: number;
+  #acknowledgedMs = -Infinity;
+  #proposing = false;
+
+  // As the grantor
+  #actingSinceMs: number | null = null;
+  #beaconDueMs = 0;
+  readonly #granted = new Map<KernelId, Granted>();
+
+  constructor(host: MembershipHost, nowMs: number) {
+    this.#host = host;
+    this.#nowMs = nowMs;
+    this.#lapsedMs = nowMs;
+    this.#quietSinceMs = nowMs;
+  }
+
+  get isGrantor(): boolean {
+    const { view } = this.#host;
+    const id = this.#host.getId();
+    return id !== 0 && view.grantor.kernel === id;
+  }
+  get isActing(): boolean {
+    return this.isGrantor && this.#actingSinceMs !== null;
+  }
+  get leaseEndsMs(): number {
+    return this.#leaseEndsMs;
+  }
+
+  tick(nowMs: number): void {
+    const gapMs = nowMs - this.#nowMs;
+    this.#nowMs = nowMs;
+    if (gapMs > grantorAliveMs / 2) this.#lapse();
+    const { view } = this.#host;
+    const id = this.#host.getId();
+    if (!view.members.has(id)) return;
+    if (this.isGrantor) this.#tickGrantor();
+    else this.#maybeStand();
+    this.#review();
+  }
+
+  /** A record has been applied. */
+  applied(change: ViewChange): void {
+    if (change.type === "grantor") {
+      this.#quietSinceMs = this.#nowMs;
+      this.#actingSinceMs = null;
+      this.#granted.clear();
+      this.#grantIndex = this.#host.view.index;
+    } else if (change.type === "removed") this.#granted.delete(change.kernel);
+    this.#review();
+  }
+
+  /** The View has begun with a snapshot: nothing is known of what its grantor was promised. */
+  restored(): void {
+    this.#quietSinceMs = this.#nowMs;
+    this.#acknowledgedMs = this.#nowMs;
+    this.#grantIndex = this.#host.view.index;
+  }
+
+  handleBeacon(from: KernelId, [, epoch, grantorMs, echoMs, granted, index]: KernelMessage<"beacon">): void {
+    const { grantor } = this.#host.view;
+    if (from !== grantor.kernel || epoch !== grantor.epoch || this.isGrantor) return;
+    this.#acknowledgedMs = this.#nowMs;
+    this.#quietSinceMs = this.#nowMs;
+    this.#host.transmit(from, [messageTable.beaconAck.number, epoch, grantorMs, this.#nowMs]);
+    if (granted === 1 && echoMs > this.#lapsedMs) {
+      this.#leaseEndsMs = Math.max(this.#leaseEndsMs, echoMs + kernelLeaseMs);
+      this.#grantIndex = Math.max(this.#grantIndex, index);
+    }
+    this.#review();
+  }
+
+  handleBeaconAck(from: KernelId, [, epoch, grantorMs, memberMs]: KernelMessage<"beaconAck">): void {
+    const { grantor, members } = this.#host.view;
+    if (!this.isActing || epoch !== grantor.epoch || !members.has(from)) return;
+    if (grantorMs < this.#lapsedMs || grantorMs > this.#nowMs) return;
+    const member = this.#of(from);
+    const isFirst = member.memberMs === 0;
+    member.acknowledgedMs = Math.max(member.acknowledgedMs, grantorMs);
+    member.memberMs = Math.max(member.memberMs, memberMs);
+    // A new member is not to stay frozen until the next round.
+    if (isFirst) this.#beacon(from);
+  }
+
+  /** Removes a member that its node's agent has seen to be gone. Anybody may. */
+  certifyExit(incarnation: string): void {
+    const member = this.#host.view.memberOf(incarnation);
+    if (member) this.#remove(member.kernel, "exit-certificate");
+  }
+
+  #tickGrantor(): void {
+    const { view } = this.#host;
+    const id = this.#host.getId();
+    if (this.#actingSinceMs === null) {
+      if (this.#nowMs < this.#acknowledgedMs + grantorPromiseMs) return;
+      this.#actingSinceMs = this.#nowMs;
+      this.#beaconDueMs = this.#nowMs;
+    }
+    if (this.#isAlive()) this.#leaseEndsMs = this.#nowMs + kernelLeaseMs;
+    if (this.#nowMs >= this.#beaconDueMs) {
+      this.#beaconDueMs = this.#nowMs + beaconMs;
+      for (const kernel of view.members.keys()) if (kernel !== id) this.#beacon(kernel);
+    }
+    for (const kernel of view.members.keys()) {
+      if (kernel === id) continue;
+      const { leaseEndsMs, acknowledgedMs, seenMs, removing } = this.#of(kernel);
+      const isSilent = this.#nowMs >= Math.max(acknowledgedMs, seenMs) + grantorAliveMs;
+      if (isSilent && this.#nowMs > leaseEndsMs && !removing) this.#remove(kernel, "lease");
+    }
+  }
+
+  /** Every other member has promised lately not to become grantor. */
+  #isAlive(): boolean {
+    const { view } = this.#host;
+    const id = this.#host.getId();
+    for (const kernel of view.members.keys()) {
+      if (kernel !== id && this.#nowMs >= this.#of(kernel).acknowledgedMs + grantorAliveMs) return false;
+    }
+    return this.#actingSinceMs !== null;
+  }
+
+  #beacon(kernel: KernelId): void {
+    const { view } = this.#host;
+    const member = this.#of(kernel);
+    const grants = member.memberMs > 0 && !member.removing && this.#isAlive();
+    if (grants) member.leaseEndsMs = Math.max(member.leaseEndsMs, this.#nowMs + kernelLeaseMs + leaseDriftMs);
+    this.#host.transmit(kernel, [
+      messageTable.beacon.number,
+      view.grantor.epoch,
+      this.#nowMs,
+      member.memberMs,
+      grants ? 1 : 0,
+      view.index,
+    ]);
+  }
+
+  #of(kernel: KernelId): Granted {
+    let member = this.#granted.get(kernel);
+    if (!member) {
+      // What its lease was under another grantor is not known; a new member gets the time to answer.
+      const leaseEndsMs = this.#nowMs + kernelLeaseMs + leaseDriftMs;
+      const seenMs = this.#nowMs;
+      member = { acknowledgedMs: -Infinity, memberMs: 0, leaseEndsMs, seenMs, removing: false };
+      this.#granted.set(kernel, member);
+    }
+    return member;
+  }
+
+  #remove(kernel: KernelId, reason: "lease" | "exit-certificate"): void {
+    const { view } = this.#host;
+    const member = this.#granted.get(kernel);
+    if (member) member.removing = true;
+    const { epoch } = view.grantor;
+    this.#host.propose(
+      reason === "lease" ? { type: "remove", kernel, reason, epoch } : { type: "remove", kernel, reason },
+      () => !view.members.has(kernel) || (reason === "lease" && view.grantor.epoch !== epoch),
+      () => {
+        if (member) member.removing = false;
+      },
+    );
+  }
+
+  /** A member for which there is no grantor, or none that is heard, becomes it if nobody is faster. */
+  #maybeStand(): void {
+    const { view } = this.#host;
+    const id = this.#host.getId();
+    if (this.#proposing) return;
+    // One after the other, so that they do not all ask at once.
+    const rank = [...view.members.keys()].filter((kernel) => kernel < id).length;
+    const promiseMs = view.grantor.kernel === 0 ? 0 : grantorPromiseMs;
+    if (this.#nowMs < this.#quietSinceMs + promiseMs + rank * beaconMs) return;
+    const epoch = view.grantor.epoch + 1;
+    this.#proposing = true;
+    this.#host.propose(
+      { type: "grantor", kernel: id, epoch },
+      () => view.grantor.epoch >= epoch || !view.members.has(id),
+      () => {
+        this.#proposing = false;
+        this.#quietSinceMs = this.#nowMs;
+      },
+    );
+  }
+
+  /** Nobody has looked at the clock for so long that it is not known what happened meanwhile. */
+  #lapse(): void {
+    this.#lapsedMs = this.#nowMs;
+    this.#leaseEndsMs = -Infinity;
+    for (const member of this.#granted.values()) {
+      member.acknowledgedMs = -Infinity;
+      member.seenMs = this.#nowMs;
+    }
+  }
+
+  #review(): void {
+    const { view } = this.#host;
+    const id = this.#host.getId();
+    const isLeased = this.#nowMs < this.#leaseEndsMs - leaseMarginMs;
+    const isCurrent = view.members.has(id) && view.index >= this.#grantIndex;
+    this.#host.setFrozen(!isLeased || !isCurrent);
+  }
+}

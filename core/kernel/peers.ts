@@ -1,0 +1,354 @@
+/**
+ * The calls of this kernel's processes to endpoints of other kernels, and its answers to theirs. What is on its way to
+ * one endpoint is an Outlet; where endpoints are, the View says, corrected by what other kernels say (`miss`).
+ */
+import { messageBytesMax, outletsIdleMax } from "../limits.ts";
+import { type Call, callKinds, states } from "./call.ts";
+import { type Endpoint, isEndpoint } from "./endpoint.ts";
+import { finish } from "./finish.ts";
+import type { KernelMachine } from "./kernel-machine.ts";
+import { bodyBytes, type Message } from "./message.ts";
+import { messageTable } from "./messages.ts";
+import type { Outcome } from "./outcome.ts";
+import { Outlet } from "./outlet.ts";
+import type { Proc } from "./proc.ts";
+import { beginSettling } from "./settling.ts";
+import type { KernelId } from "./view.ts";
+
+const numbers = messageTable;
+
+export class Peers {
+  readonly #kernel: KernelMachine;
+  readonly outlets = new Map<Endpoint, Outlet>();
+  /** Peers whose proxy is full. */
+  readonly #full = new Set<KernelId>();
+  /** Requests that processes have taken and whose kernels have not been told: replies mostly come first. */
+  #untold: Call[] = [];
+
+  constructor(kernel: KernelMachine) {
+    this.#kernel = kernel;
+  }
+
+  /** Where messages to the endpoint go; 0: there is no such place. */
+  locate(endpoint: Endpoint): KernelId {
+    const outlet = this.outlets.get(endpoint);
+    return outlet?.target?.kernel ?? outlet?.kernel ?? this.#kernel.view.holderOf(endpoint);
+  }
+
+  /** A send or request to an endpoint that this kernel does not hold. */
+  dispatch(call: Call): void {
+    const kernel = this.#kernel;
+    call.bytes = bodyBytes(call.body, messageBytesMax);
+    if (call.bytes > messageBytesMax) {
+      finish(kernel, call, "TOO_LARGE");
+      return;
+    }
+    const outlet = this.outletTo(call.destination);
+    if (!outlet) {
+      finish(kernel, call, this.absence(call.destination));
+      return;
+    }
+    outlet.queue.push(call);
+    this.pump(outlet);
+  }
+
+  /** A watch, info or copy: answered by the endpoint's kernel, at once or when it can be. */
+  ask(call: Call): void {
+    const outlet = isEndpoint(call.destination) ? this.outletTo(call.destination) : undefined;
+    if (!outlet) {
+      finish(this.#kernel, call, this.absence(call.destination));
+      return;
+    }
+    outlet.asks.push(call);
+    this.askAgain(outlet, call);
+  }
+
+  askAgain(outlet: Outlet, call: Call): void {
+    // Nobody needs a privilege to wait for an endpoint; and one that is not bound has no group yet.
+    if (call.kind !== callKinds.watch && outlet.phase !== "open") {
+      this.resolve(outlet);
+      return;
+    }
+    if (outlet.phase === "settling") return;
+    if (call.kind !== callKinds.watch && !this.#mayCall(call, outlet)) {
+      this.finishAway(call, "NOT_ALLOWED");
+      return;
+    }
+    const { caller, source, destination } = call;
+    this.number(call);
+    call.state = states.sent;
+    const to = outlet.kernel;
+    if (call.kind === callKinds.watch) {
+      const { number } = numbers.watch;
+      this.#kernel.transmit(to, [number, source, call.number, destination, call.type]);
+    } else if (call.kind === callKinds.info) {
+      this.#kernel.transmit(to, [numbers.info.number, source, call.number, destination]);
+    } else if (caller) this.#kernel.copies.open(call, to);
+  }
+
+  notify(caller: Proc, endpoint: Endpoint): Outcome {
+    if (caller.held) return "BUSY";
+    const outlet = this.outletTo(endpoint);
+    if (!outlet) return this.absence(endpoint);
+    if (outlet.group >= 0 && ((caller.to >>> outlet.group) & 1) === 0) return "NOT_ALLOWED";
+    outlet.notifications.set(caller.endpoint, (outlet.notifications.get(caller.endpoint) ?? 0) + 1);
+    caller.counters.sentRemote++;
+    this.pump(outlet);
+    return "OK";
+  }
+
+  /** Sends what may be sent. */
+  pump(outlet: Outlet): void {
+    const kernel = this.#kernel;
+    if (kernel.frozen) return;
+    if (outlet.phase === "unresolved" && (outlet.queue.head || outlet.notifications.size > 0)) {
+      this.resolve(outlet);
+    }
+    if (outlet.phase !== "open" || this.#full.has(outlet.kernel)) return;
+    if (outlet.notifications.size > 0) this.#pumpNotifications(outlet);
+    for (let call = outlet.queue.head; call;) {
+      const { next } = call;
+      // Its process is being moved: the call goes along, or on from here when it has stayed.
+      if (call.caller?.held) {
+        call = next;
+        continue;
+      }
+      if (!outlet.hasRoom(call)) return;
+      outlet.queue.remove(call);
+      if (this.#mayCall(call, outlet)) this.#send(outlet, call);
+      else finish(kernel, call, "NOT_ALLOWED");
+      if (this.#full.has(outlet.kernel)) return;
+      call = next;
+    }
+  }
+
+  #send(outlet: Outlet, call: Call): void {
+    this.number(call);
+    call.state = states.sent;
+    outlet.sent.push(call);
+    outlet.sentBytes += call.bytes;
+    const { caller } = call;
+    if (caller) {
+      caller.counters.sentRemote++;
+      caller.counters.bytesSent += call.bytes;
+    }
+    const { source, destination, group, type, body } = call;
+    if (call.kind === callKinds.send) {
+      const { number } = numbers.send;
+      this.#kernel.transmit(outlet.kernel, [number, source, call.number, destination, group, type, body]);
+    } else {
+      const { number } = numbers.request;
+      this.#kernel.transmit(outlet.kernel, [number, source, call.number, destination, group, type, body]);
+    }
+  }
+
+  #pumpNotifications(outlet: Outlet): void {
+    for (const [source, count] of outlet.notifications) {
+      outlet.notifications.delete(source);
+      const proc = this.#kernel.table.find(source);
+      if (proc && ((proc.to >>> outlet.group) & 1) === 0) continue;
+      const group = proc?.group ?? 0;
+      const { number } = numbers.notify;
+      this.#kernel.transmit(outlet.kernel, [number, source, outlet.endpoint, group, count]);
+    }
+  }
+
+  #mayCall(call: Call, outlet: Outlet): boolean {
+    return call.caller !== null && ((call.caller.to >>> outlet.group) & 1) === 1;
+  }
+
+  /** Its name among the calls of its process, from the moment in which others hear of it. */
+  number(call: Call): void {
+    const { caller } = call;
+    if (call.number !== 0 || !caller) return;
+    call.number = ++caller.lastCall;
+    caller.away.set(call.number, call);
+  }
+
+  /** The outlet to an endpoint that another kernel holds; undefined when none does. */
+  outletTo(endpoint: Endpoint): Outlet | undefined {
+    const known = this.outlets.get(endpoint);
+    if (known) return known;
+    const { view, id } = this.#kernel;
+    const kernel = view.holderOf(endpoint);
+    if (kernel === 0 || kernel === id || !view.members.has(kernel)) return undefined;
+    if (this.outlets.size >= outletsIdleMax) this.#evict();
+    const outlet = new Outlet(endpoint, kernel, view.moveOf(endpoint));
+    this.outlets.set(endpoint, outlet);
+    return outlet;
+  }
+
+  /** Outlets cost a resolve when they are made again: the oldest idle half goes. */
+  #evict(): void {
+    let most = this.outlets.size >> 1;
+    for (const outlet of this.outlets.values()) {
+      if (outlet.isIdle && most-- > 0) this.outlets.delete(outlet.endpoint);
+    }
+  }
+
+  resolve(outlet: Outlet): void {
+    if (outlet.phase !== "unresolved") return;
+    outlet.phase = "resolving";
+    this.#kernel.transmit(outlet.kernel, [numbers.resolve.number, outlet.endpoint]);
+  }
+
+  /** Why there is no such endpoint: it will never be again, or it is not yet. */
+  absence(endpoint: Endpoint): Outcome {
+    const { view, table, id } = this.#kernel;
+    if (!isEndpoint(endpoint)) return "NOT_BOUND";
+    const holder = view.holderOf(endpoint);
+    const hasBeen = holder === id ? table.hasBeen(endpoint) : holder === 0 && view.mayHaveBeen(endpoint);
+    return hasBeen ? "DIED" : "NOT_BOUND";
+  }
+
+  /** A call of this kernel's that had left it is over. */
+  finishAway(call: Call, outcome: Outcome, result: Message | null = null): void {
+    if (call.caller?.held && outcome !== "MOVED") {
+      // Its process is frozen, and its image tells of this call as it was.
+      this.#kernel.moves.holdAnswer(call.caller, [numbers.failed.number, call.source, call.number, outcome]);
+      return;
+    }
+    const outlet = this.leave(call);
+    finish(this.#kernel, call, outcome, result);
+    if (outlet) this.pump(outlet);
+  }
+
+  /** Takes the call out of its outlet, if it is in one, and gives its credit back. */
+  leave(call: Call): Outlet | undefined {
+    const outlet = this.outlets.get(call.destination);
+    const { queue } = call;
+    if (outlet && queue === outlet.sent) outlet.sentBytes -= call.bytes;
+    queue?.remove(call);
+    return outlet;
+  }
+
+  /** The receiver's process has taken the message of a send (the call's end) or of a request (credit). */
+  taken(call: Call): void {
+    if (call.kind === callKinds.send) this.finishAway(call, "OK");
+    else if (call.state === states.sent) {
+      const outlet = this.leave(call);
+      if (call.cancelled) {
+        finish(this.#kernel, call, "OUTCOME_UNKNOWN");
+      } else {
+        call.state = states.open;
+        outlet?.open.push(call);
+      }
+      if (outlet) this.pump(outlet);
+    }
+  }
+
+  /** The caller does not wait any longer for a call that has left this kernel. */
+  cancel(call: Call, why: "TIMED_OUT" | "CANCELLED"): void {
+    const kernel = this.#kernel;
+    const outlet = this.outlets.get(call.destination);
+    const to = outlet?.kernel ?? kernel.view.holderOf(call.destination);
+    const isSettling = outlet?.phase === "settling";
+    if (!isSettling || call.state === states.open) {
+      const { source, number, destination } = call;
+      kernel.transmit(outlet?.target?.kernel ?? to, [numbers.cancel.number, source, number, destination]);
+    }
+    if (call.state === states.open) this.finishAway(call, "OUTCOME_UNKNOWN");
+    else {
+      call.cancelled = why;
+      kernel.armGrace(call);
+    }
+  }
+
+  /** For what has ended here whatever the other kernel says. */
+  tellCancel({ source, number, destination }: Call): void {
+    const to = this.locate(destination);
+    this.#kernel.transmit(to, [numbers.cancel.number, source, number, destination]);
+  }
+
+  /** A taken message's kernel is told: of a send now, of a request when no reply comes in this turn. */
+  tellTaken(call: Call): void {
+    if (call.kind === callKinds.send) this.#tell(call);
+    else {
+      call.untold = true;
+      if (this.#untold.push(call) === 1) this.#kernel.sink.wantFlush();
+    }
+  }
+
+  flush(): void {
+    if (this.#kernel.frozen || this.#untold.length === 0) return;
+    const untold = this.#untold;
+    this.#untold = [];
+    for (const call of untold) if (call.untold && call.state === states.open) this.#tell(call);
+  }
+
+  #tell(call: Call): void {
+    call.untold = false;
+    const { number } = numbers.taken;
+    this.#kernel.transmit(this.#answerTo(call), [number, call.source, call.number]);
+  }
+
+  /** The reply to a request from another kernel. */
+  reply(request: Call, message: Message, replier: Proc): Outcome {
+    const bytes = bodyBytes(message.body, messageBytesMax);
+    if (bytes > messageBytesMax) return "TOO_LARGE";
+    replier.open.remove(request);
+    request.state = states.done;
+    replier.counters.sentRemote++;
+    replier.counters.bytesSent += bytes;
+    const kernel = this.#kernel;
+    if (kernel.frozen) kernel.park(() => this.#reply(request, message));
+    else this.#reply(request, message);
+    return "OK";
+  }
+
+  #reply({ source, number, via }: Call, { type, body }: Message): void {
+    const to = this.#kernel.view.holderOf(source) || via;
+    this.#kernel.transmit(to, [numbers.reply.number, source, number, type, body]);
+  }
+
+  /** A message, watch or copy of another kernel that is in no queue and was not carried out. */
+  fail(call: Call, outcome: Outcome): void {
+    call.state = states.done;
+    this.failed(this.#answerTo(call), call.source, call.number, outcome);
+  }
+
+  failed(to: KernelId, source: Endpoint, number: number, outcome: Outcome): void {
+    this.#kernel.transmit(to, [numbers.failed.number, source, number, outcome]);
+  }
+
+  answer(call: Call, body: unknown): void {
+    call.state = states.done;
+    const { number } = numbers.answer;
+    this.#kernel.transmit(this.#answerTo(call), [number, call.source, call.number, body]);
+  }
+
+  /** Answers go to where the caller's process is now. */
+  #answerTo(call: Call): KernelId {
+    return this.#kernel.view.holderOf(call.source) || call.via;
+  }
+
+  full(peer: KernelId): void {
+    this.#full.add(peer);
+  }
+  isFull(peer: KernelId): boolean {
+    return this.#full.has(peer);
+  }
+  writable(peer: KernelId): void {
+    if (!this.#full.delete(peer)) return;
+    for (const outlet of this.outlets.values()) if (outlet.kernel === peer) this.pump(outlet);
+  }
+  pumpAll(): void {
+    for (const outlet of this.outlets.values()) this.pump(outlet);
+  }
+
+  /** The endpoint is at another kernel now, by a record or by what that kernel's predecessor said. */
+  relocate(endpoint: Endpoint, to: KernelId, g: number): void {
+    const outlet = this.outlets.get(endpoint);
+    if (outlet && (outlet.target?.g ?? outlet.g) < g) beginSettling(this.#kernel, outlet, to, g);
+  }
+
+  /** The kernel has been removed: `lost` are its processes' messages, watches and copies here. */
+  removed(peer: KernelId, lost: readonly Call[]): void {
+    this.#full.delete(peer);
+    for (const call of lost) {
+      call.queue?.remove(call);
+      call.state = states.done;
+      call.untold = false;
+    }
+  }
+}
