@@ -88,6 +88,8 @@ export const retryBudgetShare = 0.1;
 // Control plane
 export const requestBodyBytesMax = 1 * MiB;
 export const eventsKeptMax = 10_000;
+/** A token that expired or was used up is listed for this long, so that its refusal can be understood. */
+export const tokenKeptMs = 7 * 24 * 60 * 60_000;
 export const nodeCertificateDays = 30;
 
 // Images

@@ -1,10 +1,11 @@
 /**
- * What the acting coordinator does now and then: old events, history that nobody watches, and its images (image-care.ts).
+ * What the acting coordinator does now and then: old events and tokens, history that nobody watches, and its images (image-care.ts).
  * Whatever goes wrong is told and tried again at the next round; nobody waits for it.
  */
 import { storeHistoryMs } from "../limits.ts";
 import type { Store } from "../store/store.ts";
 import { pruneEvents } from "./api/events.ts";
+import { pruneTokens } from "./api/tokens.ts";
 import type { ImageCare } from "./image-care.ts";
 import type { KernelLogs } from "./kernel/kernel-logs.ts";
 import { pause } from "./pause.ts";
@@ -39,6 +40,7 @@ export async function keepHouse(house: Housekeeping): Promise<void> {
     // What another coordinator took in is not on this one's disk.
     attempt(house, "look at the images", () => images.check()),
     repeat(house, "pruning of events", timing.storeMs, () => pruneEvents(store)),
+    repeat(house, "pruning of tokens", timing.sweepMs, () => pruneTokens(store)),
     repeat(house, "compaction of the store", timing.storeMs, () => compactor.round(performance.now())),
     repeat(house, "removal of records that no instance needs", timing.sweepMs, () => kernelLogs.sweep()),
     repeat(house, "removal of unused images", timing.sweepMs, () => images.sweep(signal)),

@@ -2,8 +2,10 @@
 import { Hono } from "hono";
 import { TokenId, TokenRequest, type TokenCreated, type TokenView } from "../../api/schema.ts";
 import { DvsError, parseOrThrow } from "../../errors.ts";
+import { tokenKeptMs } from "../../limits.ts";
 import { keys, TokenRecord } from "../../records.ts";
 import { settleTxn } from "../../store/settle.ts";
+import type { Store } from "../../store/store.ts";
 import { mintApiToken, mintJoinToken } from "../../trust/tokens.ts";
 import type { ApiEnv, Coordinator } from "../context.ts";
 import { memberAddresses } from "../members.ts";
@@ -69,4 +71,25 @@ export function tokenRoutes(coordinator: Coordinator) {
 function view(record: TokenRecord): TokenView {
   const { secretHash: _, ...rest } = record;
   return { ...rest, expired: isExpired(record) };
+}
+
+/**
+ * Forgets tokens that can never be used again: used up, or expired for so long that nobody asks why they are refused.
+ * Each start of a coordinator makes a join token, so they would pile up.
+ */
+export async function pruneTokens(store: Store, keptMs = tokenKeptMs): Promise<number> {
+  const { kvs } = await store.range(keys.tokens);
+  let pruned = 0;
+  for (const kv of kvs) {
+    const record = TokenRecord.parse(JSON.parse(kv.value));
+    const expired = record.expiresAt !== null && Date.parse(record.expiresAt) + keptMs <= Date.now();
+    const usedUp = record.usesLeft === 0 && Date.parse(record.createdAt) + keptMs <= Date.now();
+    if (!expired && !usedUp) continue;
+    const result = await store.txn({
+      if: [{ key: kv.key, target: "mod", op: "=", value: kv.modRevision }],
+      then: [{ type: "delete", key: kv.key }],
+    });
+    if (result.succeeded) pruned += 1;
+  }
+  return pruned;
 }

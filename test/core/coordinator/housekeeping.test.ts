@@ -1,9 +1,10 @@
 import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
 import { connect } from "node:tls";
 import { pruneEvents } from "../../../core/coordinator/api/events.ts";
+import { pruneTokens } from "../../../core/coordinator/api/tokens.ts";
 import { Compactor } from "../../../core/coordinator/housekeeping.ts";
 import { eventsKeptMax, txnOperationsMax } from "../../../core/limits.ts";
-import { keys } from "../../../core/records.ts";
+import { keys, type TokenRecord } from "../../../core/records.ts";
 import { openMemoryStore } from "../../../core/store/memory/memory.ts";
 import { StoreError, type Store } from "../../../core/store/store.ts";
 import { FakeAgent } from "./fake-agent.ts";
@@ -32,6 +33,25 @@ test("the oldest events beyond the number kept go, in the order in which they ha
   expect(kvs.map((kv) => Number(kv.value)).sort((a, b) => a - b)).toEqual([count - 3, count - 2, count - 1]);
   expect(await pruneEvents(store, 3)).toBe(0);
   expect(eventsKeptMax).toBeGreaterThan(count);
+});
+
+test("tokens that can never be used again go, a while after their end; all others stay", async () => {
+  const store = openMemoryStore();
+  const base = { kind: "join", description: "", secretHash: "x", role: null } as const;
+  const at = (ms: number) => new Date(Date.now() + ms).toISOString();
+  const records: TokenRecord[] = [
+    { ...base, id: "forever", expiresAt: null, usesLeft: null, createdAt: at(-9_000) },
+    { ...base, id: "expired-long-ago", expiresAt: at(-5_000), usesLeft: null, createdAt: at(-9_000) },
+    { ...base, id: "expired-just-now", expiresAt: at(-100), usesLeft: null, createdAt: at(-9_000) },
+    { ...base, id: "used-up", expiresAt: at(9_000), usesLeft: 0, createdAt: at(-9_000) },
+    { ...base, id: "used-up-just-now", expiresAt: at(9_000), usesLeft: 0, createdAt: at(-100) },
+  ];
+  for (const record of records) await put(store, keys.token(record.id), JSON.stringify(record));
+  expect(await pruneTokens(store, 2_000)).toBe(2);
+  const { kvs } = await store.range(keys.tokens);
+  expect(kvs.map((kv) => kv.key)).toEqual(
+    ["expired-just-now", "forever", "used-up-just-now"].map((id) => keys.token(id)),
+  );
 });
 
 test("history goes when it is old, and what is watched for stays", async () => {
