@@ -1,51 +1,83 @@
 /**
  * Which upstream gets a request. Pure machine: no I/O, no clock; the caller keeps the turn.
  *
- * A local healthy container first, since it costs no network; else the healthy ones in turn; if none is healthy the
- * least suspicious, because a judgement of ours may be wrong and an error certainly is one.
+ * A local healthy container first, since it costs no network; else the healthy ones in turn. What is not healthy gets
+ * nothing while others carry the load. But a judgement of ours may be wrong, most of all when it falls on many at
+ * once: if none is healthy, or those that are cannot carry the load and are the minority, all take turns that may be
+ * alive, rather than one after the other being drowned.
  */
 import type { HealthStatus } from "./health-machine.ts";
 
 export interface Candidate {
   readonly local: boolean;
-  readonly health: { readonly status: HealthStatus; readonly failedInRow: number };
+  readonly health: {
+    readonly status: HealthStatus;
+    /** The last bad sign was silence, which a machine without time to answer gives, too. */
+    readonly silent: boolean;
+    /** Since when it has its status. */
+    readonly since: number;
+  };
 }
 
-/** Kept by the caller, one for each route. */
+/** Kept by the caller, one for each instance. */
 export interface Turn {
   next: number;
 }
 
-/** Returns one of `upstreams`, never one for which `excluded` is true; null when there is none to try. */
+/**
+ * What an upstream has for a request: what it needs, now; not now, but worth waiting for; nothing, being full, so
+ * that others may help out; nothing, whatever happens.
+ */
+export type Reach = "now" | "later" | "full" | "never";
+
+/** One that failed longer ago than this did not fail together with the others. */
+const fellTogetherMs = 10_000;
+
+/** Returns one whose reach is `now`; null when there is none, or when a better one is worth waiting for. */
 export function choose<T extends Candidate>(
   upstreams: readonly T[],
   turn: Turn,
-  excluded: (upstream: T) => boolean,
+  reach: (upstream: T) => Reach,
+  now: { crowded: boolean; nowMs: number },
 ): T | null {
-  const n = upstreams.length;
-  let best: T | null = null;
-  let bestBadness = Infinity;
-  let bestDistance = 0;
-  const first = n > 0 ? turn.next % n : 0;
-  for (let distance = 0; distance < n; distance++) {
-    const upstream = upstreams[(first + distance) % n]!;
-    if (excluded(upstream)) continue;
-    const badness = badnessOf(upstream);
-    if (badness >= bestBadness) continue;
-    best = upstream;
-    bestBadness = badness;
-    bestDistance = distance;
-    if (badness === 0) break;
+  let healthy = 0;
+  let reachable = 0;
+  let local: Reach = "never";
+  for (const upstream of upstreams) {
+    if (!isHealthy(upstream)) continue;
+    healthy++;
+    const r = reach(upstream);
+    if (r === "never") continue;
+    reachable++;
+    if (!upstream.local) continue;
+    if (r === "now") return upstream;
+    local = r;
   }
-  // A local choice takes no turn of the others.
-  if (best !== null && !best.local) turn.next = (first + bestDistance + 1) % n;
-  return best;
+  if (reachable === 0 || (now.crowded && healthy * 2 < upstreams.length)) {
+    const alive = upstreams.some((u) => reach(u) !== "never" && mayBeAlive(u, now.nowMs));
+    return take(upstreams, turn, (u) => reach(u) === "now" && (!alive || mayBeAlive(u, now.nowMs)));
+  }
+  if (local === "later") return null;
+  return take(upstreams, turn, (u) => isHealthy(u) && reach(u) === "now");
 }
 
-/** 0 a healthy local, 1 a healthy other, then by suspicion. */
-function badnessOf({ local, health }: Candidate): number {
-  const place = local ? 0 : 1;
-  if (health.status === "untested" || health.status === "healthy") return place;
-  if (health.status === "suspect") return 2 + place;
-  return 4 + 2 * Math.min(health.failedInRow, 1_000) + place;
+/** Nothing speaks against it: what was not tested yet is innocent. */
+export function isHealthy({ health: { status } }: Candidate): boolean {
+  return status === "healthy" || status === "untested";
+}
+
+function mayBeAlive({ health: { status, silent, since } }: Candidate, nowMs: number): boolean {
+  return status !== "failed" || (silent && nowMs - since <= fellTogetherMs);
+}
+
+function take<T>(upstreams: readonly T[], turn: Turn, fits: (upstream: T) => boolean): T | null {
+  const n = upstreams.length;
+  const first = n > 0 ? Math.max(0, turn.next) % n : 0;
+  for (let distance = 0; distance < n; distance++) {
+    const i = (first + distance) % n;
+    if (!fits(upstreams[i]!)) continue;
+    turn.next = (i + 1) % n;
+    return upstreams[i]!;
+  }
+  return null;
 }

@@ -15,10 +15,10 @@ import { type Hop, writeRequestHead } from "./http/rewrite.ts";
 import {
   clientIdleMs,
   clientStallMs,
-  connectTimeoutMs,
   lingerBytesMax,
   lingerMs,
   readAheadBytesMax,
+  surplusIdleMs,
   tunnelKeepAliveMs,
 } from "./ingress-limits.ts";
 import { ownResponse } from "./own-response.ts";
@@ -34,6 +34,8 @@ export class ClientConnection implements StreamUser, ExchangeClient {
   readonly #port: RoutedPort;
   readonly #hop: Hop;
   readonly #onGone: (client: ClientConnection) => void;
+  /** There are too many clients: its request is answered 503. */
+  readonly #surplus: boolean;
   readonly #out = new ByteWriter(outCapacity);
   #exchange: Exchange | null = null;
   /** Bytes that came and were not consumed yet, from #heldStart on. */
@@ -55,10 +57,16 @@ export class ClientConnection implements StreamUser, ExchangeClient {
   #closingSince = -1;
   #lingerBytes = 0;
 
-  constructor(stream: Stream, port: RoutedPort, hop: Hop, onGone: (client: ClientConnection) => void) {
+  constructor(
+    stream: Stream,
+    port: RoutedPort,
+    hop: Hop,
+    { surplus, onGone }: { surplus: boolean; onGone: (client: ClientConnection) => void },
+  ) {
     this.#stream = stream;
     this.#port = port;
     this.#hop = hop;
+    this.#surplus = surplus;
     this.#onGone = onGone;
     this.#activeAt = port.now();
   }
@@ -163,6 +171,10 @@ export class ClientConnection implements StreamUser, ExchangeClient {
     }
     if (!this.#port.open) {
       this.#respondAndClose(503, "this port is being closed");
+      return -1;
+    }
+    if (this.#surplus) {
+      this.#respondAndClose(503, "this node serves as many clients as it can", head.method === "HEAD");
       return -1;
     }
     this.#out.reset(outCapacity);
@@ -281,9 +293,14 @@ export class ClientConnection implements StreamUser, ExchangeClient {
     if (this.#peerEnded) this.#stream.close();
   }
 
+  /** Since when it has waited for nothing; null while something is under way. */
+  get idleSince(): number | null {
+    return this.#exchange === null && this.#headSince < 0 && this.#closingSince < 0 ? this.#activeAt : null;
+  }
+
   /** Closes a connection that waits for nothing; others go on to the end of their exchange. */
   closeIfIdle(): void {
-    if (this.#exchange === null && this.#headSince < 0 && this.#closingSince < 0) this.#stream.close();
+    if (this.idleSince !== null) this.#stream.close();
   }
 
   destroy(): void {
@@ -307,12 +324,11 @@ export class ClientConnection implements StreamUser, ExchangeClient {
         if (nowMs - this.#headSince > headReadTimeoutMs) {
           this.#respondAndClose(408, `the head of the request took longer than ${headReadTimeoutMs} ms`);
         }
-      } else if (nowMs - this.#activeAt > clientIdleMs) this.#stream.close();
+      } else if (nowMs - this.#activeAt > (this.#surplus ? surplusIdleMs : clientIdleMs))
+        this.#stream.close();
       return;
     }
-    if (exchange.connectingSince !== null && nowMs - exchange.connectingSince > connectTimeoutMs) {
-      exchange.connectTimedOut();
-    } else if (
+    if (
       !exchange.requestComplete &&
       !this.#pausedForUpstream &&
       !this.#pausedFull &&

@@ -1,13 +1,14 @@
 /**
- * One request and its response: chooses an upstream, sends the request to it, tries once more elsewhere where that
- * is safe, and relays the response. Its client is a connection that has one exchange at a time.
+ * One request and its response: gets a connection to an upstream, perhaps after a wait in line, sends the request on
+ * it, tries once more elsewhere where that is safe, and relays the response. Its client is a connection that has one exchange at a time.
  *
  * The request's bytes are collected in `out` as they leave: first what came with the head, so that a small request
  * is one write, and for idempotent requests everything up to replayBodyBytesMax, so that it can be sent again.
  */
 import type { StreamFailure } from "../platform/tcp.ts";
 import { replayBodyBytesMax } from "../limits.ts";
-import { choose } from "./balancing-machine.ts";
+import type { Admission, Applicant, Refusal } from "./admission-machine.ts";
+import { isHealthy } from "./balancing-machine.ts";
 import type { ByteWriter } from "./http/byte-writer.ts";
 import { ChunkedScanner } from "./http/chunked.ts";
 import type { Method, RequestHead } from "./http/request-head.ts";
@@ -15,8 +16,9 @@ import { tunnelKeepAliveMs, unsafeMethodIdleMs, upstreamIdleMs } from "./ingress
 import { ResponseRelay, type RelayOwner } from "./response-relay.ts";
 import { isIdempotent, whyNotRetry } from "./retry-machine.ts";
 import type { RoutedPort } from "./routed-port.ts";
-import type { UpstreamLink, LinkUser } from "./upstream-link.ts";
 import type { Upstream } from "./upstream.ts";
+import type { LinkUser, UpstreamLink } from "./upstream-link.ts";
+import type { Place } from "./waiting-line.ts";
 
 export interface ExchangeClient {
   /** False: the client is slow, wait for exchange.clientDrained(). */
@@ -35,7 +37,7 @@ export interface ExchangeClient {
   exchangeRefused(status: number, reason: string, keepAlive: boolean): void;
 }
 
-export class Exchange implements LinkUser, RelayOwner {
+export class Exchange implements LinkUser, RelayOwner, Applicant<Upstream> {
   readonly #port: RoutedPort;
   readonly #client: ExchangeClient;
   readonly #out: ByteWriter;
@@ -54,12 +56,19 @@ export class Exchange implements LinkUser, RelayOwner {
   /** `#out` holds everything that came so far. */
   #kept = true;
 
+  // The wait for a connection
+  /** The port may come to lead to another instance meanwhile. */
+  readonly #admission: Admission<Upstream>;
+  readonly order: number;
+  idleMsMax: number;
+  avoid: Upstream | null = null;
+  place: Place<Applicant<Upstream>> | null = null;
+
   // The attempt
+  /** How often it was sent, or a part of it. */
   #attempts = 0;
   #link: UpstreamLink | null = null;
   #upstream: Upstream | null = null;
-  #written = false;
-  #attemptAt = 0;
 
   // The response
   #relay: ResponseRelay;
@@ -83,6 +92,9 @@ export class Exchange implements LinkUser, RelayOwner {
     this.#scanner = head.framing.chunked ? new ChunkedScanner() : null;
     this.requestComplete = !head.hasBody;
     this.startedAt = nowMs;
+    this.#admission = port.admission;
+    this.order = this.#admission.nextOrder();
+    this.idleMsMax = isIdempotent(head.method) ? upstreamIdleMs : unsafeMethodIdleMs;
     this.#relay = new ResponseRelay(this);
   }
 
@@ -95,15 +107,10 @@ export class Exchange implements LinkUser, RelayOwner {
     return this.#responded;
   }
 
-  /** When a connection is being waited for: since when. Else null. */
-  get connectingSince(): number | null {
-    return this.#link && !this.#link.open ? this.#attemptAt : null;
-  }
-
   start(): void {
     this.#port.budget.earn();
     this.#port.counters.requests++;
-    this.#attempt(null);
+    this.#admission.enter(this, this.startedAt);
   }
 
   // ---- from the client
@@ -115,7 +122,7 @@ export class Exchange implements LinkUser, RelayOwner {
   takeBody(bytes: Buffer, start: number, end: number): number {
     if (this.requestComplete || this.#ended) return start;
     const room = replayBodyBytesMax - (this.#out.length - this.#headBytes);
-    const sending = this.#link !== null && this.#written;
+    const sending = this.#link !== null;
     const stop = sending ? end : Math.min(end, start + room);
     if (stop === start) return start;
     const at = this.#frame(bytes, start, stop);
@@ -158,6 +165,7 @@ export class Exchange implements LinkUser, RelayOwner {
   clientGone(): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.#admission.leave(this);
     // What a tunnel's client sent before it went is for the upstream to get.
     if (this.tunnel) this.#link?.discard();
     else this.#link?.abandon();
@@ -175,45 +183,39 @@ export class Exchange implements LinkUser, RelayOwner {
 
   // ---- attempts
 
-  #attempt(failed: Upstream | null): void {
-    const port = this.#port;
-    const upstream =
-      choose(port.upstreams, port.turn, (u) => u === failed) ??
-      // The only one there is, if it was just an old connection that had died.
-      (failed !== null && this.#link?.reused && !failed.removed ? failed : null);
-    if (upstream === null) {
-      this.#link = null;
-      port.counters.failures++;
-      if (failed === null) this.#refuse(503, port.nothingReason);
-      else {
-        const reason = `${failed.description} failed: ${failed.health.reason}; there is no other`;
-        this.#refuse(this.#written ? 502 : 503, reason);
-      }
-      return;
-    }
-    const nowMs = port.now();
-    const idleMsMax = upstream === failed ? -1 : isUnsafe(this.method) ? unsafeMethodIdleMs : upstreamIdleMs;
-    const link = upstream.take(idleMsMax, nowMs);
-    if (link === null) {
-      port.counters.failures++;
-      this.#refuse(503, `${upstream.description} has as many connections as it may have`);
-      return;
-    }
-    if (this.#attempts > 0) port.counters.retries++;
+  serve(upstream: Upstream): void {
+    const link = upstream.take();
+    if (this.#attempts > 0) this.#port.counters.retries++;
     this.#attempts++;
-    this.#attemptAt = nowMs;
     this.#upstream = upstream;
     this.#link = link;
-    this.#written = false;
     link.exchange = this;
-    upstream.requests++;
-    if (link.open) this.linkOpened();
-  }
-
-  linkOpened(): void {
-    this.#written = true;
     this.#send(this.#out.buffer, 0, this.#out.length);
     if (!this.requestComplete) this.#client.wantBody();
+  }
+
+  refuse(refusal: Refusal): void {
+    const { counters, nothingReason } = this.#port;
+    const { upstreams, limits } = this.#admission;
+    counters.failures++;
+    // 503 says that nothing was sent to anybody.
+    const status = this.#attempts > 0 ? 502 : 503;
+    switch (refusal) {
+      case "nothing":
+        return this.#refuse(status, nothingReason);
+      case "full":
+        return this.#refuse(status, "too many requests wait for a connection to the instance");
+      case "waited":
+        return this.#refuse(
+          status,
+          `no connection to the instance became free within ${limits.waitingMs} ms`,
+        );
+      case "unreachable": {
+        const failed = this.#upstream ?? upstreams[0]!;
+        const other = upstreams.length > 1 ? "the others did, too" : "there is no other";
+        return this.#refuse(status, `${failed.description} failed: ${failed.failure}; ${other}`);
+      }
+    }
   }
 
   linkDrained(): void {
@@ -245,13 +247,8 @@ export class Exchange implements LinkUser, RelayOwner {
 
   #linkFailed(reason: string): void {
     const upstream = this.#upstream!;
-    upstream.onTrouble(upstream, reason, true);
+    upstream.requestFailed(reason);
     this.#retryOr(reason);
-  }
-
-  /** The connection did not come about in time. */
-  connectTimedOut(): void {
-    this.#linkFailed("it did not accept a connection in time");
   }
 
   /** Probes call the upstream failed. `last`: it has been so for so long that nobody waits any more. */
@@ -260,7 +257,7 @@ export class Exchange implements LinkUser, RelayOwner {
       if (this.tunnel && last) this.#breakOff();
       return;
     }
-    const another = this.#port.upstreams.some((u) => u !== this.#upstream && isUsable(u));
+    const another = this.#admission.upstreams.some((u) => u !== this.#upstream && isHealthy(u));
     if ((another && this.#whyNotRetry() === null) || last) this.#retryOr(reason);
   }
 
@@ -269,7 +266,6 @@ export class Exchange implements LinkUser, RelayOwner {
       method: this.method,
       attempts: this.#attempts,
       responded: this.#responded || this.#interim,
-      written: this.#written,
       kept: this.#kept,
     });
   }
@@ -279,14 +275,19 @@ export class Exchange implements LinkUser, RelayOwner {
     const failed = this.#upstream!;
     let whyNot = this.#whyNotRetry();
     if (whyNot === null && !budget.spend(this.#port.now())) whyNot = "too many requests are being retried";
-    this.#link?.abandon();
+    const link = this.#link;
+    this.#link = null;
+    link?.abandon();
     if (whyNot === null) {
       this.#relay = new ResponseRelay(this);
       this.#client.pauseForUpstream(false);
-      this.#attempt(failed);
+      // The only one there is may have it again, if it was just an old connection that had died.
+      const again = link?.reused && this.#admission.upstreams.every((u) => u === failed);
+      this.avoid = again ? null : failed;
+      if (again) this.idleMsMax = 0;
+      this.#admission.enter(this, this.#port.now());
       return;
     }
-    this.#link = null;
     counters.failures++;
     if (this.#responded) this.#breakOff();
     else this.#refuse(502, `${failed.description} failed: ${reason}; ${whyNot}`);
@@ -327,14 +328,16 @@ export class Exchange implements LinkUser, RelayOwner {
     const link = this.#link!;
     this.#link = null;
     if (!this.requestComplete) link.abandon();
-    else if (reusable) link.upstream.release(link, this.#port.now());
+    else if (reusable) link.upstream.release(link);
     else link.discard();
     this.#client.exchangeEnded(this.#delimited);
   }
 
   tunnelStarts(rest: Buffer): void {
     this.tunnel = true;
-    this.#link!.stream.keepAlive(tunnelKeepAliveMs);
+    const link = this.#link!;
+    link.upstream.becomesTunnel(link);
+    link.stream.keepAlive(tunnelKeepAliveMs);
     if (rest.length > 0) this.toClient(rest, 0, rest.length);
     this.#client.tunnelStarts();
   }
@@ -343,12 +346,4 @@ export class Exchange implements LinkUser, RelayOwner {
     this.#port.counters.failures++;
     this.#refuse(502, `${this.#upstream!.description} sent a malformed response: ${reason}`);
   }
-}
-
-function isUnsafe(method: Method): boolean {
-  return !isIdempotent(method);
-}
-
-function isUsable(upstream: Upstream): boolean {
-  return upstream.health.status === "healthy" || upstream.health.status === "untested";
 }

@@ -14,6 +14,10 @@ export type HealthStatus = "untested" | "healthy" | "suspect" | "failed";
 
 export interface Health {
   status: HealthStatus;
+  /** Since when. */
+  since: number;
+  /** The last bad sign was no answer in time. That is what a machine without time to answer gives, too. */
+  silent: boolean;
   /** Why it is suspect or failed, in words. */
   reason: string;
   /** Bad probes since the last good one. */
@@ -33,8 +37,8 @@ export type HealthEvent =
   | { type: "tick"; lateMs: number }
   | { type: "probeGood" }
   | { type: "probeBad"; reason: string }
-  /** A connection was refused, reset or closed with a request on it. */
-  | { type: "connectionFailed"; reason: string }
+  /** A connection was refused, reset or closed with a request on it, or, `silent`, not accepted in time. */
+  | { type: "connectionFailed"; reason: string; silent?: boolean }
   /** An unused connection was closed by the upstream: often the first sign. */
   | { type: "connectionClosed" };
 
@@ -42,7 +46,15 @@ export type HealthEvent =
 export type HealthEffect = "probe" | "cancelProbe" | "failed" | "changed";
 
 export function newHealth(nowMs: number): Health {
-  return { status: "untested", reason: "", failedInRow: 0, probeDeadline: null, nextProbeAt: nowMs };
+  return {
+    status: "untested",
+    since: nowMs,
+    silent: false,
+    reason: "",
+    failedInRow: 0,
+    probeDeadline: null,
+    nextProbeAt: nowMs,
+  };
 }
 
 export function stepHealth(
@@ -57,13 +69,15 @@ export function stepHealth(
     case "probeGood":
       health.probeDeadline = null;
       health.failedInRow = 0;
-      return become(health, "healthy", "");
+      return become(health, "healthy", "", nowMs);
     case "probeBad":
       health.probeDeadline = null;
-      return handleBadProbe(health, event.reason, limits);
+      health.silent = false;
+      return handleBadProbe(health, event.reason, nowMs, limits);
     case "connectionFailed":
       health.nextProbeAt = nowMs;
-      return health.status === "failed" ? [] : become(health, "suspect", event.reason);
+      health.silent = event.silent ?? false;
+      return health.status === "failed" ? [] : become(health, "suspect", event.reason, nowMs);
     case "connectionClosed":
       health.nextProbeAt = nowMs;
       return [];
@@ -76,10 +90,10 @@ function stepTick(health: Health, lateMs: number, nowMs: number, limits: HealthL
     health.probeDeadline += lateMs;
     if (nowMs < health.probeDeadline) return effects;
     health.probeDeadline = null;
+    health.silent = true;
     effects.push("cancelProbe");
-    effects.push(
-      ...handleBadProbe(health, `it did not answer a probe within ${limits.probeTimeoutMs} ms`, limits),
-    );
+    const reason = `it did not answer a probe within ${limits.probeTimeoutMs} ms`;
+    effects.push(...handleBadProbe(health, reason, nowMs, limits));
     health.nextProbeAt = nowMs;
   }
   if (nowMs >= health.nextProbeAt) {
@@ -90,16 +104,17 @@ function stepTick(health: Health, lateMs: number, nowMs: number, limits: HealthL
   return effects;
 }
 
-function handleBadProbe(health: Health, reason: string, limits: HealthLimits): HealthEffect[] {
+function handleBadProbe(health: Health, reason: string, nowMs: number, limits: HealthLimits): HealthEffect[] {
   health.failedInRow++;
-  return become(health, health.failedInRow >= limits.probesFailedMax ? "failed" : "suspect", reason);
+  return become(health, health.failedInRow >= limits.probesFailedMax ? "failed" : "suspect", reason, nowMs);
 }
 
-function become(health: Health, status: HealthStatus, reason: string): HealthEffect[] {
+function become(health: Health, status: HealthStatus, reason: string, nowMs: number): HealthEffect[] {
   health.reason = reason;
   if (health.status === status) return [];
   // A suspicion does not lift a verdict.
   if (health.status === "failed" && status === "suspect") return [];
   health.status = status;
+  health.since = nowMs;
   return status === "failed" ? ["failed", "changed"] : ["changed"];
 }

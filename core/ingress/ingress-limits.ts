@@ -1,4 +1,4 @@
-/** Limits of the ingress's data path, one line each, with the reason. Times in milliseconds, sizes in bytes. */
+/** Limits of the ingress's data path, one line each, with the reason (load-limits.ts: how much of it at once). Times in milliseconds, sizes in bytes. */
 import { KiB } from "../limits.ts";
 
 /** A keep-alive connection without a request. Longer than a browser's pauses, short enough to free sockets. */
@@ -8,22 +8,19 @@ export const clientStallMs = 30_000;
 /** How long the rest of a refused request is read and thrown away, so that its client can read the refusal. */
 export const lingerMs = 2_000;
 export const lingerBytesMax = 1024 * KiB;
-/** Sockets of clients in one ingress; each needs up to one more to an upstream. */
-export const clientConnectionsMax = 8_192;
+/** A client beyond those that may be served has this long to send its request, which is answered 503. */
+export const surplusIdleMs = 1_000;
 /** What is read ahead of a request under way: pipelined requests, bytes that wait for a connection. */
 export const readAheadBytesMax = 64 * KiB;
-export const upstreamConnectionsMax = 4_096;
 /** As many as a load of 20,000 requests/s of 5 ms each keeps busy. */
 export const upstreamIdleConnectionsMax = 128;
 /** Shorter than servers keep them (Bun.serve 10 s), so that it is rarely they who close. */
 export const upstreamIdleMs = 8_000;
 /** POST and PATCH cannot be sent again, so they do not take the risk of a connection that is closing. */
 export const unsafeMethodIdleMs = 1_000;
-/** An upstream that did not accept a connection within this time was not reached: any request may go elsewhere. */
-export const connectTimeoutMs = 2_000;
 /** A request on an upstream that probes call failed, and that may not be sent again, is waited for so long. */
 export const failedUpstreamWaitMs = 10_000;
-/** Resolution of probes. */
+/** Resolution of probes, and of the time that requests wait for a connection. */
 export const healthTickMs = 25;
 /** Resolution of all other deadlines. */
 export const sweepMs = 250;

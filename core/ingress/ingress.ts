@@ -4,6 +4,9 @@
  */
 import { probeIntervalMs, probeTimeoutMs, probesFailedMax, retryBudgetShare } from "../limits.ts";
 import type { PortReport } from "../agent-protocol.ts";
+import { Admission } from "./admission-machine.ts";
+import { ClientRoom } from "./client-room.ts";
+import { Warmth } from "./connecting-machine.ts";
 import type { IngressRoute, IngressTable, UpstreamHealth } from "./control.ts";
 import { type HealthEvent, stepHealth } from "./health-machine.ts";
 import {
@@ -15,16 +18,24 @@ import {
   sweepMs,
   upstreamIdleMs,
 } from "./ingress-limits.ts";
+import { type LoadLimits, loadLimits } from "./load-limits.ts";
 import { Prober } from "./prober.ts";
 import { PublishedPort, type Shared } from "./published-port.ts";
 import { RetryBudget } from "./retry-machine.ts";
 import type { Target } from "../platform/tcp.ts";
 import type { Counters } from "./routed-port.ts";
 import { targetOf } from "./target.ts";
-import { Upstream, type UpstreamIdentity } from "./upstream.ts";
+import { Upstream, type UpstreamIdentity, type UpstreamOptions } from "./upstream.ts";
 
 export interface IngressEvents {
   portsChanged(): void;
+}
+
+/** What the ports of one instance share. */
+interface Instance {
+  readonly uid: string;
+  readonly admission: Admission<Upstream>;
+  readonly warmth: Warmth;
 }
 
 export class Ingress {
@@ -36,12 +47,16 @@ export class Ingress {
   readonly #closing = new Set<PublishedPort>();
   /** By `keyOf`; also those that the table no longer has, until their last request has ended. */
   readonly #upstreams = new Map<string, { upstream: Upstream; prober: Prober }>();
+  /** By uid. */
+  readonly #instances = new Map<string, Instance>();
+  readonly #limits: LoadLimits;
   readonly #timers: ReturnType<typeof setInterval>[] = [];
   #table: IngressTable | null = null;
   #lastTick: number;
 
-  constructor(events: IngressEvents) {
+  constructor(events: IngressEvents, limits: Partial<LoadLimits> = {}) {
     this.#events = events;
+    this.#limits = { ...loadLimits, ...limits };
     const now = () => performance.now();
     this.#shared = {
       budget: new RetryBudget(
@@ -49,7 +64,7 @@ export class Ingress {
         now(),
       ),
       counters: this.counters,
-      clients: 0,
+      room: new ClientRoom(this.#limits),
       now,
       portChanged: () => this.#events.portsChanged(),
     };
@@ -61,22 +76,29 @@ export class Ingress {
   /** Resolves when every port has been tried once. */
   async apply(table: IngressTable): Promise<void> {
     this.#table = table;
+    const now = this.#shared.now();
     const wanted = new Set<string>();
     const ports = new Set<number>();
+    const uids = new Set<string>();
     for (const route of table.routes) {
       ports.add(route.port);
-      const upstreams = this.#upstreamsOf(route, table, wanted);
+      const instance = this.#instanceOf(route.uid);
+      // Routes of one instance differ in their ports only.
+      if (!uids.has(route.uid)) {
+        instance.admission.setUpstreams(this.#upstreamsOf(route, table, instance, wanted), now);
+      }
+      uids.add(route.uid);
       let port = this.#ports.get(route.port);
       if (port && port.address !== table.node.address) {
         this.#closePort(port);
         port = undefined;
       }
       if (!port) {
-        port = new PublishedPort(route.port, table.node, this.#shared);
+        port = new PublishedPort(route.port, table.node, instance, this.#shared);
         this.#ports.set(route.port, port);
       }
       port.uid = route.uid;
-      port.upstreams = upstreams;
+      port.admission = instance.admission;
       port.nothingReason = `instance ${JSON.stringify(route.instance)} has no container that was ever ready`;
     }
     for (const [number, port] of this.#ports) if (!ports.has(number)) this.#closePort(port);
@@ -85,33 +107,46 @@ export class Ingress {
       upstream.removed = true;
       this.#maybeDrop(key, upstream);
     }
+    for (const [uid, { admission }] of this.#instances) {
+      if (uids.has(uid)) continue;
+      admission.setUpstreams([], now);
+      this.#instances.delete(uid);
+    }
     await Promise.all([...this.#ports.values()].map((port) => port.tryOpen()));
   }
 
-  #upstreamsOf(route: IngressRoute, table: IngressTable, wanted: Set<string>): Upstream[] {
+  #instanceOf(uid: string): Instance {
+    let instance = this.#instances.get(uid);
+    if (!instance) {
+      instance = {
+        uid,
+        admission: new Admission(this.#limits),
+        warmth: new Warmth(this.#shared.now()),
+      };
+      this.#instances.set(uid, instance);
+    }
+    return instance;
+  }
+
+  #upstreamsOf(
+    route: IngressRoute,
+    table: IngressTable,
+    { admission }: Instance,
+    wanted: Set<string>,
+  ): Upstream[] {
     const found: Upstream[] = [];
     const add = (identity: UpstreamIdentity, at: string, target: () => Target) => {
       const key = JSON.stringify([identity.uid, identity.node, identity.incarnation, at]);
       wanted.add(key);
       let entry = this.#upstreams.get(key);
       if (!entry) {
-        const upstream = new Upstream(key, identity, target, now, trouble);
-        const prober = new Prober(upstream.target, (wrong) =>
-          this.#health(
-            upstream,
-            wrong === null ? { type: "probeGood" } : { type: "probeBad", reason: wrong },
-          ),
-        );
-        entry = { upstream, prober };
+        entry = this.#newUpstream({ key, identity, target, admission });
         this.#upstreams.set(key, entry);
       }
       entry.upstream.removed = false;
       found.push(entry.upstream);
     };
-    const trouble = (upstream: Upstream, reason: string, inUse: boolean) =>
-      this.#health(upstream, inUse ? { type: "connectionFailed", reason } : { type: "connectionClosed" });
     const { uid, instance } = route;
-    const now = this.#shared.now();
     if (route.local) {
       const { socket, incarnation } = route.local;
       const identity = { uid, instance, node: table.node.id, incarnation, local: true };
@@ -126,6 +161,23 @@ export class Ingress {
       add(identity, `${remote.host}:${remote.port}`, target);
     }
     return found;
+  }
+
+  #newUpstream(options: Pick<UpstreamOptions, "key" | "identity" | "target" | "admission">): {
+    upstream: Upstream;
+    prober: Prober;
+  } {
+    const upstream = new Upstream({
+      ...options,
+      limits: this.#limits,
+      now: this.#shared.now,
+      onFailed: (it, reason, silent) => this.#health(it, { type: "connectionFailed", reason, silent }),
+      onIdleClosed: (it) => this.#health(it, { type: "connectionClosed" }),
+    });
+    const prober = new Prober(options.target, (wrong) =>
+      this.#health(upstream, wrong === null ? { type: "probeGood" } : { type: "probeBad", reason: wrong }),
+    );
+    return { upstream, prober };
   }
 
   get ports(): PortReport[] {
@@ -154,7 +206,7 @@ export class Ingress {
   async stop(graceMs: number): Promise<void> {
     for (const port of this.#ports.values()) this.#closePort(port);
     const until = this.#shared.now() + graceMs;
-    while (this.#shared.clients > 0 && this.#shared.now() < until) {
+    while (this.#shared.room.size > 0 && this.#shared.now() < until) {
       for (const port of this.#closing) for (const client of port.clients) client.closeIfIdle();
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
@@ -162,6 +214,8 @@ export class Ingress {
     for (const timer of this.#timers) clearInterval(timer);
     for (const { upstream, prober } of this.#upstreams.values()) {
       prober.close();
+      upstream.removed = true;
+      upstream.stopConnecting();
       upstream.closeIdle(0, Infinity);
     }
   }
@@ -181,7 +235,11 @@ export class Ingress {
     const now = this.#shared.now();
     const lateMs = Math.max(0, now - this.#lastTick - healthTickMs);
     this.#lastTick = now;
-    for (const { upstream } of this.#upstreams.values()) this.#health(upstream, { type: "tick", lateMs });
+    for (const { upstream } of this.#upstreams.values()) {
+      this.#health(upstream, { type: "tick", lateMs });
+      upstream.tick(now, lateMs);
+    }
+    for (const { admission } of this.#instances.values()) admission.tick(now, lateMs);
   }
 
   #health(upstream: Upstream, event: HealthEvent): void {
@@ -196,10 +254,8 @@ export class Ingress {
     for (const effect of effects) {
       if (effect === "probe") entry.prober.probe();
       else if (effect === "cancelProbe") entry.prober.cancel();
-      else if (effect === "failed") {
-        upstream.failedAt = now;
-        this.#cancel(upstream, false);
-      }
+      else if (effect === "failed") this.#cancel(upstream, false);
+      else if (effect === "changed") this.#instances.get(upstream.identity.uid)?.admission.pump(now);
     }
   }
 
@@ -215,6 +271,7 @@ export class Ingress {
   }
 
   #maybeDrop(key: string, upstream: Upstream): void {
+    upstream.stopConnecting();
     upstream.closeIdle(0, Infinity);
     if (upstream.busy.size > 0) return;
     this.#upstreams.get(key)?.prober.close();
@@ -234,9 +291,13 @@ export class Ingress {
     for (const [key, { upstream }] of this.#upstreams) {
       upstream.closeIdle(upstreamIdleMs, now);
       if (upstream.health.status === "failed") {
-        this.#cancel(upstream, now - upstream.failedAt > failedUpstreamWaitMs);
+        this.#cancel(upstream, now - upstream.health.since > failedUpstreamWaitMs);
       }
       if (upstream.removed) this.#maybeDrop(key, upstream);
+    }
+    for (const { admission, warmth } of this.#instances.values()) {
+      if (!warmth.isWarm(admission.orders, now)) continue;
+      for (const upstream of admission.upstreams) upstream.warm(now);
     }
   }
 }

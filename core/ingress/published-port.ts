@@ -4,10 +4,11 @@
  */
 import type { PortReport } from "../agent-protocol.ts";
 import { type Stream, type StreamListener, listen } from "../platform/tcp.ts";
-import type { Turn } from "./balancing-machine.ts";
+import type { Admission } from "./admission-machine.ts";
 import { ClientConnection } from "./client-connection.ts";
+import type { ClientRoom } from "./client-room.ts";
 import { hopOf } from "./http/rewrite.ts";
-import { clientConnectionsMax, portRetryMs } from "./ingress-limits.ts";
+import { portRetryMs } from "./ingress-limits.ts";
 import type { RetryBudget } from "./retry-machine.ts";
 import type { Counters, RoutedPort } from "./routed-port.ts";
 import type { Upstream } from "./upstream.ts";
@@ -16,8 +17,8 @@ import type { Upstream } from "./upstream.ts";
 export interface Shared {
   readonly budget: RetryBudget;
   readonly counters: Counters;
-  clients: number;
-  now(): number;
+  readonly room: ClientRoom;
+  now: () => number;
   /** The state of a port has changed. */
   portChanged(): void;
 }
@@ -27,7 +28,7 @@ export class PublishedPort implements RoutedPort {
   readonly address: string;
   readonly budget: RetryBudget;
   readonly counters: Counters;
-  readonly turn: Turn = { next: 0 };
+  admission: Admission<Upstream>;
   readonly #node: string;
   readonly #shared: Shared;
   readonly #clients = new Set<ClientConnection>();
@@ -36,12 +37,18 @@ export class PublishedPort implements RoutedPort {
   #opening = false;
   #retryAt = 0;
   open = true;
-  uid = "";
-  upstreams: readonly Upstream[] = [];
+  uid: string;
   nothingReason = "";
 
-  constructor(port: number, node: { name: string; address: string }, shared: Shared) {
+  constructor(
+    port: number,
+    node: { name: string; address: string },
+    instance: { uid: string; admission: Admission<Upstream> },
+    shared: Shared,
+  ) {
     this.port = port;
+    this.uid = instance.uid;
+    this.admission = instance.admission;
     this.address = node.address;
     this.#node = node.name;
     this.#shared = shared;
@@ -64,7 +71,13 @@ export class PublishedPort implements RoutedPort {
 
   get report(): PortReport {
     return this.#listener
-      ? { port: this.port, uid: this.uid, state: "open", reason: "", routed: this.upstreams.length > 0 }
+      ? {
+          port: this.port,
+          uid: this.uid,
+          state: "open",
+          reason: "",
+          routed: this.admission.upstreams.length > 0,
+        }
       : { port: this.port, uid: this.uid, state: "failed", reason: this.#failure };
   }
 
@@ -93,14 +106,19 @@ export class PublishedPort implements RoutedPort {
   }
 
   #accept(stream: Stream): ClientConnection | null {
-    if (this.#shared.clients >= clientConnectionsMax) return null;
+    const { room } = this.#shared;
+    const welcome = room.admit(this.now());
+    if (welcome === "no") return null;
     const hop = hopOf(stream.remoteAddress, this.#node, this.address, this.boundPort || this.port);
-    const client = new ClientConnection(stream, this, hop, (gone) => {
-      this.#clients.delete(gone);
-      this.#shared.clients--;
+    const client = new ClientConnection(stream, this, hop, {
+      surplus: welcome === "surplus",
+      onGone: (gone) => {
+        this.#clients.delete(gone);
+        room.left(gone);
+      },
     });
     this.#clients.add(client);
-    this.#shared.clients++;
+    room.entered(client);
     return client;
   }
 

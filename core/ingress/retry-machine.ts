@@ -1,19 +1,17 @@
 /**
- * Whether a request whose upstream failed may be sent again. Pure machine.
+ * Whether a request whose upstream failed with it may be sent again. Pure machine. (One that was not sent waits in
+ * line, see admission-machine.ts, and may go anywhere.)
  *
- * Safe are two cases only: the upstream cannot have seen any of it, or its method is idempotent (RFC 9110 section
- * 9.2.2) and all its bytes are still here. Never because an upstream is slow: a retry of the slow makes it slower.
+ * Safe is one case only: its method is idempotent (RFC 9110 section 9.2.2) and all its bytes are still here. Never because an upstream is slow: a retry of the slow makes it slower.
  */
 import type { Method } from "./http/request-head.ts";
 
 export interface Attempt {
   method: Method;
-  /** How often the request was sent or meant to be sent so far, at least 1. */
+  /** How often the request was sent so far, at least 1. */
   attempts: number;
   /** A byte of the final response has gone to the client. */
   responded: boolean;
-  /** A byte of the request may have reached the upstream. */
-  written: boolean;
   /** Everything that the client sent of this request so far is kept. */
   kept: boolean;
 }
@@ -31,8 +29,7 @@ export function whyNotRetry(a: Attempt): string | null {
   if (a.responded) return "part of the response was sent already";
   if (a.attempts >= attemptsMax) return "the second attempt failed, too";
   if (!a.kept) return "its body was too large to keep, so it may or may not have been carried out";
-  if (!a.written || isIdempotent(a.method)) return null;
-  return "it may or may not have been carried out";
+  return isIdempotent(a.method) ? null : "it may or may not have been carried out";
 }
 
 export interface RetryBudgetLimits {

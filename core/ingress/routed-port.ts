@@ -1,5 +1,5 @@
 /** What a published port leads to, as its client connections see it. */
-import type { Turn } from "./balancing-machine.ts";
+import type { Admission } from "./admission-machine.ts";
 import type { RetryBudget } from "./retry-machine.ts";
 import type { Upstream } from "./upstream.ts";
 
@@ -14,8 +14,8 @@ export interface RoutedPort {
   readonly port: number;
   /** False: finish what is under way, take nothing new. */
   readonly open: boolean;
-  readonly upstreams: readonly Upstream[];
-  readonly turn: Turn;
+  /** The instance's upstreams, and the requests that wait for them. */
+  readonly admission: Admission<Upstream>;
   /** Why there is no upstream at all, for people. */
   readonly nothingReason: string;
   readonly budget: RetryBudget;

@@ -1,10 +1,9 @@
-/** One connection to an upstream: either idle in its pool, or carrying one exchange. */
+/** One connection to an upstream: being established, idle in its pool, or carrying one exchange. */
 import { type Stream, type StreamFailure, type StreamUser } from "../platform/tcp.ts";
 import type { Upstream } from "./upstream.ts";
 
 /** What a link tells the exchange on it. */
 export interface LinkUser {
-  linkOpened(): void;
   linkData(chunk: Buffer): void;
   linkDrained(): void;
   /** The upstream will send nothing more. */
@@ -21,9 +20,14 @@ export class UpstreamLink implements StreamUser {
   stream!: Stream;
   exchange: LinkUser | null = null;
   open = false;
-  /** It carried a request before this one. */
+  /** It has carried a request; `reused`: before the one under way. */
+  served = false;
   reused = false;
+  /** It belongs to nobody's grammar any more, and may last. */
+  tunnel = false;
   idleSince = 0;
+  /** When it counts as refused, while it is being established; moved by what our own loop was late. */
+  connectDeadline = 0;
 
   constructor(upstream: Upstream) {
     this.upstream = upstream;
@@ -32,17 +36,17 @@ export class UpstreamLink implements StreamUser {
   /** Ends it while nothing is under way on it. */
   discard(): void {
     this.exchange = null;
-    this.upstream.forget(this);
     this.#leave();
     this.stream.close();
+    this.upstream.forget(this);
   }
 
   /** Ends it at once: what is under way is lost. */
   abandon(): void {
     this.exchange = null;
-    this.upstream.forget(this);
     this.#leave();
     this.stream.destroy();
+    this.upstream.forget(this);
   }
 
   /** No event of the stream is of interest from now on. */
@@ -52,7 +56,7 @@ export class UpstreamLink implements StreamUser {
 
   onOpen(): void {
     this.open = true;
-    this.exchange?.linkOpened();
+    this.upstream.linkOpened(this);
   }
 
   onData(chunk: Buffer): void {
@@ -70,16 +74,26 @@ export class UpstreamLink implements StreamUser {
       this.exchange.linkEnded();
       return;
     }
+    if (!this.open) {
+      this.#leave();
+      this.stream.destroy();
+      this.upstream.linkFailed(this, null);
+      return;
+    }
     this.discard();
-    this.upstream.onTrouble(this.upstream, "", false);
+    this.upstream.idleClosed();
   }
 
   onClose(failure: StreamFailure | null): void {
     const { exchange, upstream } = this;
     this.exchange = null;
+    if (!this.open) {
+      upstream.linkFailed(this, failure);
+      return;
+    }
     upstream.forget(this);
     if (exchange) exchange.linkClosed(failure);
-    else upstream.onTrouble(upstream, failure?.message ?? "", false);
+    else upstream.idleClosed();
   }
 }
 

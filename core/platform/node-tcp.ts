@@ -6,6 +6,12 @@ import type { Stream, StreamFailure, StreamListener, StreamUser, Target, TlsOpti
 /** A peer that has not finished its TLS handshake by then is not there. */
 const handshakeMs = 5_000;
 
+/**
+ * Connections that the kernel completes before we accept them: as many as a second of 4,000 clients, which is how long
+ * a client whose SYN finds no room waits until it asks again. The kernel's own bound (somaxconn) is 4,096.
+ */
+export const backlog = 4_096;
+
 export function connect(target: Target, user: StreamUser): Stream {
   const { address, tls } = target;
   if (!tls) {
@@ -88,7 +94,8 @@ export function listen(
     // A handshake that fails or takes too long only ends when somebody ends it.
     server.on("tlsClientError", (_error: Error, socket?: Socket) => socket?.destroy());
     server.once("error", reject);
-    const where = "socket" in at ? { path: at.socket } : { host: at.host, port: at.port, exclusive: true };
+    const where =
+      "socket" in at ? { path: at.socket } : { host: at.host, port: at.port, exclusive: true, backlog };
     server.listen(where, () => {
       server.off("error", reject);
       // An error of accept() itself (too many open files): the listener goes on, the stream was never ours.

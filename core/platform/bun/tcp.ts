@@ -3,8 +3,8 @@
  * done here: it takes part of a write and forgets the rest, and after our own FIN it reports the peer's FIN only as
  * a close.
  */
-import type { Socket } from "bun";
-import { connect as nodeConnect, listen as nodeListen, nobody } from "../node-tcp.ts";
+import type { Socket, TCPSocketListener } from "bun";
+import { backlog, connect as nodeConnect, listen as nodeListen, nobody } from "../node-tcp.ts";
 import type { Stream, StreamFailure, StreamListener, StreamUser, Target, TlsOptions } from "../tcp.ts";
 
 export function connect(target: Target, user: StreamUser): Stream {
@@ -12,13 +12,14 @@ export function connect(target: Target, user: StreamUser): Stream {
   const stream = new BunStream(user);
   const options = { allowHalfOpen: true, data: stream, socket: connecting };
   const { address } = target;
-  // Failure comes through connectError, and the promise repeats it; what is wrong with the address itself is thrown.
+  // A failure comes through the promise; what is wrong with the address itself is thrown.
   void (async () => {
     try {
       await ("socket" in address
         ? Bun.connect({ ...options, unix: address.socket })
         : Bun.connect({ ...options, hostname: address.host, port: address.port }));
     } catch (e) {
+      // Never before this returns, though Bun tells at once of a Unix socket that is not there.
       queueMicrotask(() => stream.closed(failureOf(e as Error)));
     }
   })();
@@ -48,7 +49,22 @@ export async function listen(
     return { port: 0, stop: () => listener.stop(false) };
   }
   const listener = Bun.listen<BunStream>({ ...options, hostname: at.host, port: at.port, exclusive: true });
+  await setBacklog(listener);
   return { port: listener.port, stop: () => listener.stop(false) };
+}
+
+/** Bun's own backlog is 512 and no option; listen(2) on a socket that listens already sets it anew. */
+async function setBacklog(listener: TCPSocketListener<BunStream>): Promise<void> {
+  const { dlopen } = await import("bun:ffi");
+  for (const libc of ["libc.so.6", "libc.so", "libSystem.dylib"]) {
+    try {
+      const { symbols } = dlopen(libc, { listen: { args: ["i32", "i32"], returns: "i32" } });
+      symbols.listen((listener as TCPSocketListener<BunStream> & { fd: number }).fd, backlog);
+      return;
+    } catch {
+      // Not this one's name here. Without any of them it stays at 512, which costs a burst some retransmissions.
+    }
+  }
 }
 
 const handlers = {
@@ -79,9 +95,8 @@ const connecting = {
     stream.user.onOpen();
     stream.flush();
   },
-  connectError(socket: Socket<BunStream>, error: Error) {
-    socket.data.closed(failureOf(error));
-  },
+  /** The promise tells it, too. */
+  connectError() {},
 };
 
 type Ending = "no" | "end" | "close";

@@ -1,7 +1,9 @@
 import { beforeEach, describe, expect, test } from "bun:test";
+import { Admission } from "../../../core/ingress/admission-machine.ts";
 import { ClientConnection } from "../../../core/ingress/client-connection.ts";
 import { clientIdleMs, clientStallMs, lingerMs } from "../../../core/ingress/ingress-limits.ts";
 import { hopOf } from "../../../core/ingress/http/rewrite.ts";
+import { loadLimits } from "../../../core/ingress/load-limits.ts";
 import { RetryBudget } from "../../../core/ingress/retry-machine.ts";
 import type { RoutedPort } from "../../../core/ingress/routed-port.ts";
 import { Upstream } from "../../../core/ingress/upstream.ts";
@@ -41,7 +43,7 @@ class FakeStream implements Stream {
 }
 
 let now = 0;
-let port: RoutedPort & { upstreams: Upstream[] };
+let port: RoutedPort;
 let stream: FakeStream;
 let client: ClientConnection;
 beforeEach(() => {
@@ -49,17 +51,34 @@ beforeEach(() => {
   port = {
     port: 80,
     open: true,
-    upstreams: [],
-    turn: { next: 0 },
+    admission: new Admission(loadLimits),
     nothingReason: "nothing here",
     budget: new RetryBudget({ share: 0.1, perSecond: 1, stockMax: 1 }, 0),
     counters: { requests: 0, failures: 0, retries: 0 },
     now: () => now,
   };
   stream = new FakeStream();
-  client = new ClientConnection(stream, port, hopOf("10.0.0.9", "n1", "127.0.0.1", 80), () => {});
+  client = new ClientConnection(stream, port, hopOf("10.0.0.9", "n1", "127.0.0.1", 80), {
+    surplus: false,
+    onGone() {},
+  });
   stream.user = client;
 });
+
+/** An upstream whose connection does not come about within a test. */
+function unreachable(): Upstream {
+  const target = { address: { socket: "/nowhere.sock" }, tls: null };
+  return new Upstream({
+    key: "k",
+    identity: { uid: "u1", node: "n2", incarnation: "1", local: false, instance: "web" },
+    target: () => target,
+    admission: port.admission,
+    limits: loadLimits,
+    now: () => now,
+    onFailed() {},
+    onIdleClosed() {},
+  });
+}
 
 const send = (text: string) => client.onData(Buffer.from(text, "latin1"));
 const after = (ms: number) => {
@@ -137,17 +156,7 @@ test("after a refusal the rest is thrown away for a while, then the connection c
 });
 
 test("a client that has sent all and closed its side waits, also for what could not be passed on yet", () => {
-  const identity = { uid: "u1", node: "n2", incarnation: "1", local: false, instance: "web" };
-  const target = { address: { socket: "/nowhere.sock" }, tls: null };
-  port.upstreams.push(
-    new Upstream(
-      "k",
-      identity,
-      () => target,
-      now,
-      () => {},
-    ),
-  );
+  port.admission.setUpstreams([unreachable()], now);
   const body = "x".repeat(200_000);
   send(`POST / HTTP/1.1\r\nHost: h\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
   client.onEnd();
@@ -155,17 +164,7 @@ test("a client that has sent all and closed its side waits, also for what could 
 });
 
 test("a client that closed its side in the middle of a request is cut off", () => {
-  const identity = { uid: "u1", node: "n2", incarnation: "1", local: false, instance: "web" };
-  const target = { address: { socket: "/nowhere.sock" }, tls: null };
-  port.upstreams.push(
-    new Upstream(
-      "k",
-      identity,
-      () => target,
-      now,
-      () => {},
-    ),
-  );
+  port.admission.setUpstreams([unreachable()], now);
   send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf");
   client.onEnd();
   expect(stream.log).toEqual(["destroy"]);

@@ -3,6 +3,7 @@ import { type Server, type Socket, connect, createServer } from "node:net";
 import { once } from "node:events";
 import type { IngressRoute, IngressTable } from "../../../core/ingress/control.ts";
 import { Ingress } from "../../../core/ingress/ingress.ts";
+import type { LoadLimits } from "../../../core/ingress/load-limits.ts";
 
 export type UpstreamAt = { node: string; host: string; port: number; incarnation: string };
 
@@ -40,8 +41,9 @@ export interface TestIngress {
 export async function startIngress(
   upstreams: UpstreamAt[],
   more?: Partial<IngressRoute>,
+  limits?: Partial<LoadLimits>,
 ): Promise<TestIngress> {
-  const ingress = new Ingress({ portsChanged() {} });
+  const ingress = new Ingress({ portsChanged() {} }, limits);
   await ingress.apply(tableOf(upstreams, more));
   return {
     ingress,

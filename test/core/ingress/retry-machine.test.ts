@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { type Attempt, RetryBudget, whyNotRetry } from "../../../core/ingress/retry-machine.ts";
 
-const attempt: Attempt = { method: "GET", attempts: 1, responded: false, written: true, kept: true };
+const attempt: Attempt = { method: "GET", attempts: 1, responded: false, kept: true };
 
 const scenarios: [string, Partial<Attempt>, boolean][] = [
   ["GET whose upstream died", {}, true],
@@ -10,14 +10,11 @@ const scenarios: [string, Partial<Attempt>, boolean][] = [
   ["PUT whose body is kept", { method: "PUT" }, true],
   ["DELETE", { method: "DELETE" }, true],
   ["PUT whose body was too large to keep", { method: "PUT", kept: false }, false],
-  ["POST that was written", { method: "POST" }, false],
-  ["PATCH that was written", { method: "PATCH" }, false],
-  ["an unknown method that was written", { method: "other" }, false],
-  ["POST of which nothing was written", { method: "POST", written: false }, true],
-  ["an unknown method of which nothing was written", { method: "other", written: false }, true],
+  ["POST", { method: "POST" }, false],
+  ["PATCH", { method: "PATCH" }, false],
+  ["an unknown method", { method: "other" }, false],
   ["GET that was answered in part", { responded: true }, false],
   ["GET that was tried twice", { attempts: 2 }, false],
-  ["GET that was tried twice and never written", { attempts: 2, written: false }, false],
 ];
 
 describe("may be sent again", () => {

@@ -1,5 +1,6 @@
 import { afterEach, beforeAll, expect, test } from "bun:test";
-import { createServer, type TLSSocket } from "node:tls";
+import { type Socket, connect, createServer } from "node:net";
+import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { once } from "node:events";
 import type { IngressTable } from "../../../core/ingress/control.ts";
 import { Ingress } from "../../../core/ingress/ingress.ts";
@@ -40,7 +41,7 @@ beforeAll(async () => {
 
 /** A container's TCP listener: demands a certificate of the nodes' authority. */
 async function startContainer(pair: Pair) {
-  const server = createServer(
+  const server = createTlsServer(
     {
       cert: pair.certificate,
       key: pair.key,
@@ -141,4 +142,41 @@ test("a renewed certificate is used for the next connection", async () => {
   open.push(c);
   c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
   expect(statusOf((await c.responses(1))[0]!)).toBe(200);
+});
+
+test("handshakes that stall are few, and cost no request when they go on, POST included", async () => {
+  const at = await startContainer(await issue(workloads, containerUri(of)));
+  const stalled: Socket[] = [];
+  let slow = true;
+  const through = (socket: Socket) => {
+    const target = connect({ host: "127.0.0.1", port: at.port });
+    for (const it of [socket, target]) it.on("error", () => {});
+    socket.pipe(target).pipe(socket);
+  };
+  const door = createServer({ pauseOnConnect: true }, (socket) => {
+    if (slow) stalled.push(socket);
+    else through(socket);
+  });
+  door.listen(0, "127.0.0.1");
+  await once(door, "listening");
+  const ingress = new Ingress({ portsChanged() {} }, { connectingMax: 3 });
+  open.push({ close: () => door.close() }, { close: () => ingress.stop(0) });
+  const { port } = door.address() as { port: number };
+  await ingress.apply(tableOf([{ ...at, port }], {}, tls));
+  const clients = Array.from({ length: 40 }, (_, n) => {
+    const c = new Client(ingress.boundPort(0));
+    open.push(c);
+    const method = n % 2 === 0 ? "GET" : "POST";
+    return c.send(`${method} / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n`);
+  });
+  await eventually(() => ingress.counters.requests === 40, "all wait");
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  // And those of probes, of which the first is given up after 250 ms.
+  expect(stalled.length).toBeGreaterThan(0);
+  expect(stalled.length).toBeLessThanOrEqual(3 + 2);
+  await new Promise((resolve) => setTimeout(resolve, 900));
+  slow = false;
+  for (const socket of stalled.splice(0)) through(socket);
+  for (const c of clients) expect(statusOf((await c.responses(1))[0]!)).toBe(200);
+  expect(ingress.counters.failures).toBe(0);
 });
