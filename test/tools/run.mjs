@@ -6,7 +6,7 @@
 //   test    every test, or those whose paths are given; the last line is `N passed, N failed, N skipped`
 //   check   format, lint, types, lock files, then test
 //   build   the binary dist/dvs
-//   demo, sim, bench:start, bench:web, bench:faults
+//   demo, sim, mutants, bench:start, bench:web, bench:faults
 //
 // What it says itself goes to stderr: the stdout of a benchmark is data.
 import { spawn, spawnSync } from "node:child_process";
@@ -32,6 +32,7 @@ const tasks = {
   build: () => build(),
   demo: (args) => script("test/tools/demo.ts", args),
   sim: (args) => script("test/sim/run.ts", args),
+  mutants: (args) => script("test/tools/mutants.ts", args),
   "bench:start": async (args) => (await builtForBench()) || script("bench/start.ts", args),
   "bench:web": async (args) =>
     (await builtForBench()) || (await script("bench/static.ts", args)) || script("bench/ingress.ts", args),
