@@ -96,6 +96,14 @@ export type ToAgent = z.infer<typeof ToAgent>;
 export const ContainerState = z.enum(["pulling", "starting", "ready", "stopping", "backoff", "failed"]);
 export type ContainerState = z.infer<typeof ContainerState>;
 
+/** How a container's kernel is: a frozen one has no lease and does nothing until it has one again. */
+export const KernelState = z.object({
+  /** Number in the View, 0 before it has joined. */
+  kernel: z.number().int(),
+  state: z.enum(["joining", "running", "frozen", "exited"]),
+});
+export type KernelState = z.infer<typeof KernelState>;
+
 export const ContainerReport = z.object({
   tenant: Name,
   instance: Name,
@@ -114,6 +122,8 @@ export const ContainerReport = z.object({
   restarts: z.number().int(),
   startedAt: z.string(),
   requests: z.number().int(),
+  /** Missing where the VOS has none. */
+  kernel: KernelState.optional(),
 });
 export type ContainerReport = z.infer<typeof ContainerReport>;
 

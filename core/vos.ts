@@ -3,6 +3,9 @@
  * becomes final when the kernel exists; `plugins/hello` is the smallest example, to be copied.
  */
 import type { z } from "zod";
+import type { KernelState } from "./agent-protocol.ts";
+import type { BindRequest } from "./kernel/kernel.ts";
+import type { Process } from "./kernel/process.ts";
 
 export interface VosPlugin<Options extends z.ZodType = z.ZodType> {
   /** What `--os` names. */
@@ -13,6 +16,16 @@ export interface VosPlugin<Options extends z.ZodType = z.ZodType> {
   options: Options;
   /** Whether an instance boots from an image (`--site`, `--image`). */
   image: "required" | "optional" | "none";
+  /** What its containers have beside the host's basic services; nothing costs anything that is not asked for. */
+  needs?: {
+    /** `host.kernel`: calls between the containers of the instance. */
+    kernel?: true;
+    /**
+     * It goes on serving while its kernel is frozen, and when it was removed: nothing that it does then depends on
+     * what other containers do. Otherwise the container ends with its kernel, and is started anew.
+     */
+    servesFrozen?: true;
+  };
   /**
    * Boots one container of an instance. Runs in the container's own host process, once.
    * A rejection with a DvsError INVALID is permanent: the container is not started again.
@@ -33,6 +46,23 @@ export interface RequestInfo {
   peer: string;
 }
 
+/**
+ * The container's kernel (core/kernel): its processes call those of the instance's other containers, wherever they
+ * are. It joins the instance while the VOS boots and after; until then, and while it is frozen, nothing comes or goes.
+ */
+export interface VosKernel {
+  /** `frozen`: it has no lease, so others may have taken it for dead: nothing of the instance's state may be used. */
+  readonly state: KernelState["state"];
+  /** Number of this kernel, 0 before it has joined. */
+  readonly id: number;
+  /** Those that are in the View now. */
+  members(): { kernel: number; node: string }[];
+  /** Waits until the kernel has joined, and the name is free where one is given: throws NAME_TAKEN otherwise. */
+  bind(request: BindRequest): Promise<Process>;
+  /** Called at each change. `joining` again: another kernel has begun in this container, and every process is gone. */
+  onState(listener: (state: KernelState["state"]) => void): void;
+}
+
 /** What dvs gives a VOS in its container. */
 export interface VosHost {
   tenant: string;
@@ -43,6 +73,8 @@ export interface VosHost {
   incarnation: string;
   /** Null where the instance has no image. */
   image: ImageReader | null;
+  /** Null where the VOS did not ask for it. */
+  kernel: VosKernel | null;
   /** A line of the instance's log (`dvs instance logs`): one JSON object with time and level. */
   log(level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>): void;
   /** A raw line of the access log, buffered and written at least once a second. */

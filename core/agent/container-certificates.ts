@@ -23,6 +23,8 @@ export interface ContainerCertificatesOptions {
   nodeId: string;
   /** Signs the ingresses that may connect to a container. */
   clusterCa: string;
+  /** Signs containers: of other nodes, whose kernels link to this one's. */
+  workloadCa: string;
   coordinator: CoordinatorLink;
   onRenewed(uid: string, tls: TlsFiles): void;
   log: Log;
@@ -79,7 +81,12 @@ export class ContainerCertificates {
 
   of(uid: string): TlsFiles | null {
     const kept = this.#kept.get(uid);
-    return kept ? { ...kept.pair, ca: this.#options.clusterCa } : null;
+    return kept ? this.#files(kept.pair) : null;
+  }
+
+  #files({ certificate, key }: Pair): TlsFiles {
+    const { clusterCa, workloadCa } = this.#options;
+    return { certificate, key, ca: clusterCa, workloadCa };
   }
 
   close(): void {
@@ -92,7 +99,7 @@ export class ContainerCertificates {
     if (!pair || this.#kept.has(spec.uid) || !this.#wanted.has(spec.uid)) return;
     this.#keep(spec, pair);
     // The earlier agent may have died between renewing it and telling the container.
-    this.#options.onRenewed(spec.uid, { ...pair, ca: this.#options.clusterCa });
+    this.#options.onRenewed(spec.uid, this.#files(pair));
   }
 
   #keep(spec: ContainerSpec, pair: Pair): void {
@@ -105,7 +112,7 @@ export class ContainerCertificates {
         const kept = this.#kept.get(spec.uid);
         if (!kept) return;
         kept.pair = next;
-        this.#options.onRenewed(spec.uid, { ...next, ca: this.#options.clusterCa });
+        this.#options.onRenewed(spec.uid, this.#files(next));
       },
       onError: (e) => {
         this.#options.log("warn", `cannot renew the certificate of ${spec.instance}: ${e.message}`);

@@ -7,8 +7,8 @@ import type { ContainerSpec } from "../agent-protocol.ts";
 import type { ContainerBoot } from "../container/control.ts";
 import { bootId } from "../platform/uptime.ts";
 import type { ContainerRecord } from "./adopt.ts";
-import { containerDirOf, type DataDir } from "./data-dir.ts";
-import { makePrivateDir, writeSmallFile } from "../files.ts";
+import { type ContainerDir, containerDirOf, type DataDir } from "./data-dir.ts";
+import { makePrivateDir, readJsonFile, writeSmallFile } from "../files.ts";
 import { type HostProcess, minimalEnvironment, spawnHostProcess } from "./host-process.ts";
 import { processArguments } from "./proc-scan.ts";
 import { rotateLog } from "./rotate-log.ts";
@@ -47,6 +47,7 @@ export async function startContainer(options: StartOptions): Promise<StartedCont
     blobDir: data.blobs,
     listen: { host: node.address, port },
     tls,
+    kernelSecret: await kernelSecretOf(dir),
   };
   await writeSmallFile(dir.boot, JSON.stringify(boot), { durable: false });
   step("boot");
@@ -74,4 +75,13 @@ export async function startContainer(options: StartOptions): Promise<StartedCont
   await writeSmallFile(dir.process, JSON.stringify(record), { durable: false }).catch(() => {});
   step("recorded");
   return { process, record };
+}
+
+/** Drawn once for an instance on this node, so that a container that is started anew knows its siblings. */
+async function kernelSecretOf(dir: ContainerDir): Promise<string> {
+  const known = await readJsonFile(dir.kernelSecret);
+  if (typeof known === "string" && /^[0-9a-f]{64}$/.test(known)) return known;
+  const secret = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("hex");
+  await writeSmallFile(dir.kernelSecret, JSON.stringify(secret), { durable: false });
+  return secret;
 }

@@ -9,7 +9,7 @@
  *   desired.json       the last Desired, so that a node starts without a coordinator
  *   blobs/             files of images, by digest
  *   run/ingress.sock   and ingress.json, ingress.log: the ingress process
- *   run/c/<uid>/       one container: boot.json, process.json, tls.json, sockets, logs
+ *   run/c/<uid>/       one container: boot.json, process.json, tls.json, kernel-secret.json, sockets, logs
  */
 import { join } from "node:path";
 import { z } from "zod";
@@ -38,6 +38,7 @@ export interface ContainerDir {
   boot: string;
   process: string;
   tls: string;
+  kernelSecret: string;
   controlSocket: string;
   httpSocket: string;
   log: string;
@@ -69,6 +70,7 @@ export function containerDirOf(data: DataDir, uid: string): ContainerDir {
     boot: join(root, "boot.json"),
     process: join(root, "process.json"),
     tls: join(root, "tls.json"),
+    kernelSecret: join(root, "kernel-secret.json"),
     controlSocket: join(root, "control.sock"),
     httpSocket: join(root, "http.sock"),
     log: join(root, "container.log"),

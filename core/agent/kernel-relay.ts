@@ -36,6 +36,8 @@ type Send = (message: ToContainer) => void;
 interface Reader {
   /** Null while it has no link: it says where it is when it has one again. */
   send: Send | null;
+  /** What it asked for has been answered, if only with nothing. */
+  answered: boolean;
   sent: number;
   read: number;
   proposals: Set<Promise<void>>;
@@ -128,7 +130,7 @@ export class KernelRelay {
       this.#ask(uid, followed);
     }
     const proposals = followed.readers.get(incarnation)?.proposals ?? new Set();
-    const reader: Reader = { send, sent: after, read: after, proposals };
+    const reader: Reader = { send, answered: false, sent: after, read: after, proposals };
     followed.readers.set(incarnation, reader);
     if (followed.history) push(reader, followed.history);
   }
@@ -235,10 +237,11 @@ export class KernelRelay {
 
 /** What follows what it has been sent. */
 function push(reader: Reader, history: RecordHistory): void {
-  while (reader.send && reader.sent < history.view.index) {
+  while (reader.send && (!reader.answered || reader.sent < history.view.index)) {
+    reader.answered = true;
     const batch = history.after(reader.sent, recordsPerBatch);
     reader.send({ type: "kernelRecords", ...batch });
-    reader.sent = batch.records.at(-1)?.index ?? history.view.index;
+    reader.sent = Math.max(reader.sent, batch.records.at(-1)?.index ?? history.view.index);
   }
 }
 

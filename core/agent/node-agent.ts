@@ -104,6 +104,7 @@ export class NodeAgent {
       clusterId,
       nodeId,
       clusterCa: certificates.clusterCa,
+      workloadCa: certificates.workloadCa,
       coordinator,
       onRenewed: (uid, tls) => this.#supervisor.pushTls(uid, tls),
       log,

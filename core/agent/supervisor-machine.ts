@@ -13,7 +13,7 @@
  * Invariant: a slot has at most one process, from the moment its start is asked for until `exited` or
  * `spawnFailed` says that it is surely dead. So there are never two incarnations of one container.
  */
-import type { ContainerReport, ContainerSpec, ContainerState } from "../agent-protocol.ts";
+import type { ContainerReport, ContainerSpec, ContainerState, KernelState } from "../agent-protocol.ts";
 
 export interface SupervisorTiming {
   readyTimeoutMs: number;
@@ -66,6 +66,7 @@ export type SupervisorEvent =
       port: number;
     }
   | { type: "stats"; uid: string; incarnation: string; requests: number }
+  | { type: "kernel"; uid: string; incarnation: string; kernel: KernelState }
   /** It is surely dead: reaped, or gone from /proc. */
   | { type: "exited"; uid: string; incarnation: string; reason: string }
   | { type: "dirRemoved"; uid: string }
@@ -119,6 +120,7 @@ interface Slot {
     port: number;
     startedAt: string;
     requests: number;
+    kernel?: KernelState;
   };
   /** Whether image and certificate of `wanted` are here. */
   prepare: "no" | "asked" | "done";
@@ -282,6 +284,9 @@ export class SupervisorMachine {
         return;
       case "stats":
         slot.last.requests = event.requests;
+        return;
+      case "kernel":
+        slot.last.kernel = event.kernel;
     }
   }
 
@@ -494,6 +499,7 @@ function reportOf(slot: Slot, now: number): ContainerReport | null {
     restarts: slot.restarts,
     startedAt: process ? last.startedAt : "",
     requests: last.requests,
+    ...(last.kernel && process ? { kernel: last.kernel } : {}),
   });
   if (process?.ending) return shown("stopping", process.ending.reason);
   if (process) {

@@ -262,6 +262,10 @@ export class Supervisor {
       }
       case "stats":
         return this.#dispatch({ type: "stats", uid, incarnation, requests: message.requests });
+      case "kernel": {
+        const { kernel, state } = message;
+        return this.#dispatch({ type: "kernel", uid, incarnation, kernel: { kernel, state } });
+      }
       case "badBlob":
         void this.#refetch(running, message.digest);
         return;

@@ -1,6 +1,6 @@
 /** What the API shows of the cluster: records joined with what the nodes report. Derived, never stored. */
 import { z } from "zod";
-import { ContainerReport, PortReport } from "../agent-protocol.ts";
+import { ContainerReport, KernelState, PortReport } from "../agent-protocol.ts";
 import { Condition, InstanceSpec, NodeRecord } from "../records.ts";
 
 /** An instance's state in one word. */
@@ -33,6 +33,8 @@ export const ContainerView = z.object({
   port: z.number().int(),
   startedAt: z.string(),
   requests: z.number().int(),
+  /** Missing where the VOS has no kernel, or it is not known how that is. */
+  kernel: KernelState.optional(),
 });
 export type ContainerView = z.infer<typeof ContainerView>;
 

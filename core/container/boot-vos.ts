@@ -3,12 +3,15 @@ import { DvsError, parseOrThrow } from "../errors.ts";
 import { openImage } from "../image/reader.ts";
 import type { ImageReader, Vos, VosHost, VosRegistry } from "../vos.ts";
 import type { ContainerBoot } from "./control.ts";
+import type { KernelHost } from "./kernel-host.ts";
 
 export interface VosServices {
   log: VosHost["log"];
   accessLog: VosHost["accessLog"];
   /** Waits until a blob that is missing or corrupted is good again. */
   repairBlob(digest: string): Promise<void>;
+  /** Called where the VOS needs a kernel; which then starts. */
+  kernel(options: { servesFrozen: boolean }): Promise<KernelHost>;
 }
 
 /**
@@ -41,6 +44,7 @@ export async function bootVos(
     const onBadBlob = (digest: string) => services.repairBlob(digest);
     image = await openImage({ blobDir: boot.blobDir, digest: spec.image, onBadBlob });
   }
+  const { kernel: needsKernel = false, servesFrozen = false } = plugin.needs ?? {};
   const host: VosHost = {
     tenant: spec.tenant,
     instance: spec.instance,
@@ -48,6 +52,7 @@ export async function bootVos(
     node: { id: boot.node.id, name: boot.node.name },
     incarnation: boot.incarnation,
     image,
+    kernel: needsKernel ? await services.kernel({ servesFrozen }) : null,
     log: services.log,
     accessLog: services.accessLog,
   };

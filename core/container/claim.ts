@@ -10,6 +10,8 @@ import { tryLockFile, type FileLock } from "../file-lock.ts";
 export interface RunDir {
   controlSocket: string;
   httpSocket: string;
+  /** Made by the kernel's links, which replace what is there. */
+  kernelSocket: string;
   containerLog: string;
   accessLog: string;
   lock: FileLock;
@@ -39,6 +41,7 @@ export async function claimRunDir(dir: string): Promise<RunDir> {
   return {
     controlSocket,
     httpSocket,
+    kernelSocket: join(dir, "kernel.sock"),
     containerLog: join(dir, "container.log"),
     accessLog: join(dir, "access.log"),
     lock,

@@ -1,13 +1,21 @@
 /** One container's life: boots its VOS, serves, tells agents how it is, drains and ends. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { DvsError } from "../errors.ts";
-import { containerStopGraceMs, drainQuietMs, failedLingerMs, logBytesMax, logFilesKept } from "../limits.ts";
+import {
+  containerStopGraceMs,
+  drainQuietMs,
+  failedLingerMs,
+  kernelLeaveMs,
+  logBytesMax,
+  logFilesKept,
+} from "../limits.ts";
 import type { Vos, VosRegistry } from "../vos.ts";
 import { BlobRepairs } from "./blob-repairs.ts";
 import { bootVos } from "./boot-vos.ts";
 import type { RunDir } from "./claim.ts";
 import { ControlServer } from "./control-server.ts";
-import type { ContainerBoot, FromContainer, ToContainer } from "./control.ts";
+import type { ContainerBoot, ContainerTls, FromContainer, ToContainer } from "./control.ts";
+import type { KernelHost } from "./kernel-host.ts";
 import { openListeners, type Listeners } from "./listeners.ts";
 import { LogFile } from "./log-file.ts";
 import { errorFields, type ContainerLog } from "./log.ts";
@@ -25,18 +33,22 @@ export class Container {
   #state: State = { state: "starting", reason: "", permanent: false };
   #service: Service | undefined;
   #listeners: Listeners | undefined;
+  #kernel: KernelHost | undefined;
   #requestsTold = 0;
   /** Settles at the first wish to stop, with the grace. */
   readonly #stopAsked = Promise.withResolvers<number>();
   /** Settles at the second: no more waiting. */
   readonly #cutAsked = Promise.withResolvers<void>();
   #stops = 0;
+  /** Rejects when the kernel was removed from the instance. */
+  readonly #removed = Promise.withResolvers<never>();
 
   constructor(dir: RunDir, boot: ContainerBoot, log: ContainerLog["log"]) {
     this.#dir = dir;
     this.#boot = boot;
     this.#log = log;
     this.#accessLog = new LogFile(dir.accessLog, { bytesMax: logBytesMax, kept: logFilesKept });
+    this.#removed.promise.catch(() => undefined);
     this.#control = new ControlServer({
       path: dir.controlSocket,
       greeting: () => this.#greeting(),
@@ -80,7 +92,8 @@ export class Container {
     }
     this.#become({ state: "ready", reason: "", permanent: false });
     this.#log("info", "ready", { instance: spec.instance, os: spec.os, port: first.listeners.port });
-    await this.#drain(await stop, first);
+    void this.#kernel?.start();
+    await this.#drain(await Promise.race([stop, this.#removed.promise]), first);
     return 0;
   }
 
@@ -89,6 +102,7 @@ export class Container {
       log: this.#log,
       accessLog: (line) => this.#accessLog.write(line),
       repairBlob: (digest) => this.#repairs.ask(digest),
+      kernel: (options) => this.#openKernel(options.servesFrozen),
     });
     const service = new Service(vos);
     const listeners = await openListeners(this.#boot, this.#dir.httpSocket, {
@@ -104,6 +118,22 @@ export class Container {
     this.#service = service;
     this.#listeners = listeners;
     return { vos, listeners, service };
+  }
+
+  async #openKernel(servesFrozen: boolean): Promise<KernelHost> {
+    const { KernelHost } = await import("./kernel-host.ts");
+    this.#kernel = new KernelHost({
+      boot: this.#boot,
+      socket: this.#dir.kernelSocket,
+      servesFrozen,
+      send: (message) => this.#control.broadcast(message),
+      onExit: (reason) => {
+        const message = `The container starts anew: its kernel has ended, because ${reason}.`;
+        this.#removed.reject(new DvsError("UNAVAILABLE", message));
+      },
+      log: this.#log,
+    });
+    return this.#kernel;
   }
 
   /**
@@ -127,6 +157,7 @@ export class Container {
     }
     await Promise.race([listeners.stop(Math.max(0, deadline - performance.now())), cut]);
     await vos.close?.();
+    await this.#kernel?.leave(Math.min(kernelLeaveMs, Math.max(0, deadline - performance.now())));
     this.#log("info", "stopped", { requests: service.requests });
   }
 
@@ -154,6 +185,7 @@ export class Container {
       this.#stateMessage(),
       { type: "stats", requests: this.#service?.requests ?? 0 },
       ...this.#repairs.messages(),
+      ...(this.#kernel?.messages() ?? []),
     ];
   }
 
@@ -172,17 +204,27 @@ export class Container {
       case "blob":
         this.#repairs.answer(message);
         return;
+      case "kernelRecords":
+      case "kernelProposed":
+        this.#kernel?.receive(message);
+        return;
       case "tls":
-        this.#reload(message);
+        this.#reload({
+          certificate: message.certificate,
+          key: message.key,
+          ca: message.ca,
+          workloadCa: message.workloadCa,
+        });
     }
   }
 
-  #reload({ certificate, key, ca }: Extract<ToContainer, { type: "tls" }>): void {
+  #reload(tls: ContainerTls): void {
     if (!this.#boot.tls) return;
     try {
-      this.#listeners?.reload({ certificate, key, ca });
+      this.#listeners?.reload(tls);
       // Where the listeners are not open yet, they open with it.
-      this.#boot.tls = { certificate, key, ca };
+      this.#boot.tls = tls;
+      this.#kernel?.renewed(tls);
     } catch (e) {
       this.#log("error", "cannot use the new certificate, the old one stays", errorFields(e));
     }

@@ -6,8 +6,8 @@ import { createServer, type Server, type Socket } from "node:net";
 import { KiB, MiB } from "../limits.ts";
 import { ToContainer, type FromContainer } from "./control.ts";
 
-/** Certificates are the longest that comes; whoever sends more is not our agent. */
-const lineCharsMax = 1 * MiB;
+/** The View of a large instance is the longest that comes; whoever sends more is not our agent. */
+const lineCharsMax = 8 * MiB;
 const unreadBytesMax = 64 * KiB;
 
 export interface ControlServerOptions {
@@ -40,9 +40,10 @@ export class ControlServer {
     });
   }
 
-  /** To every agent that listens; level-triggered messages only, since it may be nobody. */
-  broadcast(message: FromContainer): void {
+  /** To every agent that listens; false when it is nobody. What is not asked again must be level-triggered. */
+  broadcast(message: FromContainer): boolean {
     for (const socket of this.#links) write(socket, message);
+    return this.#links.size > 0;
   }
 
   /** Ends each link after what was sent on it, and removes the socket file. */

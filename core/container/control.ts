@@ -4,8 +4,17 @@
  * breaks the container goes on. Each side ignores message types that it does not know.
  */
 import { z } from "zod";
-import { ContainerSpec, RecordProposal } from "../agent-protocol.ts";
+import { ContainerSpec, KernelState, RecordProposal } from "../agent-protocol.ts";
 import { RecordBatch } from "../kernel/record-schema.ts";
+
+export const ContainerTls = z.object({
+  certificate: z.string(),
+  key: z.string(),
+  ca: z.string(),
+  /** Missing from an agent that does not know of kernels. */
+  workloadCa: z.string().optional(),
+});
+export type ContainerTls = z.infer<typeof ContainerTls>;
 
 /** `boot.json` in the run directory: all that a container is told before it starts. Mode 0600. */
 export const ContainerBoot = z.object({
@@ -18,8 +27,13 @@ export const ContainerBoot = z.object({
   blobDir: z.string(),
   /** Where other nodes' ingress reaches it; port 0 = any. If the port is taken, any other. */
   listen: z.object({ host: z.string(), port: z.number().int() }),
-  /** PEM. `ca` signs the ingresses (nodes) that may connect. Null: plain HTTP, and only if `listen` is on loopback. */
-  tls: z.object({ certificate: z.string(), key: z.string(), ca: z.string() }).nullable(),
+  /**
+   * PEM. `ca` signs the ingresses (nodes) that may connect, `workloadCa` the instance's containers on other nodes.
+   * Null: plain HTTP, and only if `listen` is on loopback.
+   */
+  tls: ContainerTls.nullable(),
+  /** Hex, the same for all containers of the instance on this node: by it their kernels know each other. */
+  kernelSecret: z.string().optional(),
 });
 export type ContainerBoot = z.infer<typeof ContainerBoot>;
 
@@ -45,6 +59,8 @@ export const FromContainer = z.discriminatedUnion("type", [
   z.object({ type: z.literal("stats"), requests: z.number().int() }),
   /** A blob is missing or does not have its digest; answered by `blob` when it is good again. */
   z.object({ type: z.literal("badBlob"), digest: z.string() }),
+  /** After each change, and after hello, where the VOS has a kernel. */
+  z.object({ type: z.literal("kernel"), ...KernelState.shape }),
   /** Records of the instance's kernels, from the one after `after` on: `kernelRecords`. Again on each link. */
   z.object({ type: z.literal("kernelFollow"), after: z.number().int().min(0) }),
   /** All records up to here have been applied. */
@@ -68,6 +84,6 @@ export const ToContainer = z.discriminatedUnion("type", [
     reason: z.string(),
   }),
   /** New certificate, for connections from now on. */
-  z.object({ type: z.literal("tls"), certificate: z.string(), key: z.string(), ca: z.string() }),
+  z.object({ type: z.literal("tls"), ...ContainerTls.shape }),
 ]);
 export type ToContainer = z.infer<typeof ToContainer>;

@@ -87,6 +87,7 @@ function viewContainers(picture: ClusterPicture, record: InstanceRecord): Contai
       port: placed ? (report?.port ?? 0) : 0,
       startedAt: report?.startedAt ?? "",
       requests: report?.requests ?? 0,
+      ...(alive && report?.kernel ? { kernel: report.kernel } : {}),
     };
   });
 }

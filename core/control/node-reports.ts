@@ -226,7 +226,9 @@ function containerDiffers(a: ContainerReport, b: ContainerReport): boolean {
     a.pid !== b.pid ||
     a.restarts !== b.restarts ||
     a.generation !== b.generation ||
-    a.startedAt !== b.startedAt
+    a.startedAt !== b.startedAt ||
+    a.kernel?.kernel !== b.kernel?.kernel ||
+    a.kernel?.state !== b.kernel?.state
   );
 }
 

@@ -25,6 +25,8 @@ interface Session {
   mailbox: Mailbox<ToAgent | News>;
   /** Uid → index of the last record that was sent in this stream. */
   sent: Map<string, number>;
+  /** What was asked for and not answered yet: that there is nothing is an answer, too. */
+  asked: Set<string>;
 }
 
 interface WantedStream {
@@ -47,7 +49,7 @@ export class Sessions {
   ): LineSource {
     this.#byNode.get(node)?.mailbox.close();
     const mailbox = new Mailbox<ToAgent | News>({ key: keyOf, max: messagesMax });
-    const session: Session = { mailbox, sent: new Map() };
+    const session: Session = { mailbox, sent: new Map(), asked: new Set() };
     this.#byNode.set(node, session);
     if (first) mailbox.put({ type: "desired", desired: first });
     async function* lines(): AsyncGenerator<ToAgent> {
@@ -77,6 +79,7 @@ export class Sessions {
     const session = this.#byNode.get(node);
     if (!session) throw new DvsError("UNAVAILABLE", `Node ${node} has no stream that records could go to.`);
     session.sent.set(uid, index);
+    session.asked.add(uid);
     session.mailbox.put({ type: "news", uid });
   }
 
@@ -165,7 +168,7 @@ export class Sessions {
 
 /** The next records of an instance that the node follows; null when it has them all, or the instance is gone. */
 async function recordsOf(
-  { mailbox, sent }: Session,
+  { mailbox, sent, asked }: Session,
   uid: string,
   recordsAfter: RecordsAfter,
 ): Promise<Extract<ToAgent, { type: "records" }> | null> {
@@ -180,8 +183,9 @@ async function recordsOf(
   }
   // The agent has asked for others meanwhile: they come next.
   if (sent.get(uid) !== after) return null;
-  const last = batch.records.at(-1)?.index ?? batch.snapshot?.index;
-  if (last === undefined) return null;
+  const last = batch.records.at(-1)?.index ?? batch.snapshot?.index ?? after;
+  if (last === after && !asked.has(uid)) return null;
+  asked.delete(uid);
   sent.set(uid, last);
   if (batch.records.length > 0) mailbox.put({ type: "news", uid });
   return { type: "records", uid, ...batch };

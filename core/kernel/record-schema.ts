@@ -28,11 +28,10 @@ const MemberSchema = joining.extend({ kernel }) satisfies z.ZodType<Member>;
 
 export const KernelRecordSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("join"), member: joining }),
-  z.strictObject({
-    type: z.literal("remove"),
-    kernel,
-    reason: z.enum(["left", "lease", "exit-certificate"]),
-  }),
+  z.discriminatedUnion("reason", [
+    z.strictObject({ type: z.literal("remove"), kernel, reason: z.enum(["left", "exit-certificate"]) }),
+    z.strictObject({ type: z.literal("remove"), kernel, reason: z.literal("lease"), epoch: counter }),
+  ]),
   z.strictObject({ type: z.literal("grantor"), kernel, epoch: counter }),
   z.strictObject({ type: z.literal("slots"), kernel, count: z.number().int().min(1).max(slotsMax) }),
   z.strictObject({ type: z.literal("name"), name, endpoint, kernel }),

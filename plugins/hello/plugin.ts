@@ -1,9 +1,12 @@
 /**
  * The smallest VOS, to be copied: a schema of its options, a factory that boots it on the host that dvs gives it, and
- * a function that answers requests. A new one also needs a line in plugins/registry.ts.
+ * a function that answers requests: GET / greets, POST /count counts one more on whichever node the counter is, by a
+ * call between kernels, and GET /count looks. A new VOS also needs a line in plugins/registry.ts.
  */
 import { z } from "zod";
+import type { CallError } from "../../core/kernel/call-error.ts";
 import type { VosPlugin } from "../../core/vos.ts";
+import { Counter } from "./counter.ts";
 
 const Options = z.strictObject({
   greeting: z.string().min(1).max(1_000).default("hello").describe("What each answer begins with."),
@@ -14,22 +17,33 @@ const hello: VosPlugin<typeof Options> = {
   summary: "answers each request with a greeting; the example to copy",
   options: Options,
   image: "none",
-  async boot(host, options) {
+  needs: { kernel: true },
+  async boot(host, { greeting }) {
+    const { kernel, node, instance } = host;
+    const counter = kernel && new Counter(kernel);
     let requests = 0;
-    host.log("info", "hello booted", { greeting: options.greeting });
+    host.log("info", "hello booted", { greeting });
+    async function count(n: number): Promise<Response> {
+      // Without a lease nobody may say what the count is: another may hold it by now.
+      const reason =
+        kernel?.state === "running" ? "" : `this container's kernel is ${kernel?.state ?? "absent"}`;
+      if (!counter || reason) return Response.json({ reason }, { status: 503 });
+      const counted = await counter
+        .add(n)
+        .catch(({ outcome, message }: CallError) => ({ outcome, reason: message }));
+      return Response.json({ ...counted, node: node.name }, { status: "outcome" in counted ? 503 : 200 });
+    }
+
     return {
       fetch(request) {
+        const isCount = /^[^?]*\/count(\?|$)/.test(request.url);
+        if (isCount && request.method === "POST") return count(1);
         if (request.method !== "GET" && request.method !== "HEAD") {
           return new Response("Method Not Allowed\n", { status: 405, headers: { allow: "GET, HEAD" } });
         }
         requests++;
-        // This container's own count: the other nodes of the instance have theirs.
-        return Response.json({
-          greeting: options.greeting,
-          instance: host.instance,
-          node: host.node.name,
-          requests,
-        });
+        if (isCount) return count(0);
+        return Response.json({ greeting, instance, node: node.name, requests });
       },
     };
   },

@@ -46,6 +46,7 @@ test("hello counts the requests of its own container and names its node", async 
       uid: "u",
       node: { id: "n", name: "node-7" },
       incarnation: "i",
+      kernel: null,
       image: null,
       log: () => undefined,
       accessLog: () => undefined,

@@ -69,13 +69,13 @@ export class KernelLogs {
    */
   async exited(node: string, uid: string, incarnation: string): Promise<void> {
     const log = await this.#open(uid);
-    const member = log.history.view.memberOf(incarnation);
-    if (!member) return;
-    await this.propose(node, uid, `exit-${incarnation}`, {
-      type: "remove",
-      kernel: member.kernel,
-      reason: "exit-certificate",
-    });
+    // A container whose kernel was removed and joined again has `<its own>-k2` in the View (core/container/kernel-host.ts).
+    const ofProcess = (other: string) => other === incarnation || other.startsWith(`${incarnation}-k`);
+    const members = [...log.history.view.members.values()].filter((m) => ofProcess(m.incarnation));
+    for (const { kernel } of members) {
+      const record = { type: "remove", kernel, reason: "exit-certificate" } as const;
+      await this.propose(node, uid, `exit-${kernel}`, record);
+    }
   }
 
   /** The node wants to hear of the instance's records from now on, and has read all up to `read`. */

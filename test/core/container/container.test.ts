@@ -172,7 +172,7 @@ describe("control link", () => {
   test("a line without end breaks the link and nothing else", async () => {
     const container = make();
     const { link } = await container.start();
-    link.raw("x".repeat(3 * 1024 * 1024));
+    link.raw("x".repeat(9 * 1024 * 1024));
     expect(await failureOf(link.until(() => false))).toContain("closed");
     expect((await container.ask()).status).toBe(200);
   });

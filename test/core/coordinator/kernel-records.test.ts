@@ -82,14 +82,14 @@ test("a node speaks for its own kernels only, and the grantor's node removes oth
     { type: "grantor", kernel: kb, epoch: 1 },
     { type: "remove", kernel: kb, reason: "left" },
     { type: "remove", kernel: kb, reason: "exit-certificate" },
-    { type: "remove", kernel: kb, reason: "lease" },
+    { type: "remove", kernel: kb, reason: "lease", epoch: 1 },
   ];
   await follow(a, uid, 0, 0);
   await until(() => seen(a).length === 2);
   for (const record of refused) expect(await codeOf(propose(a, uid, record))).toBe("FORBIDDEN");
   await propose(a, uid, { type: "grantor", kernel: ka, epoch: 1 });
   await until(() => seen(a).length === 3);
-  await propose(a, uid, { type: "remove", kernel: kb, reason: "lease" });
+  await propose(a, uid, { type: "remove", kernel: kb, reason: "lease", epoch: 1 });
   await until(() => seen(a).length === 4);
   expect(await codeOf(propose(a, randomUUID(), joining(a)))).toBe("NOT_FOUND");
 });

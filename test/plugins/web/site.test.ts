@@ -29,6 +29,7 @@ async function siteOf(options: Record<string, unknown>, files: Tree = tree) {
       uid: "u1",
       node: { id: "n1", name: "node-1" },
       incarnation: "i1",
+      kernel: null,
       image: await imageOf(files),
       log: () => undefined,
       accessLog: (line) => access.push(line),
