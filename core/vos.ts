@@ -37,6 +37,8 @@ export interface VosPlugin<Options extends z.ZodType = z.ZodType> {
 export interface Vos {
   /** Answers a request that ingress brought. Must not throw; what it throws is answered with 500 and logged. */
   fetch(request: Request, info: RequestInfo): Response | Promise<Response>;
+  /** How busy the instance is, in a line for whoever probes this container: the header `x-dvs-load` of its health. */
+  load?(): string;
   /** Called after the last request was answered, at most once. */
   close?(): Promise<void>;
 }

@@ -1,17 +1,16 @@
 /** Boots the VOS that boot.json names, on the host that dvs gives it. */
 import { DvsError, parseOrThrow } from "../errors.ts";
 import { openImage } from "../image/reader.ts";
-import type { ImageReader, Vos, VosHost, VosRegistry } from "../vos.ts";
+import type { ImageReader, Vos, VosHost, VosKernel, VosRegistry } from "../vos.ts";
 import type { ContainerBoot } from "./control.ts";
-import type { KernelHost } from "./kernel-host.ts";
 
 export interface VosServices {
   log: VosHost["log"];
   accessLog: VosHost["accessLog"];
   /** Waits until a blob that is missing or corrupted is good again. */
   repairBlob(digest: string): Promise<void>;
-  /** Called where the VOS needs a kernel; which then starts. */
-  kernel(options: { servesFrozen: boolean }): Promise<KernelHost>;
+  /** Called where the VOS needs a kernel. */
+  kernel(options: { servesFrozen: boolean }): VosKernel;
 }
 
 /**
@@ -52,7 +51,7 @@ export async function bootVos(
     node: { id: boot.node.id, name: boot.node.name },
     incarnation: boot.incarnation,
     image,
-    kernel: needsKernel ? await services.kernel({ servesFrozen }) : null,
+    kernel: needsKernel ? services.kernel({ servesFrozen }) : null,
     log: services.log,
     accessLog: services.accessLog,
   };

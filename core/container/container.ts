@@ -15,6 +15,7 @@ import { bootVos } from "./boot-vos.ts";
 import type { RunDir } from "./claim.ts";
 import { ControlServer } from "./control-server.ts";
 import type { ContainerBoot, ContainerTls, FromContainer, ToContainer } from "./control.ts";
+import { DeferredKernel } from "./deferred-kernel.ts";
 import type { KernelHost } from "./kernel-host.ts";
 import { openListeners, type Listeners } from "./listeners.ts";
 import { LogFile } from "./log-file.ts";
@@ -33,6 +34,7 @@ export class Container {
   #state: State = { state: "starting", reason: "", permanent: false };
   #service: Service | undefined;
   #listeners: Listeners | undefined;
+  #deferredKernel: DeferredKernel | undefined;
   #kernel: KernelHost | undefined;
   #requestsTold = 0;
   /** Settles at the first wish to stop, with the grace. */
@@ -92,7 +94,7 @@ export class Container {
     }
     this.#become({ state: "ready", reason: "", permanent: false });
     this.#log("info", "ready", { instance: spec.instance, os: spec.os, port: first.listeners.port });
-    void this.#kernel?.start();
+    if (this.#deferredKernel) void this.#startKernel(this.#deferredKernel);
     await this.#drain(await Promise.race([stop, this.#removed.promise]), first);
     return 0;
   }
@@ -102,7 +104,7 @@ export class Container {
       log: this.#log,
       accessLog: (line) => this.#accessLog.write(line),
       repairBlob: (digest) => this.#repairs.ask(digest),
-      kernel: (options) => this.#openKernel(options.servesFrozen),
+      kernel: ({ servesFrozen }) => (this.#deferredKernel = new DeferredKernel(servesFrozen)),
     });
     const service = new Service(vos);
     const listeners = await openListeners(this.#boot, this.#dir.httpSocket, {
@@ -120,12 +122,13 @@ export class Container {
     return { vos, listeners, service };
   }
 
-  async #openKernel(servesFrozen: boolean): Promise<KernelHost> {
+  async #startKernel(deferred: DeferredKernel): Promise<void> {
     const { KernelHost } = await import("./kernel-host.ts");
-    this.#kernel = new KernelHost({
+    if (this.#stops > 0) return;
+    const host = new KernelHost({
       boot: this.#boot,
       socket: this.#dir.kernelSocket,
-      servesFrozen,
+      servesFrozen: deferred.servesFrozen,
       send: (message) => this.#control.broadcast(message),
       onExit: (reason) => {
         const message = `The container starts anew: its kernel has ended, because ${reason}.`;
@@ -133,7 +136,9 @@ export class Container {
       },
       log: this.#log,
     });
-    return this.#kernel;
+    this.#kernel = host;
+    deferred.open(host);
+    await host.start();
   }
 
   /**

@@ -32,7 +32,12 @@ export class Service {
   };
 
   #health(method: string): Response {
-    const headers = { "content-type": "text/plain", "cache-control": "no-store" };
+    const load = this.#vos.load?.() ?? "";
+    const headers = {
+      "content-type": "text/plain",
+      "cache-control": "no-store",
+      ...(load === "" ? {} : { "x-dvs-load": load }),
+    };
     if (method !== "GET" && method !== "HEAD") {
       return new Response("Method Not Allowed\n", {
         status: 405,

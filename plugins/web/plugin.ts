@@ -10,6 +10,8 @@ const web: VosPlugin<typeof WebOptions> = {
   summary: "serves a static site out of its image",
   options: WebOptions,
   image: "required",
+  // Its containers tell each other how busy they are; every answer comes out of the image.
+  needs: { kernel: true, servesFrozen: true },
   async boot(host, options) {
     const { image } = host;
     if (!image) throw new DvsError("INVALID", `Cannot boot "${host.instance}": OS web needs an image.`);

@@ -11,6 +11,7 @@ import { isConditional } from "./conditions.ts";
 import { Contents } from "./contents.ts";
 import { echo, isEcho } from "./echo.ts";
 import { FileResponder, type Answer } from "./file-response.ts";
+import { LoadExchange } from "./load.ts";
 import { fileAt, Locator } from "./locate.ts";
 import type { WebOptions } from "./options.ts";
 import { Representations, chosen, type Page } from "./representation.ts";
@@ -32,6 +33,7 @@ export class Site implements Vos {
   readonly #pages = new ClockCache<Page>(pagesBytes);
   readonly #lines = new AccessLine();
   readonly #notFound: Page | null;
+  readonly #load: LoadExchange | null;
 
   constructor(host: VosHost, image: ImageReader, options: WebOptions) {
     this.#host = host;
@@ -41,6 +43,7 @@ export class Site implements Vos {
     this.#contents = new Contents(image, options);
     this.#files = new FileResponder(image, this.#contents);
     const notFound = fileAt(image, options.notFoundPage);
+    this.#load = host.kernel && new LoadExchange(host.kernel, host.node.name);
     this.#notFound = notFound && this.#representations.page(options.notFoundPage, notFound, "");
   }
 
@@ -59,7 +62,25 @@ export class Site implements Vos {
     return this.#logged(request, info);
   };
 
+  load(): string {
+    return this.#load?.text() ?? "";
+  }
+
+  close(): Promise<void> {
+    this.#load?.close();
+    return Promise.resolve();
+  }
+
   async #logged(request: Request, info: RequestInfo): Promise<Response> {
+    if (this.#load) this.#load.underWay++;
+    try {
+      return await this.#answered(request, info);
+    } finally {
+      if (this.#load) this.#load.underWay--;
+    }
+  }
+
+  async #answered(request: Request, info: RequestInfo): Promise<Response> {
     const { url, method, headers } = request;
     const raw = rawPathOf(url);
     let answer: Answer;

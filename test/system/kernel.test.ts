@@ -1,6 +1,6 @@
 /** Calls between the kernels of an instance, on real host processes: the counter of `hello`, and who may hold it. */
 import { expect, test } from "bun:test";
-import { clusterForFile, createHello } from "./fixture.ts";
+import { clusterForFile, createHello, createWeb } from "./fixture.ts";
 import type { TestNode } from "./cluster.ts";
 
 const cluster = clusterForFile({ nodes: 3 });
@@ -163,4 +163,16 @@ test("the holder is stopped: it is frozen, another takes over, and it is not a s
   await run.stop();
   expect(back.holder).not.toBe(kernel);
   expectOneHolderAtATime(run.counted());
+});
+
+test("each container of a web instance knows the load of all", async () => {
+  const web = await createWeb(cluster(), "web", 3);
+  const names = cluster().nodes.map((n) => n.name);
+  for (const { address } of cluster().nodes) {
+    await cluster().until("the load of all is known", async () => {
+      const health = await fetch(`http://${address}:${web.port}/.well-known/dvs/health`);
+      const load = health.headers.get("x-dvs-load") ?? "";
+      return names.every((name) => new RegExp(`(^| )${name}=\\d+/\\d+( |$)`).test(load));
+    });
+  }
 });
