@@ -1,6 +1,7 @@
 /** What the simulator can run. A new machine under test is a scenario and a line here. */
 import { controlHardCases, runControl } from "./control/scenario.ts";
 import type { Simulation } from "./harness/simulation.ts";
+import { proxyHardCases, runProxies } from "./proxy/scenario.ts";
 
 export interface Suite {
   /** One run; throws SimulationFailed. */
@@ -11,4 +12,5 @@ export interface Suite {
 
 export const suites: Record<string, Suite> = {
   control: { run: runControl, hardCases: controlHardCases },
+  proxy: { run: runProxies, hardCases: proxyHardCases },
 };

@@ -43,6 +43,8 @@ export interface LinkCounters {
   /** Connections that ended without a bye, and those that were given up because nothing came. */
   broken: number;
   silent: number;
+  /** Connections that met another one, of which one was closed. */
+  duplicates: number;
   /** Frames that had come before and were dropped. */
   repeats: number;
   /** Loose messages that were dropped for want of a connection. */
@@ -64,6 +66,7 @@ export class Channel {
     resumes: 0,
     broken: 0,
     silent: 0,
+    duplicates: 0,
     repeats: 0,
     looseDropped: 0,
     defects: 0,
@@ -178,10 +181,7 @@ export class Channel {
     const { outbox } = this;
     const count = outbox.acknowledged + ((low - outbox.acknowledged) | 0);
     if (!outbox.acknowledge(count)) throw new Malformed(`an ack for ${count} of ${outbox.added} messages`);
-    if (!this.#high || outbox.bytes > linkBytesHigh / 2) return;
-    if (outbox.added - outbox.acknowledged > linkFramesHigh / 2) return;
-    this.#high = false;
-    this.#host.writable(this.member.kernel);
+    this.#ease();
   }
 
   hello(attempt: number): Hello {
@@ -235,6 +235,7 @@ export class Channel {
       // Our own dial would not stand.
       if (!this.#isLower) this.#dialling?.destroy();
     }
+    if (link) counters.duplicates++;
     link?.bye("duplicate");
     this.#backoffMs = linkRedialMinMs;
     this.#blocked = false;
@@ -248,6 +249,7 @@ export class Channel {
     counters.links++;
     this.#host.linked(this);
     this.flush();
+    this.#ease();
   }
 
   lost(connection: Connection, broken: boolean): void {
@@ -296,6 +298,14 @@ export class Channel {
     this.#untoldBytes = 0;
     writeAck(ack, this.received);
     this.link!.wire!.write(ack, 0, ack.length);
+  }
+
+  /** Says so when there is room again: after an ack, or a handshake that has said what an ack would have. */
+  #ease(): void {
+    const { bytes, added, acknowledged } = this.outbox;
+    if (!this.#high || bytes > linkBytesHigh / 2 || added - acknowledged > linkFramesHigh / 2) return;
+    this.#high = false;
+    this.#host.writable(this.member.kernel);
   }
 
   #check(message: KernelMessage, lossy: boolean): void {

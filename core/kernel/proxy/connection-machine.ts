@@ -261,6 +261,7 @@ export class Connection implements WireUser, FrameUser {
       return;
     }
     if (!this.channel!.mayTake(this)) {
+      this.channel!.counters.duplicates++;
       this.bye("duplicate");
       return;
     }

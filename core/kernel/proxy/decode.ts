@@ -39,9 +39,9 @@ export function decodeMessage(bytes: Uint8Array, start: number, end: number): Ke
 function readField(r: ByteReader, code: number, row: WireRow): unknown {
   switch (code) {
     case kindCodes.endpoint: {
-      const value: number = r.uint();
-      if (!isEndpoint(value as unknown)) throw new Malformed(`endpoint ${value} in ${row.name}`);
-      return value;
+      const value = r.uint();
+      if (isEndpoint(value)) return value;
+      throw new Malformed(`no endpoint in ${row.name}`);
     }
     case kindCodes.uint:
       return r.uint();
