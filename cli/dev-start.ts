@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { minimalEnvironment, spawnHostProcess } from "../core/agent/host-process.ts";
 import { createApi, type Api } from "../core/api/client.ts";
+import type { NodeView } from "../core/api/views.ts";
 import { DvsError } from "../core/errors.ts";
 import { selfCommand } from "../core/platform/runtime.ts";
 import { type ClusterContext, readContext } from "./context.ts";
@@ -44,11 +45,10 @@ const logTailLines = 5;
 
 /** Throws FAILED with the end of its log when a host process ends, TIMEOUT when not all is ready in time. */
 export async function startDevCluster(options: DevStart): Promise<DevStarted> {
-  const { dir, nodes, progress } = options;
+  const { dir, nodes } = options;
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const cluster = readDevCluster(dir) ?? { version: 1, nodes: 0, processes: [] };
   const start = new Start(options, { ...cluster, nodes });
-  progress.show("starting the coordinator");
   const context = await start.coordinator();
   const api = createApi({
     addresses: context.addresses,
@@ -82,10 +82,11 @@ class Start {
   }
 
   async coordinator(): Promise<ClusterContext> {
-    const { dir } = this.#options;
+    const { dir, progress } = this.#options;
     const file = paths.context(dir);
     await this.#settled();
     if (!this.#alive(coordinatorRole)) {
+      progress.show("starting the coordinator");
       // It is written when the coordinator answers: an old one would say so too early.
       rmSync(file, { force: true });
       await this.#spawn(coordinatorRole, coordinatorRole, [
@@ -119,15 +120,21 @@ class Start {
               uses: strangers.length,
             })
           ).token;
+    const startedAt = performance.now();
     await Promise.all(missing.map((k) => this.#startNode(k, strangers.includes(k) ? token : undefined)));
     const wanted = new Set(Array.from({ length: nodes }, (_, i) => nodeName(i + 1)));
+    const fresh = new Set(missing.map(nodeName));
     let up = 0;
     await this.#until(
       () => `${up} of ${nodes} nodes are up`,
       async () => {
+        // The coordinator counts a killed agent as up for a while: its successor must have been heard.
+        const sinceMs = performance.now() - startedAt;
+        const heard = (n: NodeView): boolean =>
+          !fresh.has(n.name) || (n.lastSeenMs !== null && n.lastSeenMs <= sinceMs);
         const views = await api.nodes.list();
-        up = views.filter((n) => wanted.has(n.name) && n.state === "up").length;
-        progress.show(`starting nodes: ${up} of ${nodes} are up`);
+        up = views.filter((n) => wanted.has(n.name) && n.state === "up" && heard(n)).length;
+        if (missing.length > 0) progress.show(`starting nodes: ${up} of ${nodes} are up`);
         return up === nodes;
       },
     );

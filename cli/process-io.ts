@@ -1,5 +1,6 @@
 /** The host process as an Io, and how it ends: flushed output, a quiet EPIPE, signals. */
 import { isatty } from "node:tty";
+import { ERRORS } from "../core/errors.ts";
 import { type Io, signalExit, type Sink } from "./io.ts";
 
 export function processIo(): Io {
@@ -34,17 +35,27 @@ export function processIo(): Io {
  * once and sends it in the background, so a slow reader of a pipe would get the first 64 KiB only.
  */
 const unwritten = new Set<Promise<void>>();
+/** Why data on stdout did not leave the process; its end comes before the stream's own event. */
+let lost: NodeJS.ErrnoException | undefined;
 
-/** Ends the host process when all that was written has left it. */
+/** Ends the host process when all that was written has left it; a success whose data was lost is none. */
 export async function exit(code: number): Promise<never> {
   while (unwritten.size > 0) await Promise.all(unwritten);
-  process.exit(code);
+  if (code !== 0 || lost === undefined) process.exit(code);
+  process.stderr.write(`[error] Cannot write to standard output: ${lost.message}\n`);
+  const full = lost.code === "ENOSPC" || lost.code === "EDQUOT";
+  process.exit(ERRORS[full ? "EXHAUSTED" : "FAILED"].exit);
 }
 
 function sink(stream: NodeJS.WriteStream, fd: number): Sink {
   return {
     write: (text) => {
-      const written = new Promise<void>((done) => void stream.write(text, () => done()));
+      const written = new Promise<void>((done) => {
+        stream.write(text, (e?: NodeJS.ErrnoException | null) => {
+          if (e && e.code !== "EPIPE" && fd === 1) lost ??= e;
+          done();
+        });
+      });
       unwritten.add(written);
       void written.then(() => unwritten.delete(written));
     },

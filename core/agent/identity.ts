@@ -3,7 +3,9 @@
  * it is absent the machine has not joined, whatever else lies there. Key and certificate are in one file, so that
  * a renewal replaces both or none.
  */
+import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
+import { basename } from "node:path";
 import { z } from "zod";
 import { DvsError } from "../errors.ts";
 import { Labels, Name } from "../names.ts";
@@ -43,7 +45,8 @@ export interface Enrolled {
 /** Null when the machine has not joined. Rejects with FAILED when what a join wrote is damaged. */
 export async function loadIdentity(data: DataDir): Promise<Enrolled | null> {
   const json = await readJsonFile(data.identity);
-  if (json === null) return null;
+  // A torn one is not an absent one: to join over it would make this machine another node.
+  if (json === null && !existsSync(data.identity)) return null;
   const identity = NodeIdentityFile.safeParse(json);
   if (!identity.success) throw damaged(data, data.identity, identity.error);
   const certificates = NodeCertificates.safeParse(await readJsonFile(data.certificates));
@@ -68,7 +71,10 @@ export async function forgetIdentity(data: DataDir): Promise<void> {
   }
 }
 
-function damaged(data: DataDir, path: string, cause: unknown): DvsError {
+function damaged(data: DataDir, path: string, { issues }: z.ZodError): DvsError {
+  const cause = new Error(
+    issues.map((i) => `${i.path.join(".") || basename(path)}: ${i.message}`).join("; "),
+  );
   return new DvsError(
     "FAILED",
     `Cannot read ${path}: it is missing or damaged. Remove the node (dvs node rm), empty ${data.root} ` +

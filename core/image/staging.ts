@@ -12,10 +12,17 @@ export function stagingDir(dir: string): string {
   return join(dir, "tmp");
 }
 
-/** Creates a new staged file, open for writing. */
+/** Creates a new staged file, open for writing; also where somebody removed the store's directories meanwhile. */
 export async function openStaged(dir: string): Promise<{ path: string; file: FileHandle }> {
   const path = join(stagingDir(dir), `${owner()}.${randomUUID()}`);
-  return { path, file: await open(path, "wx", 0o644) };
+  const create = (): Promise<FileHandle> => open(path, "wx", 0o644);
+  try {
+    return { path, file: await create() };
+  } catch (e) {
+    if ((e as NodeJS.ErrnoException).code !== "ENOENT") throw e;
+    await mkdir(stagingDir(dir), { recursive: true });
+    return { path, file: await create() };
+  }
 }
 
 /** Makes the staging directory, and removes the files of host processes that are no more. Returns how many. */

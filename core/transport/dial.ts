@@ -160,7 +160,7 @@ const certificateFaults: Record<string, string> = {
 };
 
 const networkFaults: Record<string, string> = {
-  ECONNREFUSED: "nothing listens there. Is the coordinator running, and is the port right?",
+  ECONNREFUSED: "nothing listens there. Check that the coordinator runs, and the port",
   ENOTFOUND: "the host name is not known. Check its spelling and the DNS",
   EAI_AGAIN: "the host name cannot be looked up now. Check the DNS",
   EHOSTUNREACH: "there is no route to the host. Check the network and firewalls",

@@ -1,6 +1,6 @@
 /** `dvs up`, instances on it, `dvs down`: real host processes. */
 import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isAlive, readDevCluster } from "../../cli/dev-cluster.ts";
@@ -40,6 +40,20 @@ describe("a development cluster", () => {
     const agent = readDevCluster(dev)!.processes.find((p) => p.role === "node-2")!;
     // At once: the killed agent is still seen in the process table.
     process.kill(agent.pid, "SIGKILL");
+    expect(JSON.parse((await run("up -o json")).stdout)).toMatchObject({ started: ["node-2"] });
+  }, 30_000);
+
+  test("up fails, and shows why, when an agent ends at once though its node still counts as up", async () => {
+    const identity = join(dev, "n2", "identity.json");
+    const before = readFileSync(identity, "utf8");
+    writeFileSync(identity, before.slice(0, 20));
+    process.kill(readDevCluster(dev)!.processes.find((p) => p.role === "node-2")!.pid, "SIGKILL");
+    const { code, stderr } = await run("up --timeout 20s");
+    expect({ code, stderr }).toMatchObject({
+      code: 8,
+      stderr: expect.stringContaining("identity.json: it is missing or damaged") as string,
+    });
+    writeFileSync(identity, before);
     expect(JSON.parse((await run("up -o json")).stdout)).toMatchObject({ started: ["node-2"] });
   }, 30_000);
 

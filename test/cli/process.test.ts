@@ -1,6 +1,7 @@
 /** What only a host process of its own shows: streams, pipes, signals, the exit. */
 import { describe, expect, test } from "bun:test";
 import { spawn } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
 import { createServer } from "node:net";
 import { version } from "../../core/version.ts";
 
@@ -44,6 +45,22 @@ describe("the host process", () => {
     child.stdout.destroy();
     expect((await ended).code).toBe(0);
     expect(out.stderr).toBe("");
+  });
+
+  test("data that could not be written is a failure", async () => {
+    const full = openSync("/dev/full", "w");
+    const child = spawn(process.execPath, ["--no-install", main, "version"], {
+      env,
+      stdio: ["ignore", full, "pipe"],
+    });
+    closeSync(full);
+    let stderr = "";
+    child.stderr!.on("data", (d: Uint8Array) => (stderr += new TextDecoder().decode(d)));
+    const code = await new Promise((resolve) => child.on("close", resolve));
+    expect({ code, stderr }).toMatchObject({
+      code: 9,
+      stderr: expect.stringContaining("Cannot write to standard output") as string,
+    });
   });
 
   test("certificate checks cannot be switched off by the environment, and that is said", async () => {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -242,6 +242,19 @@ test("bad names and data directories too long for sockets are refused before any
   expect(codeOf(e)).toBe("INVALID");
   expect(String(e)).toContain("bytes too long");
   expect(cluster.joins).toHaveLength(0);
+});
+
+test("a damaged identity is neither started from nor joined over", async () => {
+  await join1();
+  for (const damage of ['{"version":1,', "", "{}"]) {
+    writeFileSync(join(dataDir, "identity.json"), damage);
+    const started = runAgent({ dataDir, signal: new AbortController().signal });
+    for (const e of [await started.catch((e: unknown) => e), await join1().catch((e: unknown) => e)]) {
+      expect(codeOf(e)).toBe("FAILED");
+      expect(String(e)).toContain("identity.json: it is missing or damaged");
+    }
+  }
+  expect(cluster.joins).toHaveLength(1);
 });
 
 test("an agent on a directory that has not joined says how to join", async () => {

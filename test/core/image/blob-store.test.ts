@@ -154,6 +154,15 @@ function mountTmpfs(): string | undefined {
   return spawnSync("mount", ["-t", "tmpfs", "-o", "size=2m", "none", dir]).status === 0 ? dir : undefined;
 }
 
+test("a store whose directory was removed under it takes blobs again", async () => {
+  const store = await BlobStore.open(newDir());
+  const [before] = await putAll(store, "before");
+  rmSync(store.dir, { recursive: true });
+  expect(await store.missing([before!])).toEqual([before!]);
+  const [after] = await putAll(store, "before");
+  expect(await store.read(after!)).toEqual(text("before"));
+});
+
 test("scrub finds a turned bit, removes the blob, and goes on", async () => {
   const store = await BlobStore.open(newDir());
   const digests = await putAll(store, "a", "b", "c");
