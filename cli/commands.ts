@@ -36,6 +36,10 @@ export const commands: Record<string, Entry> = {
         summary: "Show all about an instance",
         load: () => import("./commands/instance/inspect.ts"),
       },
+      ps: {
+        summary: "Show an instance's containers, or the endpoints of its kernels",
+        load: () => import("./commands/instance/ps.ts"),
+      },
       start: { summary: "Start a stopped instance", load: () => import("./commands/instance/start.ts") },
       stop: {
         summary: "Stop an instance; it keeps its name, ports and places",
@@ -99,6 +103,7 @@ export const commands: Record<string, Entry> = {
       },
     },
   },
+  trace: { summary: "Show the messages of an endpoint", load: () => import("./commands/trace.ts") },
   events: { summary: "Show what happened in the cluster", load: () => import("./commands/events.ts") },
   config: {
     summary: "Configuration files",

@@ -72,6 +72,16 @@ export type Desired = z.infer<typeof Desired>;
 export const LogName = z.enum(["container", "access"]);
 export type LogName = z.infer<typeof LogName>;
 
+/** `endpoints`: those that are bound there now; `trace`: messages from or to one of them, as they come and go. */
+export const KernelQuery = z.object({
+  what: z.enum(["endpoints", "trace"]),
+  /** Of a trace. */
+  endpoint: z.number().int().min(0),
+  /** The stream ends after so many lines. */
+  max: z.number().int().min(1),
+});
+export type KernelQuery = z.infer<typeof KernelQuery>;
+
 export const ToAgent = z.discriminatedUnion("type", [
   z.object({ type: z.literal("desired"), desired: Desired }),
   /** Send the log of a container to POST /agent/v1/streams/:id. */
@@ -84,6 +94,8 @@ export const ToAgent = z.discriminatedUnion("type", [
     tailLines: z.number().int(),
     follow: z.boolean(),
   }),
+  /** Send what a container's kernel tells of itself to POST /agent/v1/streams/:id, as lines of JSON. */
+  z.object({ type: z.literal("kernelStream"), id: z.string(), uid: z.string(), ...KernelQuery.shape }),
   /** Records of an instance's kernels that this node follows, each once and in order: what comes after those before. */
   z.object({ type: z.literal("records"), uid: z.string(), ...RecordBatch.shape }),
   /** The record of this node is gone: stop everything and end. */

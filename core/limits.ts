@@ -183,6 +183,10 @@ export const recordsPerBatch = 256;
 export const foldedIdsKept = 256;
 /** An agent says how far it has read after so many records. */
 export const recordsPerAck = 64;
+/** Endpoints of one container that are listed: what its control socket holds unread. */
+export const endpointsShownMax = 256;
+/** Messages a second that a container tells of in a trace; more are left out, and counted. */
+export const tracedPerSecondMax = 200;
 /** A kernel that was removed, in a container that goes on, joins again after this. */
 export const kernelRejoinMs = 500;
 /** A stopping container waits so long for the record that its kernel has left; then its lease, or its end, tells. */

@@ -21,8 +21,37 @@ export const containerColumns: Column<ContainerView>[] = [
   { title: "PID", value: (c) => c.pid || "", right: true },
   { title: "RESTARTS", value: (c) => c.restarts, right: true },
   { title: "REQUESTS", value: (c) => c.requests, right: true },
+  { title: "KERNEL", value: (c) => (c.kernel ? `${c.kernel.kernel} ${c.kernel.state}` : "") },
   { title: "UP", value: (c) => (c.state === "ready" ? age(c.startedAt) : ""), right: true },
   { title: "WHY", value: (c) => c.reason, flexible: true },
+];
+
+/** An endpoint as its kernel tells of it; bytes are counted where they are known: between kernels. */
+export interface EndpointRow {
+  node: string;
+  endpoint: string;
+  name: string | null;
+  kernel: number;
+  moving: boolean;
+  counters: Record<
+    "sentLocal" | "sentRemote" | "receivedLocal" | "receivedRemote" | "bytesSent" | "bytesReceived",
+    number
+  >;
+}
+
+export const endpointColumns: Column<EndpointRow>[] = [
+  { title: "ENDPOINT", value: (e) => e.endpoint },
+  { title: "NAME", value: (e) => e.name ?? "", flexible: true },
+  { title: "NODE", value: (e) => e.node, flexible: true },
+  { title: "KERNEL", value: (e) => e.kernel, right: true },
+  { title: "KIND", value: (e) => (e.moving ? "moving" : "local") },
+  { title: "LOCAL OUT/IN", value: (e) => `${e.counters.sentLocal}/${e.counters.receivedLocal}`, right: true },
+  {
+    title: "REMOTE OUT/IN",
+    value: (e) => `${e.counters.sentRemote}/${e.counters.receivedRemote}`,
+    right: true,
+  },
+  { title: "BYTES OUT/IN", value: (e) => `${e.counters.bytesSent}/${e.counters.bytesReceived}`, right: true },
 ];
 
 export function instanceFields(view: InstanceView): [string, string][] {

@@ -28,6 +28,7 @@ import { type Enrolled, forgetIdentity, saveCertificates } from "./identity.ts";
 import { IngressProcess } from "./ingress-process.ts";
 import { ingressTable } from "./ingress-table.ts";
 import { KernelRelay } from "./kernel-relay.ts";
+import { KernelStreams } from "./kernel-streams.ts";
 import { limited } from "./limited.ts";
 import { AgentLink } from "./link.ts";
 import { endProcesses } from "./local-processes.ts";
@@ -79,6 +80,7 @@ export class NodeAgent {
   readonly #ingress: IngressProcess;
   readonly #certificates: ContainerCertificates;
   readonly #kernels: KernelRelay;
+  readonly #kernelStreams: KernelStreams;
   readonly #link: AgentLink;
   readonly #renewal: Renewal;
   readonly #lagTimer: ReturnType<typeof setInterval>;
@@ -111,8 +113,14 @@ export class NodeAgent {
       signal,
     });
     this.#kernels = new KernelRelay({ coordinator, log, signal });
+    this.#kernelStreams = new KernelStreams({
+      coordinator,
+      tell: (uid, message) => this.#supervisor.tell(uid, message),
+      signal,
+    });
     this.#supervisor = new Supervisor({
       kernels: this.#kernels,
+      onKernelLine: (id, line) => this.#kernelStreams.line(id, line),
       data,
       node: { id: nodeId, name, address },
       clock,
@@ -200,6 +208,9 @@ export class NodeAgent {
         return;
       case "logs":
         void this.#sendLog(message);
+        return;
+      case "kernelStream":
+        void this.#kernelStreams.send(message);
         return;
       case "records":
         this.#kernels.take(message);

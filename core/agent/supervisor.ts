@@ -37,6 +37,7 @@ export interface SupervisorOptions {
   refetch(spec: ContainerSpec, digest: string): Promise<void>;
   /** What containers say of their kernels, and their ends. */
   kernels: Pick<KernelRelay, "receive" | "unlinked" | "exited" | "found">;
+  onKernelLine(id: string, line: string | null): void;
   /** Reports or ready containers may have changed. */
   onChange: () => void;
   /** Where a test lets the agent die. */
@@ -111,6 +112,14 @@ export class Supervisor {
 
   isEmpty(): boolean {
     return this.#machine.isEmpty();
+  }
+
+  /** False when the container is not there, or has no link. */
+  tell(uid: string, message: ToContainer): boolean {
+    const link = this.#running.get(uid)?.link;
+    if (!link?.isUp) return false;
+    link.send(message);
+    return true;
   }
 
   pushTls(uid: string, tls: TlsFiles): void {
@@ -262,6 +271,8 @@ export class Supervisor {
       }
       case "stats":
         return this.#dispatch({ type: "stats", uid, incarnation, requests: message.requests });
+      case "kernelLine":
+        return this.#options.onKernelLine(message.id, message.line);
       case "kernel": {
         const { kernel, state } = message;
         return this.#dispatch({ type: "kernel", uid, incarnation, kernel: { kernel, state } });

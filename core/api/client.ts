@@ -109,6 +109,12 @@ export function createApi(options: ApiOptions) {
       /** First what is, then `synced`, then each change. Ends when the link does: call again. */
       watch: (query: { name?: string } = {}, signal?: AbortSignal) =>
         lines(InstanceWatchEvent, "/v1/instances/watch", { query, ...(signal ? { signal } : {}) }),
+      /** Lines of JSON by node: the endpoints that are bound there. */
+      endpoints: (name: string, signal?: AbortSignal) =>
+        lines(LogLine, `${instance(name)}/endpoints`, signal ? { signal } : {}),
+      /** Lines of JSON by node: messages from and to the endpoint, until `max` of each node or the signal. */
+      trace: (name: string, query: { endpoint: number; max?: number }, signal?: AbortSignal) =>
+        lines(LogLine, `${instance(name)}/trace`, { query, ...(signal ? { signal } : {}) }),
       logs: (
         name: string,
         query: { tail?: number; follow?: boolean; node?: string; file?: "container" | "access" } = {},

@@ -13,6 +13,8 @@
  *   GET    /v1/instances/watch?name=            NDJSON of InstanceWatchEvent
  *   GET    /v1/instances/:name    DELETE, POST /:name/stop, POST /:name/start
  *   GET    /v1/instances/:name/logs?tail=&follow=&node=&file=   NDJSON of LogLine
+ *   GET    /v1/instances/:name/endpoints        NDJSON of LogLine, each line JSON: an endpoint
+ *   GET    /v1/instances/:name/trace?endpoint=&max=   NDJSON of LogLine, each line JSON: a message
  *   GET    /v1/images        GET /:ref, DELETE /:ref
  *   POST   /v1/images/missing, /v1/images/upload, /v1/images   push: see core/image/transfer.ts
  *   GET    /v1/events?limit=&follow=            NDJSON of EventRecord

@@ -209,6 +209,12 @@ export class Container {
       case "blob":
         this.#repairs.answer(message);
         return;
+      case "kernelStream":
+        // Where there is no kernel there is nothing to tell.
+        if (!this.#kernel) this.#control.broadcast({ type: "kernelLine", id: message.id, line: null });
+        this.#kernel?.receive(message);
+        return;
+      case "kernelStreamStop":
       case "kernelRecords":
       case "kernelProposed":
         this.#kernel?.receive(message);

@@ -4,7 +4,7 @@
  * breaks the container goes on. Each side ignores message types that it does not know.
  */
 import { z } from "zod";
-import { ContainerSpec, KernelState, RecordProposal } from "../agent-protocol.ts";
+import { ContainerSpec, KernelQuery, KernelState, RecordProposal } from "../agent-protocol.ts";
 import { RecordBatch } from "../kernel/record-schema.ts";
 
 export const ContainerTls = z.object({
@@ -61,6 +61,8 @@ export const FromContainer = z.discriminatedUnion("type", [
   z.object({ type: z.literal("badBlob"), digest: z.string() }),
   /** After each change, and after hello, where the VOS has a kernel. */
   z.object({ type: z.literal("kernel"), ...KernelState.shape }),
+  /** A line of what `kernelStream` asked for; null: its end. */
+  z.object({ type: z.literal("kernelLine"), id: z.string(), line: z.string().nullable() }),
   /** Records of the instance's kernels, from the one after `after` on: `kernelRecords`. Again on each link. */
   z.object({ type: z.literal("kernelFollow"), after: z.number().int().min(0) }),
   /** All records up to here have been applied. */
@@ -75,6 +77,9 @@ export const ToContainer = z.discriminatedUnion("type", [
   z.object({ type: z.literal("stop"), graceMs: z.number().int() }),
   z.object({ type: z.literal("blob"), digest: z.string(), ok: z.boolean(), reason: z.string() }),
   z.object({ type: z.literal("kernelRecords"), ...RecordBatch.shape }),
+  /** Answered by `kernelLine`s, until `max` of them or `kernelStreamStop`. */
+  z.object({ type: z.literal("kernelStream"), id: z.string(), ...KernelQuery.shape }),
+  z.object({ type: z.literal("kernelStreamStop"), id: z.string() }),
   /** The record's index, or why there is none: UNAVAILABLE, OUTCOME_UNKNOWN, FORBIDDEN, INVALID. */
   z.object({
     type: z.literal("kernelProposed"),

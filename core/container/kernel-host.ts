@@ -22,6 +22,7 @@ import { instanceUri, parseIdentity } from "../trust/identity.ts";
 import type { VosKernel } from "../vos.ts";
 import type { ContainerBoot, ContainerTls, FromContainer, ToContainer } from "./control.ts";
 import type { ContainerLog } from "./log.ts";
+import { KernelStreams } from "./kernel-streams.ts";
 import { RelayedRecords } from "./relayed-records.ts";
 
 export interface KernelHostOptions {
@@ -46,6 +47,7 @@ interface Life {
 export class KernelHost implements VosKernel {
   readonly #options: KernelHostOptions;
   readonly #listeners = new Set<(state: KernelState["state"]) => void>();
+  readonly #streams: KernelStreams;
   #tls: ContainerTls | null;
   #life: Life | null = null;
   #lives = 0;
@@ -58,6 +60,7 @@ export class KernelHost implements VosKernel {
   constructor(options: KernelHostOptions) {
     this.#options = options;
     this.#tls = options.boot.tls;
+    this.#streams = new KernelStreams((id, line) => options.send({ type: "kernelLine", id, line }));
   }
 
   /** Never rejects: what goes wrong is told, and tried again where that can help. */
@@ -97,8 +100,15 @@ export class KernelHost implements VosKernel {
   messages(): FromContainer[] {
     return [this.#stateMessage(), ...(this.#life?.records.messages() ?? [])];
   }
-  receive(message: Extract<ToContainer, { type: "kernelRecords" | "kernelProposed" }>): void {
-    this.#life?.records.receive(message);
+  receive(message: Extract<ToContainer, { type: `kernel${string}` }>): void {
+    switch (message.type) {
+      case "kernelStream":
+        return this.#streams.start(message.id, message, this.#life?.kernel.machine ?? null);
+      case "kernelStreamStop":
+        return this.#streams.stop(message.id);
+      default:
+        this.#life?.records.receive(message);
+    }
   }
   renewed(tls: ContainerTls): void {
     this.#tls = tls;
@@ -151,6 +161,7 @@ export class KernelHost implements VosKernel {
             },
       deliver: (from, message) => {
         this.#tick(life);
+        this.#streams.message("from", from, message);
         life.kernel.machine.arrived(from, message);
       },
       writable: (peer) => life.kernel.machine.writable(peer),
@@ -178,7 +189,10 @@ export class KernelHost implements VosKernel {
       log: this.#logOf(records, () => life),
       uptimeMs,
       host: {
-        transmit: (to, message) => links.proxies.transmit(to, message),
+        transmit: (to, message) => {
+          this.#streams.message("to", to, message);
+          return links.proxies.transmit(to, message);
+        },
         freeze: () => this.#become("frozen"),
         thaw: () => this.#become("running"),
         exit: () => this.#exit(life, "it was removed from the instance's view"),

@@ -26,11 +26,19 @@ export function instanceLog(
   containers: readonly Pick<ContainerView, "node" | "nodeName">[],
   request: LogRequest,
 ): LineSource {
+  return mergedLines(containers, (node, signal) => sessions.logs(node, request, signal));
+}
+
+/** Lines of a stream from each container. */
+export function mergedLines(
+  containers: readonly Pick<ContainerView, "node" | "nodeName">[],
+  open: (node: string, signal: AbortSignal) => Promise<ReadableStream<Uint8Array>>,
+): LineSource {
   const mailbox = new Mailbox<LogLine>({ max: linesAheadMax });
   const stopped = new AbortController();
   const copy = async ({ node, nodeName }: Pick<ContainerView, "node" | "nodeName">) => {
     try {
-      const stream = await sessions.logs(node, request, stopped.signal);
+      const stream = await open(node, stopped.signal);
       for await (const line of splitLog(stream, stopped.signal)) {
         if (!(await mailbox.send({ node: nodeName, line }))) return;
       }

@@ -3,7 +3,7 @@
  * sends because somebody asked for them (logs). Nothing here is kept over a restart: agents connect again.
  */
 import { randomUUID } from "node:crypto";
-import type { Desired, LogName, ToAgent } from "../agent-protocol.ts";
+import type { Desired, KernelQuery, LogName, ToAgent } from "../agent-protocol.ts";
 import { DvsError } from "../errors.ts";
 import type { RecordBatch } from "../kernel/record-schema.ts";
 import { Mailbox } from "./mailbox.ts";
@@ -98,9 +98,26 @@ export class Sessions {
   }
 
   /** Asks an agent for a container's log. Rejects with UNAVAILABLE where it does not answer. */
-  async logs(
+  logs(
     node: string,
     request: { uid: string; file?: LogName; tailLines: number; follow: boolean },
+    signal: AbortSignal,
+  ): Promise<ReadableStream<Uint8Array>> {
+    return this.#stream(node, (id) => ({ type: "logs", id, ...request }), signal);
+  }
+
+  /** Asks an agent for what a container's kernel tells of itself. Rejects with UNAVAILABLE where it does not answer. */
+  kernelStream(
+    node: string,
+    request: KernelQuery & { uid: string },
+    signal: AbortSignal,
+  ): Promise<ReadableStream<Uint8Array>> {
+    return this.#stream(node, (id) => ({ type: "kernelStream", id, ...request }), signal);
+  }
+
+  async #stream(
+    node: string,
+    message: (id: string) => ToAgent,
     signal: AbortSignal,
   ): Promise<ReadableStream<Uint8Array>> {
     signal.throwIfAborted();
@@ -122,7 +139,7 @@ export class Sessions {
       const timer = setTimeout(() => settle(() => reject(late)), streamOpenTimeoutMs);
       signal.addEventListener("abort", onAbort);
       this.#wanted.set(id, { node, open: (body) => settle(() => resolve(body)) });
-      session.mailbox.put({ type: "logs", id, ...request });
+      session.mailbox.put(message(id));
     });
   }
 
@@ -193,5 +210,5 @@ async function recordsOf(
 
 function keyOf(message: ToAgent | News): string {
   if (message.type === "news") return `news/${message.uid}`;
-  return message.type === "logs" ? `logs/${message.id}` : message.type;
+  return message.type === "logs" || message.type === "kernelStream" ? `stream/${message.id}` : message.type;
 }

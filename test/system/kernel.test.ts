@@ -76,6 +76,37 @@ test("two instances do not see each other's endpoints", async () => {
   await cluster().api.instances.remove("other");
 });
 
+test("ps shows the endpoints with their counters, and trace the messages of one of them", async () => {
+  const listed = await cluster().dvs(["instance", "ps", "hello", "--endpoints", "-o", "json"]);
+  expect(listed.code).toBe(0);
+  const rows = JSON.parse(listed.stdout) as {
+    name: string;
+    endpoint: string;
+    node: string;
+    counters: { receivedRemote: number; bytesReceived: number };
+  }[];
+  expect(new Set(rows.map((r) => r.node)).size).toBe(3);
+  const [counter, ...more] = rows.filter((r) => r.name === "counter");
+  expect(more).toEqual([]);
+  expect(counter!.counters.receivedRemote).toBeGreaterThan(0);
+  expect(counter!.counters.bytesReceived).toBeGreaterThan(0);
+  const tracing = cluster().dvs(["trace", "hello", counter!.endpoint, "-n", "4"]);
+  let ended = false;
+  void tracing.then(() => (ended = true));
+  await cluster().until("the trace of each node is full", async () => {
+    for (const node of cluster().nodes) await count(node);
+    return ended;
+  });
+  const { code, stdout } = await tracing;
+  expect(code).toBe(0);
+  const lines = stdout.trim().split("\n");
+  const messages = lines.map((line) => JSON.parse(line) as { node: string; message: string });
+  expect(messages).toHaveLength(12);
+  expect(messages.map((m) => m.message)).toContain("request");
+  expect(stdout).not.toContain("body");
+  expect((await cluster().dvs(["trace", "hello", "nothing"])).code).toBe(2);
+});
+
 test("calls go on without a coordinator", async () => {
   cluster().killCoordinator();
   await cluster().coordinatorGone();
@@ -93,10 +124,10 @@ test("calls go on without a coordinator", async () => {
 /** Counts on these nodes, one request after the other on each, until told to stop. */
 function counting(nodes: TestNode[]) {
   const answers: (Answer & { node: string; atMs: number })[] = [];
-  let stopped = false;
+  const stopping = new AbortController();
   const done = Promise.all(
     nodes.map(async (node) => {
-      while (!stopped) {
+      while (!stopping.signal.aborted) {
         const answer = await count(node).catch(() => null);
         if (answer) answers.push({ ...answer, node: node.name, atMs: performance.now() });
         await new Promise((resolve) => setTimeout(resolve, 10));
@@ -107,7 +138,7 @@ function counting(nodes: TestNode[]) {
     answers,
     counted: () => answers.filter((a) => a.status === 200),
     async stop() {
-      stopped = true;
+      stopping.abort();
       await done;
     },
   };

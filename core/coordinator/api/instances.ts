@@ -5,12 +5,13 @@ import { InstanceRequest, type InstancePage } from "../../api/schema.ts";
 import type { InstanceView } from "../../api/views.ts";
 import { setDesiredTxn } from "../../control/requests.ts";
 import { DvsError, parseOrThrow } from "../../errors.ts";
+import { endpointsShownMax } from "../../limits.ts";
 import { defaultTenant, Name } from "../../names.ts";
 import { InstanceRecord, keys } from "../../records.ts";
 import { settleTxn } from "../../store/settle.ts";
 import type { ApiEnv, Coordinator } from "../context.ts";
 import { watchInstances } from "../instance-watch.ts";
-import { instanceLog } from "../log-lines.ts";
+import { instanceLog, mergedLines } from "../log-lines.ts";
 import { ndjson } from "../ndjson.ts";
 import { eventStamp } from "../random.ts";
 import { queryFlag, queryNumber, read } from "../read.ts";
@@ -18,6 +19,8 @@ import { createInstance } from "./create-instance.ts";
 
 const tenant = defaultTenant;
 const pageLimits = { fallback: 500, min: 1, max: 1_000 };
+const endpointLimits = { fallback: 0, min: 1, max: Number.MAX_SAFE_INTEGER };
+const traceLimits = { fallback: 1_000, min: 1, max: 100_000 };
 const tailLimits = { fallback: 100, min: 0, max: 100_000 };
 
 export function instanceRoutes(coordinator: Coordinator) {
@@ -83,6 +86,22 @@ export function instanceRoutes(coordinator: Coordinator) {
     const follow = queryFlag(c.req.query("follow"), "follow");
     const file = parseOrThrow(LogName, c.req.query("file") ?? "container", "file");
     return ndjson(instanceLog(sessions, chosen, { uid, file, tailLines, follow }), signal);
+  });
+
+  app.get("/v1/instances/:name/endpoints", (c) => {
+    const { uid, containers } = find(c.req.param("name"));
+    const query = { uid, what: "endpoints" as const, endpoint: 0, max: endpointsShownMax };
+    const source = mergedLines(containers, (node, stop) => sessions.kernelStream(node, query, stop));
+    return ndjson(source, signal);
+  });
+
+  app.get("/v1/instances/:name/trace", (c) => {
+    const { uid, containers } = find(c.req.param("name"));
+    const endpoint = queryNumber(c.req.query("endpoint"), "endpoint", endpointLimits);
+    const max = queryNumber(c.req.query("max"), "max", traceLimits);
+    const query = { uid, what: "trace" as const, endpoint, max };
+    const source = mergedLines(containers, (node, stop) => sessions.kernelStream(node, query, stop));
+    return ndjson(source, signal);
   });
   return app;
 }
