@@ -120,10 +120,10 @@ export class TestContainer {
     return this;
   }
 
-  /** Links to it as soon as it listens; rejects when it ends before. */
+  /** Links to it as soon as it listens; rejects when it, and every rival of it, ends before. */
   async link(): Promise<Link> {
     let ended = false;
-    void this.exited.then(() => {
+    void Promise.all(this.#spawned.map(({ closed }) => closed)).then(() => {
       ended = true;
     });
     for (;;) {
