@@ -1,11 +1,12 @@
 /** What is said when a command fails, and the exit code it ends with. */
 import { DvsError } from "../core/errors.ts";
+import { fileFailure } from "./file-failure.ts";
 import type { Io } from "./io.ts";
 import type { Words } from "./words.ts";
 
 /** With `-o json` or `-o ndjson` the error is one JSON object on stderr (core/errors.ts ErrorBody). */
 export async function sayFailure(thrown: unknown, argv: string[], io: Io, words: Words): Promise<number> {
-  const error = DvsError.from(thrown);
+  const error = fileFailure(thrown) ?? DvsError.from(thrown);
   await words.flush();
   if (wantsJson(argv, io)) {
     io.stderr.write(`${JSON.stringify(error.toBody())}\n`);

@@ -23,8 +23,12 @@ export interface Cluster {
   caFingerprint: string;
 }
 
-/** Reads the cluster's identity, or makes it: exactly one of several coordinators that start at once does. */
-export async function openCluster(store: Store): Promise<Cluster> {
+/**
+ * Reads the cluster's identity, or makes it: exactly one of several coordinators that start at once does. `knownId`:
+ * the cluster this coordinator belonged to before. FAILED when the store is not that one's: a lost or wrong store must
+ * not become a new cluster, whose authorities no node knows.
+ */
+export async function openCluster(store: Store, knownId?: string): Promise<Cluster> {
   for (;;) {
     const [meta, authority] = [await store.get(keys.cluster), await store.get(keys.authority)];
     if (meta && authority) {
@@ -35,6 +39,8 @@ export async function openCluster(store: Store): Promise<Cluster> {
           `Cannot use this store: its state has another version than ${stateVersion}. Start the dvs that wrote it.`,
         );
       }
+      if (knownId !== undefined && record.data.clusterId !== knownId)
+        throw anotherStore(knownId, `is of cluster ${record.data.clusterId}`);
       const { cluster, workload } = JSON.parse(authority.value) as {
         cluster: Authority;
         workload: Authority;
@@ -48,6 +54,7 @@ export async function openCluster(store: Store): Promise<Cluster> {
     }
     if (meta)
       throw new DvsError("FAILED", "Cannot use this store: its cluster has no authorities. Restore it.");
+    if (knownId !== undefined) throw anotherStore(knownId, "has no cluster");
     const clusterId = `c-${randomBytes(8).toString("hex")}`;
     const [cluster, workload] = await Promise.all([
       createAuthority(`dvs cluster ${clusterId}`),
@@ -65,8 +72,18 @@ export async function openCluster(store: Store): Promise<Cluster> {
   }
 }
 
+function anotherStore(knownId: string, has: string): DvsError {
+  return new DvsError(
+    "FAILED",
+    `Cannot use this store: it ${has}, and this coordinator's directory is of cluster ${knownId}. Restore that ` +
+      "cluster's store, or choose an empty --data-dir.",
+  );
+}
+
 const CoordinatorIdentity = z.object({
   id: z.string().min(1),
+  /** Absent before it has seen its store. */
+  clusterId: z.string().optional(),
   /** Ports that were chosen when 0 was asked for: kept, so that agents find the coordinator again. */
   apiPort: z.number().int(),
   agentPort: z.number().int(),

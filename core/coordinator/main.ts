@@ -99,7 +99,9 @@ async function standAndAct(run: CoordinatorRun, options: Parsed, store: Store): 
   };
   let leadership: Leadership | null = null;
   try {
-    const cluster = await openCluster(store);
+    const cluster = await openCluster(store, identity.clusterId);
+    identity.clusterId = cluster.id;
+    await saveIdentity(options.dataDir, identity);
     if (place.api.port !== 0 && place.agents.port !== 0) {
       await registerMember(store, identity.id, addressesOf(place.host, place.api.port, place.agents.port));
     }

@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { version } from "../../core/version.ts";
 
 const main = new URL("../../cli/main.ts", import.meta.url).pathname;
@@ -61,6 +62,16 @@ describe("the host process", () => {
       code: 9,
       stderr: expect.stringContaining("Cannot write to standard output") as string,
     });
+  });
+
+  test("what the file system refuses is no defect of dvs, and says where", async () => {
+    const { out, ended } = start(["coordinator", "start", "--data-dir", join(main, "below")]);
+    expect((await ended).code).toBe(2);
+    expect(out.stderr).toContain(`Cannot use ${join(main, "below")}: what should be a directory`);
+    expect(out.stderr).not.toContain("defect");
+    const taken = start(["coordinator", "start", "--data-dir", main]);
+    expect((await taken.ended).code).toBe(2);
+    expect(taken.out.stderr).toContain(`Cannot use ${main}: it exists already, and is no directory`);
   });
 
   test("certificate checks cannot be switched off by the environment, and that is said", async () => {

@@ -105,6 +105,28 @@ test("an administrator's token is made anew when its file or record is gone, and
   }
 });
 
+test("a store that was lost, or is another cluster's, does not become a new cluster", async () => {
+  const store = openMemoryStore();
+  const other = newLab({ openStore: lasting(store) });
+  const { ready } = await other.start();
+  const empty = openMemoryStore();
+  const before = (await empty.status()).revision;
+  let now: Store | undefined;
+  const lab = newLab({ openStore: async () => lasting(now ?? openMemoryStore())() });
+  const first = await lab.start();
+  await lab.stop();
+  for (const [wrong, says] of [
+    [empty, "has no cluster"],
+    [store, `is of cluster ${ready.clusterId}`],
+  ] as const) {
+    now = wrong;
+    const e = await failure(lab.begin().ready);
+    expect([e.code, e.message]).toEqual(["FAILED", expect.stringContaining(says)]);
+    expect(e.message).toContain(first.ready.clusterId);
+  }
+  expect((await empty.status()).revision).toBe(before);
+});
+
 test("a store of another version, or without its authorities, is left alone", async () => {
   for (const [key, value, says] of [
     [keys.cluster, '{"stateVersion":99,"clusterId":"c-x","createdAt":""}', "another version than 1"],
