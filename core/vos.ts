@@ -1,6 +1,6 @@
 /**
- * The contract between dvs and a VOS (the guest operating system of an instance). It is `boot(host)` for now and
- * becomes final when the kernel exists; `plugins/hello` is the smallest example, to be copied.
+ * The contract between dvs and a VOS (the guest operating system of an instance). It is booted with a host, which
+ * has what it asked for; `plugins/hello` is the smallest example, to be copied.
  */
 import type { z } from "zod";
 import type { KernelState } from "./agent-protocol.ts";

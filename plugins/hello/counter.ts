@@ -8,10 +8,9 @@ import type { Process } from "../../core/kernel/process.ts";
 import type { VosKernel } from "../../core/vos.ts";
 
 export class Counter {
-  readonly #kernel: VosKernel;
   #client: Process | undefined;
   #known = 0;
-
+  readonly #kernel: VosKernel;
   constructor(kernel: VosKernel) {
     this.#kernel = kernel;
     void this.#run().catch((e: unknown) => e instanceof CallError || Promise.reject(e));

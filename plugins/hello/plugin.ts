@@ -1,7 +1,6 @@
 /**
- * The smallest VOS, to be copied: a schema of its options, a factory that boots it on the host that dvs gives it, and
- * a function that answers requests: GET / greets, POST /count counts one more on whichever node the counter is, by a
- * call between kernels, and GET /count looks. A new VOS also needs a line in plugins/registry.ts.
+ * The smallest VOS, to be copied, and named in plugins/registry.ts: a schema of its options, a factory, and a function
+ * that answers requests. GET / greets; POST /count counts one more on whichever node the counter is, GET /count looks.
  */
 import { z } from "zod";
 import type { CallError } from "../../core/kernel/call-error.ts";
@@ -25,8 +24,7 @@ const hello: VosPlugin<typeof Options> = {
     host.log("info", "hello booted", { greeting });
     async function count(n: number): Promise<Response> {
       // Without a lease nobody may say what the count is: another may hold it by now.
-      const reason =
-        kernel?.state === "running" ? "" : `this container's kernel is ${kernel?.state ?? "absent"}`;
+      const reason = kernel?.state === "running" ? "" : `this kernel is ${kernel?.state ?? "absent"}`;
       if (!counter || reason) return Response.json({ reason }, { status: 503 });
       const counted = await counter
         .add(n)
