@@ -53,8 +53,8 @@ try {
     say(
       `to look around:  export DVS_ADDR=${cluster.coordinatorAddress} DVS_TOKEN=$(sed 's/.*"token":"\\([^"]*\\).*/\\1/' ${join(cluster.coordinatorDir, "admin-token")})`,
     );
-    say(`to end it:       kill these host processes, then remove ${cluster.dir}`);
     say(`                 npm run dvs -- status`);
+    say(`to end it:       pkill -9 -f ${cluster.dir}; rm -r ${cluster.dir}`);
     process.exit(0);
   }
 
