@@ -76,7 +76,7 @@ try {
     `both wrote their access logs: ${logs.join(" and ")} bytes; ${Math.round((performance.now() - startedMs) / 1000)} s`,
   );
 } finally {
-  for (const child of children) child.kill("SIGKILL");
+  await Promise.all(children.map(stop));
   rmSync(dir, { recursive: true, force: true });
 }
 
@@ -85,6 +85,16 @@ function start(command: string, args: string[]): ChildProcess {
   const child = spawn(file, rest, { stdio: ["ignore", "inherit", "inherit"] });
   children.push(child);
   return child;
+}
+
+/** By SIGTERM: nginx's worker outlives a master that is killed. */
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGTERM");
+  const kill = setTimeout(() => child.kill("SIGKILL"), 3_000);
+  await exited;
+  clearTimeout(kill);
 }
 
 async function startContainer(site: string): Promise<number> {

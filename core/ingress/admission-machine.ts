@@ -46,6 +46,9 @@ export interface Applicant<U> {
   refuse(refusal: Refusal): void;
 }
 
+/** A line in which nobody was served for so long does not move. */
+const stalledMs = 250;
+
 export class Admission<U extends AdmissionUpstream> {
   readonly limits: LoadLimits;
   readonly #turn: Turn = { next: 0 };
@@ -54,6 +57,9 @@ export class Admission<U extends AdmissionUpstream> {
   #orders = 0;
   /** Of events; tells whether a connection failed before or after a request began to wait. */
   #count = 0;
+  /** Since when the line has moved without coming to its end; null while it does not move. */
+  #movesSince: number | null = null;
+  #movedAt = -Infinity;
   #pumping = false;
   #pumpAgain = false;
 
@@ -72,6 +78,13 @@ export class Admission<U extends AdmissionUpstream> {
   /** Requests so far. */
   get orders(): number {
     return this.#orders;
+  }
+
+  /** How long a request may wait now, in milliseconds. */
+  patienceMs(nowMs: number): number {
+    const { standingMs, standingWaitMs, waitingMs } = this.limits;
+    const stands = this.#movesSince !== null && nowMs - this.#movesSince >= standingMs;
+    return stands ? Math.min(standingWaitMs, waitingMs) : waitingMs;
   }
 
   nextOrder(): number {
@@ -103,6 +116,7 @@ export class Admission<U extends AdmissionUpstream> {
   }
 
   #add(applicant: Applicant<U>, nowMs: number): void {
+    if (this.#line.size === 0) this.#movesSince = null;
     const since = { ms: nowMs, count: ++this.#count };
     applicant.place = this.#line.add(applicant, applicant.order, since, nowMs + this.limits.waitingMs);
   }
@@ -131,6 +145,8 @@ export class Admission<U extends AdmissionUpstream> {
       const upstream = this.#choose(turn, waiter, idleSinceMs, false, nowMs);
       if (!upstream) continue;
       this.leave(waiter);
+      this.#movesSince ??= nowMs;
+      this.#movedAt = nowMs;
       waiter.serve(upstream);
     }
   }
@@ -206,11 +222,14 @@ export class Admission<U extends AdmissionUpstream> {
 
   /** To be called some dozen times a second. `lateMs`: what our own loop was late by, which nobody has waited. */
   tick(nowMs: number, lateMs: number): void {
+    // Nobody is to pay for a stall by a second one: patience is for lines that do not move.
+    if (nowMs - lateMs - this.#movedAt >= stalledMs) this.#movesSince = null;
+    const spare = this.limits.waitingMs - this.patienceMs(nowMs);
     let next: Place<Applicant<U>> | null;
     for (let place = this.#line.first; place; place = next) {
       next = place.next;
       place.deadlineMs += lateMs;
-      if (nowMs >= place.deadlineMs) this.#refuse(place, "waited");
+      if (nowMs >= place.deadlineMs - spare) this.#refuse(place, "waited");
     }
     this.pump(nowMs);
   }

@@ -196,7 +196,7 @@ export class Exchange implements LinkUser, RelayOwner, Applicant<Upstream> {
 
   refuse(refusal: Refusal): void {
     const { counters, nothingReason } = this.#port;
-    const { upstreams, limits } = this.#admission;
+    const { upstreams } = this.#admission;
     counters.failures++;
     // 503 says that nothing was sent to anybody.
     const status = this.#attempts > 0 ? 502 : 503;
@@ -205,11 +205,10 @@ export class Exchange implements LinkUser, RelayOwner, Applicant<Upstream> {
         return this.#refuse(status, nothingReason);
       case "full":
         return this.#refuse(status, "too many requests wait for a connection to the instance");
-      case "waited":
-        return this.#refuse(
-          status,
-          `no connection to the instance became free within ${limits.waitingMs} ms`,
-        );
+      case "waited": {
+        const patienceMs = this.#admission.patienceMs(this.#port.now());
+        return this.#refuse(status, `no connection to the instance became free within ${patienceMs} ms`);
+      }
       case "unreachable": {
         const failed = this.#upstream ?? upstreams[0]!;
         const other = upstreams.length > 1 ? "the others did, too" : "there is no other";

@@ -23,8 +23,12 @@ export interface LoadLimits {
   warmConnections: number;
   /** Requests of one instance that wait for a connection… */
   waitingMax: number;
-  /** …and for how long, before they are answered 503. */
+  /** …and for how long, before they are answered 503… */
   waitingMs: number;
+  /** …unless the line has moved for as long as this without coming to its end: then more come than can be served… */
+  standingMs: number;
+  /** …and they wait for so long only. */
+  standingWaitMs: number;
   /** When somebody has waited for so long, those upstreams that still count as healthy cannot carry the load alone. */
   crowdedMs: number;
   /** Sockets of clients in one ingress; each needs up to one more to an upstream. */
@@ -54,8 +58,13 @@ export const loadLimits: LoadLimits = {
   // Longer than probes take to call a stopped upstream failed (750 ms) and handshakes elsewhere take after that;
   // shorter than people wait.
   waitingMs: 3_000,
+  // After a stall of a second the line is done with in less. When it is not, long waits help nobody: each request
+  // would be answered as late as its client bears, and the line would outlast the overload by as much.
+  standingMs: 1_000,
+  standingWaitMs: 1_000,
   crowdedMs: 500,
   clientsMax: 8_192,
-  surplusClientsMax: 1_024,
-  clientIdleMinMs: 1_000,
+  surplusClientsMax: 4_096,
+  // Longer than a client needs to send the request for which it opened the connection.
+  clientIdleMinMs: 500,
 };

@@ -24,6 +24,8 @@ export interface LoadOptions {
   /** Where given, every second request is a PUT of a distinct body to this path, and the answer must be that body. */
   echo?: string;
   timeoutMs?: number;
+  /** With so many under way, what is due is left out: a crowd, however large, has its size. */
+  openMax?: number;
 }
 
 export interface LoadPhase {
@@ -75,6 +77,7 @@ export async function runLoad(options: LoadOptions, commands: AsyncIterable<stri
   const marks: { name: string; atMs: number }[] = [];
   const idle: Connection[] = [];
   const timeoutMs = options.timeoutMs ?? 10_000;
+  const openMax = options.openMax ?? Infinity;
   const state = { open: 0, sent: 0, stopped: false };
 
   void (async () => {
@@ -119,7 +122,7 @@ export async function runLoad(options: LoadOptions, commands: AsyncIterable<stri
     const pump = () => {
       const nowMs = performance.now();
       while (!state.stopped && index < total && startMs + index * intervalMs <= nowMs) {
-        send(index, startMs + index * intervalMs);
+        if (state.open < openMax) send(index, startMs + index * intervalMs);
         index += 1;
       }
       if (state.stopped || index >= total) resolve();

@@ -259,6 +259,23 @@ test("what our own loop is late by counts as no time", () => {
   expect(scene.play("@1100").said()).toBe("2:waited");
 });
 
+test("more than can be served: nobody waits for long, and the line is short", () => {
+  const limits = { waitingMs: 3_000, standingMs: 1_000, standingWaitMs: 200, upstreamConnectionsMax: 1 };
+  const scene = new Scene("a", limits).play("1 a^ 2 3 4 5 6 7 8 9");
+  expect(scene.said()).toBe("a+ 1→a");
+  // It moves, slowly.
+  expect(scene.play("@200 1. @400 2. @600 3. @800 4. @1000 5.").said()).toBe("2→a 3→a 4→a 5→a 6→a");
+  expect(scene.play("@1199").said()).toBe("");
+  expect(scene.play("10 @1200").said()).toBe("7:waited 8:waited 9:waited");
+  expect(scene.play("6. @1399").said()).toBe("10→a");
+});
+
+test("after a stall there is time to serve all that has come", () => {
+  const limits = { waitingMs: 3_000, standingMs: 1_000, standingWaitMs: 200, upstreamConnectionsMax: 1 };
+  const scene = new Scene("a", limits).play("1 a^ 2 3 @100 1. @300 @2300 2. 4 5 @2500 3. @2900 4.");
+  expect(scene.said()).toBe("a+ 1→a 2→a 3→a 4→a 5→a");
+});
+
 test("a connection that cannot be had sends the request on, and it is refused when nobody is left", () => {
   const scene = new Scene("a b").play("1 a? a-");
   expect(scene.said()).toBe("a+ b+");
