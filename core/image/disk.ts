@@ -1,5 +1,5 @@
 /** What a file system can answer, as errors for people. */
-import { statfs } from "node:fs/promises";
+import { mkdir, statfs } from "node:fs/promises";
 import { DvsError } from "../errors.ts";
 
 /** The `code` of an error of node:fs: `ENOENT`. */
@@ -13,9 +13,13 @@ export function isFull(e: unknown): boolean {
   return code === "ENOSPC" || code === "EDQUOT";
 }
 
-/** Bytes that this user may still write below `dir`. */
+/** Bytes that this user may still write below `dir`, or making it where it has gone. */
 export async function freeBytes(dir: string): Promise<number> {
-  const s = await statfs(dir);
+  const s = await statfs(dir).catch(async (e: unknown) => {
+    if (codeOf(e) !== "ENOENT") throw e;
+    await mkdir(dir, { recursive: true });
+    return statfs(dir);
+  });
   return s.bavail * s.bsize;
 }
 

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { blobPath } from "../../../core/image/blob-file.ts";
 import { BlobStore } from "../../../core/image/blob-store.ts";
 import { digestOf } from "../../../core/image/digest.ts";
+import { freeBytes } from "../../../core/image/disk.ts";
 import { sweepImages } from "../../../core/image/garbage.ts";
 import { encodeManifest } from "../../../core/image/manifest.ts";
 import { scrub } from "../../../core/image/scrub.ts";
@@ -161,6 +162,8 @@ test("a store whose directory was removed under it takes blobs again", async () 
   expect(await store.missing([before!])).toEqual([before!]);
   const [after] = await putAll(store, "before");
   expect(await store.read(after!)).toEqual(text("before"));
+  rmSync(store.dir, { recursive: true });
+  expect(await freeBytes(store.dir)).toBeGreaterThan(0);
 });
 
 test("scrub finds a turned bit, removes the blob, and goes on", async () => {
