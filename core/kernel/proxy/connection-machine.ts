@@ -61,6 +61,8 @@ export class Connection implements WireUser, FrameUser {
   channel: Channel | null;
   /** Set once the dial has begun. */
   wire: Wire | null = null;
+  /** The version that both speak, once the welcome has said it. */
+  protocol = 0;
   /** How many messages the peer has said that it has, and how many it was told that we have. */
   peerReceived = 0;
   toldReceived = 0;
@@ -235,6 +237,7 @@ export class Connection implements WireUser, FrameUser {
     this.seen = hello.seen;
     this.peerReceived = hello.received;
     this.toldReceived = judgement.welcome.received;
+    this.protocol = judgement.welcome.protocol;
     this.#welcome = this.say(judgement.welcome).subarray(frameHeadBytes);
     this.#prove();
   }
@@ -243,6 +246,7 @@ export class Connection implements WireUser, FrameUser {
     const refused = this.channel!.judgeWelcome(welcome);
     if (refused !== null) throw new Malformed(refused);
     this.peerReceived = welcome.received;
+    this.protocol = welcome.protocol;
     this.state = "proving";
   }
 
