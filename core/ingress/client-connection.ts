@@ -174,6 +174,8 @@ export class ClientConnection implements StreamUser, ExchangeClient {
       return -1;
     }
     if (this.#surplus) {
+      this.#port.counters.requests++;
+      this.#port.counters.failures++;
       this.#respondAndClose(503, "this node serves as many clients as it can", head.method === "HEAD");
       return -1;
     }

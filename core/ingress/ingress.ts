@@ -107,11 +107,7 @@ export class Ingress {
       upstream.removed = true;
       this.#maybeDrop(key, upstream);
     }
-    for (const [uid, { admission }] of this.#instances) {
-      if (uids.has(uid)) continue;
-      admission.setUpstreams([], now);
-      this.#instances.delete(uid);
-    }
+    for (const [uid, { admission }] of this.#instances) if (!uids.has(uid)) admission.setUpstreams([], now);
     await Promise.all([...this.#ports.values()].map((port) => port.tryOpen()));
   }
 
@@ -278,6 +274,12 @@ export class Ingress {
     this.#upstreams.delete(key);
   }
 
+  #isInUse(uid: string): boolean {
+    for (const port of this.#ports.values()) if (port.uid === uid) return true;
+    for (const { upstream } of this.#upstreams.values()) if (upstream.identity.uid === uid) return true;
+    return false;
+  }
+
   #sweep(): void {
     const now = this.#shared.now();
     for (const port of this.#ports.values()) {
@@ -295,7 +297,9 @@ export class Ingress {
       }
       if (upstream.removed) this.#maybeDrop(key, upstream);
     }
-    for (const { admission, warmth } of this.#instances.values()) {
+    for (const { uid, admission, warmth } of this.#instances.values()) {
+      // Upstreams that still have requests under way may come back, and belong to this line.
+      if (admission.upstreams.length === 0 && !this.#isInUse(uid)) this.#instances.delete(uid);
       if (!warmth.isWarm(admission.orders, now)) continue;
       for (const upstream of admission.upstreams) upstream.warm(now);
     }

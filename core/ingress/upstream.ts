@@ -161,6 +161,7 @@ export class Upstream implements AdmissionUpstream {
 
   /** To be called some dozen times a second. `lateMs`: what our own loop was late by. */
   tick(nowMs: number, lateMs: number): void {
+    if (this.#connecting.size === 0) return;
     for (const link of Array.from(this.#connecting)) {
       link.connectDeadline += lateMs;
       if (nowMs < link.connectDeadline) continue;
