@@ -29,7 +29,9 @@ export class FrameReader {
   }
 
   /** Throws Malformed; nothing more may be fed then. */
-  feed(chunk: Uint8Array, user: FrameUser): void {
+  feed(bytes: Uint8Array, user: FrameUser): void {
+    // Of a Buffer, slice() would be no copy.
+    const chunk = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     let at = this.#resume(chunk, user);
     if (at < 0) return;
     const end = chunk.length;

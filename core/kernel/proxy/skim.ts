@@ -30,6 +30,7 @@ export function skim(bytes: Uint8Array, start: number, end: number): Skimmed {
   for (;;) {
     while (open[depth] === 0) {
       if (depth === 0) {
+        if (at > end) throw new Malformed("a body that is cut short");
         result.end = at;
         return result;
       }
