@@ -149,6 +149,8 @@ export class TestCluster {
   }
 
   killCoordinator(signal: NodeJS.Signals = "SIGKILL"): void {
+    // kill(0) would hit this process's own group.
+    if (this.#coordinatorPid === 0) throw new Error("the coordinator has not been started");
     process.kill(this.#coordinatorPid, signal);
   }
   async coordinatorGone(): Promise<void> {

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, setDefaultTimeout } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { InstanceRequest } from "../../core/api/schema.ts";
-import type { InstanceView } from "../../core/api/views.ts";
+import type { ContainerView, InstanceView } from "../../core/api/views.ts";
 import { DvsError, type ErrorCode } from "../../core/errors.ts";
 import { freePort } from "../tools/free-port.ts";
 import { type ClusterOptions, TestCluster } from "./cluster.ts";
@@ -110,4 +110,13 @@ export function delay(ms: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, ms);
   });
+}
+
+/** What stays the same of a container as long as its host process does; counters and its kernel's state change. */
+export function lasting({
+  requests: _,
+  kernel: __,
+  ...rest
+}: ContainerView): Omit<ContainerView, "requests" | "kernel"> {
+  return rest;
 }

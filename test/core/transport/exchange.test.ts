@@ -277,7 +277,7 @@ describe("addresses", () => {
     await dead.close();
     const text = await refusal(w.client([dead.address]).request({ method: "POST", path: "/head" }));
     expect(text).toContain(
-      `UNAVAILABLE: Cannot reach ${dead.address}: nothing listens there. Is the coordinator`,
+      `UNAVAILABLE: Cannot reach ${dead.address}: nothing listens there. Check that the coordinator runs`,
     );
     expect(() => w.client(["10.0.0.1"])).toThrow("Write host:port");
     expect(() => w.client([])).toThrow("no coordinator's address");
