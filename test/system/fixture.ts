@@ -120,3 +120,9 @@ export function lasting({
 }: ContainerView): Omit<ContainerView, "requests" | "kernel"> {
   return rest;
 }
+
+/** A container without a host process has pid 0, and a signal to that would hit the test itself. */
+export function killContainer({ pid, nodeName }: ContainerView, signal: NodeJS.Signals = "SIGKILL"): void {
+  if (pid <= 0) throw new Error(`the container on ${nodeName} has no host process`);
+  process.kill(pid, signal);
+}

@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmdirSync, rmSync, statfsSync, writeFileSync } 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MiB } from "../../core/limits.ts";
-import { clusterForFile, failure, helloRequest, lasting, writeSite } from "./fixture.ts";
+import { clusterForFile, failure, helloRequest, killContainer, lasting, writeSite } from "./fixture.ts";
 
 const reason = whyNot();
 if (reason !== null) {
@@ -67,13 +67,15 @@ if (reason !== null) {
     const small = cluster().node("small");
     fill(small.dataDir, 0);
     const before = await cluster().api.instances.get("before");
-    process.kill((await cluster().api.instances.get("web")).containers[0]!.pid, "SIGKILL");
+    killContainer((await cluster().phase("web", "running")).containers[0]!);
     await cluster().until("it says why it cannot start", async () =>
       (await cluster().api.instances.get("web")).conditions.some((c) =>
         c.message.includes("the disk is full"),
       ),
     );
-    expect((await cluster().api.instances.get("before")).containers).toEqual(before.containers);
+    expect((await cluster().api.instances.get("before")).containers.map(lasting)).toEqual(
+      before.containers.map(lasting),
+    );
     expect((await cluster().dvs(["instance", "rm", "before"])).code).toBe(0);
     rmSync(join(small.dataDir, "filler"));
     await cluster().phase("web", "running");
