@@ -205,10 +205,10 @@ export const strangerFrameBytesMax = 1 * KiB;
 export const strangersMax = 1_024;
 /** From here on a body is sent from where it is, instead of being copied among small frames. */
 export const ownSegmentBytes = 16 * KiB;
-/** Small frames are put together in blocks of this size, which are also the unit of one write. */
-export const frameBlockBytes = 64 * KiB;
+/** Small frames and those of copies are put together in blocks, which are also the unit of one write: two of a copy. */
+export const frameBlockBytes = 2 * (copyFrameBytes + messageHeadBytesMax) + 1 * KiB;
 /** Blocks that are kept for reuse, in one host process. */
-export const frameBlocksKept = 64;
+export const frameBlocksKept = 32;
 /** Frames and bytes of one link that the peer has not acknowledged, above which no new calls may follow. */
 export const linkFramesHigh = 32_768;
 export const linkBytesHigh = 4 * MiB;

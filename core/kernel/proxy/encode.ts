@@ -16,6 +16,8 @@ export class Long {
   raw = false;
   /** They belong to the message, and stay as they are. Else the next message overwrites them. */
   owned = false;
+  /** They belong to a process, which may do anything with them: its memory may even have gone when they are sent. */
+  lent = false;
 
   /** Of the last field of this message. */
   set(row: WireRow, message: KernelMessage): void {
@@ -27,13 +29,14 @@ export class Long {
     }
     const value: unknown = message[last + 1];
     this.raw = value instanceof Uint8Array;
-    this.owned = this.raw;
+    this.lent = kinds[last] === kindCodes.bytes;
+    this.owned = this.raw && !this.lent;
     this.bytes = this.raw ? (value as Uint8Array) : encodeValue(value);
   }
 
   /** Whether the bytes are to be sent from where they are. */
   get isBig(): boolean {
-    return this.bytes !== null && this.bytes.length >= ownSegmentBytes;
+    return this.bytes !== null && this.bytes.length >= ownSegmentBytes && !this.lent;
   }
 
   /** Bytes among the small ones, beside messageHeadBytesMax. */
