@@ -1,64 +1,85 @@
 /**
  * Calls and copies between two host processes, at the level of proxies: message out, answer back, over a Unix socket
- * and over mutual TLS.  bun bench/ipc-remote.ts [--rounds 3] [--only remote-call-p50]
+ * and over mutual TLS.
  *
- * Beside it, in the same rounds: C over TCP (bench/peers/tcp.c), where a compiler is there.
+ *   bun bench/ipc-remote.ts [--rounds 5] [--only remote-call-p50]
+ *
+ * In the same rounds, each where it is installed: C over TCP (bench/peers/tcp.c, with gcc), Erlang's gen_server:call
+ * between two nodes without TLS, request and reply over NATS. One figure for each peer.
  */
 import { parseArgs } from "node:util";
 import { copyFrameBytes, copyOutstandingBytes, MiB } from "../core/limits.ts";
 import { caller, numbers, openPair, type Pair, server, transmit } from "./ipc-pair.ts";
 import { emit, median, say } from "./lib.ts";
-import { openTcpPeer, type TcpPeer } from "./peers/tcp-peer.ts";
+import { openErlangPeer } from "./peers/erlang-peer.ts";
+import { openNatsPeer } from "./peers/nats-peer.ts";
+import { openTcpPeer } from "./peers/tcp-peer.ts";
 
 const { values } = parseArgs({
-  options: { rounds: { type: "string", default: "3" }, only: { type: "string", default: "" } },
+  options: { rounds: { type: "string", default: "5" }, only: { type: "string", default: "" } },
 });
 const rounds = Number(values.rounds);
 const body = new Uint8Array(64).fill(7);
 
+const tcp = openTcpPeer();
+const erlang = await openErlangPeer();
+const nats = await openNatsPeer();
+const absent = [!tcp && "gcc", !erlang && "erl", !nats && "nats-server"].filter(Boolean);
+if (absent.length > 0) say(`not installed, so not compared with: ${absent.join(", ")}`);
+
+interface Rival {
+  peer: string;
+  measure: (() => Promise<number>) | undefined;
+  /** For Unix sockets and for TLS. */
+  goals?: [string, string];
+}
 interface Work {
   name: string;
   unit: string;
-  kind: "unix" | "tls";
   n: number;
-  ours(pair: Pair): Promise<number>;
-  theirs(peer: TcpPeer): Promise<number>;
-  /** ours / theirs is the ratio; else theirs / ours. */
-  more: boolean;
+  measure(pair: Pair): Promise<number>;
+  rivals: Rival[];
 }
 
-const works: Work[] = (["unix", "tls"] as const).flatMap((kind): Work[] => {
-  const suffix = kind === "tls" ? "-tls" : "";
-  return [
-    {
-      name: `remote-call${suffix}-p50`,
-      unit: "us",
-      kind,
-      n: 20_000,
-      ours: (pair) => pingPong(pair, 20_000),
-      theirs: (peer) => peer.pingPongUs(20_000),
-      more: false,
-    },
-    {
-      name: `remote-call-256${suffix}`,
-      unit: "calls/s",
-      kind,
-      n: 400_000,
-      ours: (pair) => inFlight(pair, 256, 400_000),
-      theirs: (peer) => peer.pipelined(256, 400_000),
-      more: true,
-    },
-    {
-      name: `bulk-copy${suffix}`,
-      unit: "MB/s",
-      kind,
-      n: 1,
-      ours: (pair) => bulk(pair, 512 * MiB),
-      theirs: (peer) => peer.bulkMBs(512 * MiB),
-      more: true,
-    },
-  ];
-});
+const works: Work[] = [
+  {
+    name: "remote-call",
+    unit: "us",
+    n: 20_000,
+    measure: (pair) => pingPong(pair, 20_000),
+    rivals: [
+      { peer: "C, TCP", measure: tcp ? () => tcp.pingPongUs(20_000) : undefined },
+      {
+        peer: "Erlang",
+        measure: erlang ? () => erlang.callUs(20_000) : undefined,
+        goals: ["≤ 1.0", "≤ 1.2"],
+      },
+    ],
+  },
+  {
+    name: "remote-call-256",
+    unit: "calls/s",
+    n: 400_000,
+    measure: (pair) => inFlight(pair, 256, 400_000),
+    rivals: [
+      {
+        peer: "Erlang",
+        measure: erlang ? () => erlang.parallel(256, 100_000) : undefined,
+        goals: ["≥ 6", "≥ 6"],
+      },
+      { peer: "NATS", measure: nats ? () => nats.parallel(256, 100_000) : undefined, goals: ["≥ 4", "≥ 4"] },
+    ],
+  },
+  {
+    name: "bulk-copy",
+    unit: "MB/s",
+    n: 1,
+    measure: (pair) => bulk(pair, 512 * MiB),
+    rivals: [
+      { peer: "C, TCP", measure: tcp ? () => tcp.bulkMBs(512 * MiB) : undefined, goals: ["≥ 0.6", "stated"] },
+    ],
+  },
+];
 
 /** One call at a time; the median in microseconds. */
 function pingPong(pair: Pair, n: number): Promise<number> {
@@ -73,7 +94,7 @@ function pingPong(pair: Pair, n: number): Promise<number> {
   pair.onMessage = () => {
     times[call - 1] = performance.now() - began;
     if (call < n) queueMicrotask(next);
-    else resolve(times.toSorted()[n >> 1]! * 1000);
+    else resolve(times.toSorted()[n >> 1]! * 1_000);
   };
   next();
   return promise;
@@ -89,7 +110,7 @@ function inFlight(pair: Pair, window: number, n: number): Promise<number> {
     if (sent < n) transmit(pair, [numbers.request, caller, ++sent, server, 0, 1, body]);
   };
   pair.onMessage = () => {
-    if (++answered === n) resolve(n / ((performance.now() - began) / 1000));
+    if (++answered === n) resolve(n / ((performance.now() - began) / 1_000));
     else queueMicrotask(next);
   };
   for (let i = 0; i < window; i++) next();
@@ -101,56 +122,61 @@ function bulk(pair: Pair, bytes: number): Promise<number> {
   const { promise, resolve } = Promise.withResolvers<number>();
   const frame = new Uint8Array(copyFrameBytes).fill(1);
   let sent = 0;
-  let base = -1;
+  let before = -1;
   const began = performance.now();
   const more = (acknowledged: number) => {
     while (sent < bytes && sent - acknowledged < copyOutstandingBytes) {
       transmit(pair, [numbers.data, caller, 1, 1, frame]);
       sent += frame.length;
     }
-    if (acknowledged >= bytes) resolve(bytes / 1e6 / ((performance.now() - began) / 1000));
+    if (acknowledged >= bytes) resolve(bytes / 1e6 / ((performance.now() - began) / 1_000));
   };
   pair.onMessage = (message) => {
     if (message[0] !== numbers.dataAck) return;
     // The other side counts over all rounds.
-    if (base < 0) base = message[4] - frame.length;
-    more(message[4] - base);
+    if (before < 0) before = message[4] - frame.length;
+    more(message[4] - before);
   };
   more(0);
   return promise;
 }
 
-const peer = openTcpPeer();
-if (!peer) say("no gcc: nothing to compare with");
-try {
-  for (const work of works) {
-    if (!work.name.includes(values.only)) continue;
-    const began = performance.now();
-    const ours: number[] = [];
-    const theirs: number[] = [];
-    const pair = await openPair(work.kind);
-    try {
-      await work.ours(pair); // Warms both sides up.
-      for (let round = 0; round < rounds; round++) {
-        ours.push(await work.ours(pair));
-        if (peer) theirs.push(await work.theirs(peer));
-      }
-    } finally {
-      pair.close();
+async function run(work: Work, kind: "unix" | "tls"): Promise<void> {
+  const suffix = kind === "tls" ? "-tls" : "";
+  const name = work.unit === "us" ? `${work.name}${suffix}-p50` : `${work.name}${suffix}`;
+  if (!name.includes(values.only)) return;
+  const began = performance.now();
+  const ours: number[] = [];
+  const theirs = new Map<Rival, number[]>(work.rivals.map((rival) => [rival, []]));
+  const pair = await openPair(kind);
+  try {
+    await work.measure(pair); // Warms both sides up.
+    for (let round = 0; round < rounds; round++) {
+      ours.push(await work.measure(pair));
+      for (const [rival, measured] of theirs) if (rival.measure) measured.push(await rival.measure());
     }
-    const ratios = theirs.map((their, i) => (work.more ? ours[i]! / their : ours[i]! / their));
+  } finally {
+    pair.close();
+  }
+  const seconds = (performance.now() - began) / 1_000;
+  const figure = { name, value: median(ours), unit: work.unit, n: work.n, rounds, seconds };
+  let compared = false;
+  for (const [{ peer, goals }, measured] of theirs) {
+    if (measured.length === 0) continue;
+    compared = true;
     emit({
-      name: work.name,
-      value: median(ours),
-      unit: work.unit,
-      n: work.n,
-      rounds,
-      seconds: (performance.now() - began) / 1000,
-      ...(peer
-        ? { peer: "C, TCP on loopback", ratio: median(ratios), detail: { peer: median(theirs) } }
-        : {}),
+      ...figure,
+      peer,
+      ratio: median(measured.map((their, i) => ours[i]! / their)),
+      ...(goals ? { goal: goals[kind === "unix" ? 0 : 1] } : {}),
+      detail: { peer: median(measured) },
     });
   }
+  if (!compared) emit(figure);
+}
+
+try {
+  for (const work of works) for (const kind of ["unix", "tls"] as const) await run(work, kind);
 } finally {
-  peer?.close();
+  for (const peer of [tcp, erlang, nats]) peer?.close();
 }
