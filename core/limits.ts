@@ -41,6 +41,8 @@ export const publishedPortsMax = 32;
 
 // Containers
 export const containerReadyTimeoutMs = 10_000;
+/** After `ready`, before a container that serves without its kernel loads it. */
+export const kernelStartDelayMs = 500;
 export const containerStopGraceMs = 5_000;
 export const restartBackoffMinMs = 100;
 export const restartBackoffMaxMs = 30_000;

@@ -8,6 +8,7 @@ import {
   kernelLeaveMs,
   logBytesMax,
   logFilesKept,
+  kernelStartDelayMs,
 } from "../limits.ts";
 import type { Vos, VosRegistry } from "../vos.ts";
 import { BlobRepairs } from "./blob-repairs.ts";
@@ -123,6 +124,8 @@ export class Container {
   }
 
   async #startKernel(deferred: DeferredKernel): Promise<void> {
+    // Who serves without it is not kept from its first requests: loading it is 30 ms of this very loop.
+    if (deferred.servesFrozen) await sleep(kernelStartDelayMs);
     const { KernelHost } = await import("./kernel-host.ts");
     if (this.#stops > 0) return;
     const host = new KernelHost({

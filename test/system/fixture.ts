@@ -113,11 +113,10 @@ export function delay(ms: number): Promise<void> {
 }
 
 /** What stays the same of a container as long as its host process does; counters and its kernel's state change. */
-export function lasting({
-  requests: _,
-  kernel: __,
-  ...rest
-}: ContainerView): Omit<ContainerView, "requests" | "kernel"> {
+export function lasting(container: ContainerView): Partial<ContainerView> {
+  const rest: Partial<ContainerView> = { ...container };
+  delete rest.requests;
+  delete rest.kernel;
   return rest;
 }
 
