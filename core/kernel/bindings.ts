@@ -160,10 +160,11 @@ export class Bindings {
   /** The call, which watches, is over. */
   unwatch(call: Call): boolean {
     const watchers = this.#watchers.get(call.destination);
-    const rest = watchers?.filter((watcher) => watcher.call !== call) ?? [];
+    if (!watchers) return false;
+    const rest = watchers.filter((watcher) => watcher.call !== call);
     if (rest.length === 0) this.#watchers.delete(call.destination);
     else this.#watchers.set(call.destination, rest);
-    return rest.length !== (watchers?.length ?? 0);
+    return rest.length !== watchers.length;
   }
 
   watching(): Call[] {
@@ -184,6 +185,7 @@ export class Bindings {
 
   unwatchName(call: Call): void {
     const name = call.body as string;
+    if (!this.#nameWatchers.has(name)) return;
     const rest = (this.#nameWatchers.get(name) ?? []).filter((watcher) => watcher !== call);
     if (rest.length === 0) this.#nameWatchers.delete(name);
     else this.#nameWatchers.set(name, rest);

@@ -76,6 +76,8 @@ export class Call implements Received {
   requestsOnly = false;
   /** The caller has given up, and waits for the other kernel's word. */
   cancelled: "TIMED_OUT" | "CANCELLED" | null = null;
+  /** Its process is frozen, and what it is to be told waits with it. */
+  answered = false;
   /** Taken, and its sender's kernel has not been told. */
   untold = false;
   /**

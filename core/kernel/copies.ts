@@ -49,14 +49,14 @@ interface Stream {
 export class Copies {
   readonly #kernel: KernelMachine;
   /** By side and name. Bounded by the calls of the processes that make them. */
-  readonly #streams = new Map<string, Stream>();
+  readonly streams = new Map<string, Stream>();
 
   constructor(kernel: KernelMachine) {
     this.#kernel = kernel;
   }
 
   get size(): number {
-    return this.#streams.size;
+    return this.streams.size;
   }
 
   /** Opens a buffer to another process; the number is for its caller to be told. */
@@ -143,7 +143,7 @@ export class Copies {
     const caller = call.caller!;
     const { direction, grant, offset, buffer } = call.body as CopyRequest;
     const isRead = direction === "read";
-    this.#drop(`c${callName(call.source, call.number)}`);
+    this.giveUp(call);
     const stream = this.#add({
       ...{
         name: `c${callName(call.source, call.number)}`,
@@ -224,7 +224,7 @@ export class Copies {
   }
 
   handleData(from: KernelId, [, source, number, toOwner, bytes]: KernelMessage<"data">): void {
-    const stream = this.#streams.get(`${toOwner === 1 ? "o" : "c"}${callName(source, number)}`);
+    const stream = this.streams.get(`${toOwner === 1 ? "o" : "c"}${callName(source, number)}`);
     if (!stream || stream.sends || stream.peer !== from) return;
     if (stream.done + bytes.byteLength > stream.buffer.byteLength) return;
     stream.buffer.set(bytes, stream.done);
@@ -235,7 +235,7 @@ export class Copies {
   }
 
   handleDataAck(from: KernelId, [, source, number, toOwner, bytes]: KernelMessage<"dataAck">): void {
-    const stream = this.#streams.get(`${toOwner === 1 ? "o" : "c"}${callName(source, number)}`);
+    const stream = this.streams.get(`${toOwner === 1 ? "o" : "c"}${callName(source, number)}`);
     if (!stream?.sends || stream.peer !== from || bytes > stream.done) return;
     stream.acknowledged = Math.max(stream.acknowledged, bytes);
     if (stream.acknowledged === stream.buffer.byteLength) this.#end(stream, "OK");
@@ -244,33 +244,34 @@ export class Copies {
 
   /** The other side refuses, or gives up. True if it was a copy. */
   handleFailed(source: Endpoint, number: number, outcome: Outcome): boolean {
-    const stream = this.#streams.get(`c${callName(source, number)}`);
+    const stream = this.streams.get(`c${callName(source, number)}`);
     if (stream) this.#end(stream, outcome);
     return stream !== undefined;
   }
-  handleCancel(source: Endpoint, number: number): void {
-    const stream = this.#streams.get(`o${callName(source, number)}`);
-    if (stream) this.#end(stream, "CANCELLED");
+  handleCancel(from: KernelId, [, source, number]: KernelMessage<"copyCancel">): void {
+    const stream = this.streams.get(`o${callName(source, number)}`);
+    if (stream?.peer === from) this.#end(stream, "CANCELLED");
   }
 
-  /** The caller does not wait any longer. True if bytes of the owner's may have been changed. */
+  /** The call ends, whatever has become of the copy. True if bytes of the owner's may have been changed. */
   giveUp(call: Call): boolean {
-    const stream = this.#streams.get(`c${callName(call.source, call.number)}`);
+    const stream = this.streams.get(`c${callName(call.source, call.number)}`);
     if (!stream) return false;
     this.#drop(stream.name);
-    this.#kernel.peers.tellCancel(call);
+    const { number } = messageTable.copyCancel;
+    this.#kernel.transmit(stream.peer, [number, stream.source, stream.number]);
     return stream.sends;
   }
 
-  /** A move that will not be. */
+  /** The image of a process whose move is decided. */
   drop(endpoint: Endpoint): void {
-    for (const stream of this.#streams.values()) {
+    for (const stream of this.streams.values()) {
       if (stream.source === endpoint && stream.proc === null) this.#drop(stream.name);
     }
   }
 
   ownerGone(owner: Proc): void {
-    for (const stream of this.#streams.values()) {
+    for (const stream of this.streams.values()) {
       if (stream.isOwner && stream.proc === owner) this.#end(stream, "DIED");
     }
     owner.grants.clear();
@@ -278,30 +279,30 @@ export class Copies {
 
   /** Copies to callers that are gone with their kernel. Its owners' are ended with their outlets. */
   kernelRemoved(peer: KernelId): void {
-    for (const stream of this.#streams.values()) {
+    for (const stream of this.streams.values()) {
       if (stream.peer === peer && (stream.isOwner || stream.proc === null)) this.#drop(stream.name);
     }
   }
 
   writable(peer: KernelId): void {
-    for (const stream of this.#streams.values()) if (stream.peer === peer) this.#pump(stream);
+    for (const stream of this.streams.values()) if (stream.peer === peer) this.#pump(stream);
   }
 
   clear(): void {
-    this.#streams.clear();
+    this.streams.clear();
   }
 
   #add(stream: Stream): Stream {
     this.#drop(stream.name);
-    this.#streams.set(stream.name, stream);
+    this.streams.set(stream.name, stream);
     if (stream.proc) stream.proc.copies++;
     return stream;
   }
 
   #drop(name: string): void {
-    const stream = this.#streams.get(name);
+    const stream = this.streams.get(name);
     if (!stream) return;
-    this.#streams.delete(name);
+    this.streams.delete(name);
     if (stream.proc) stream.proc.copies--;
   }
 

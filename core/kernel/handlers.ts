@@ -37,6 +37,7 @@ export const handlers: { [N in MessageName]: Handler<N> } = {
   copyWrite: (kernel, from, m) => kernel.copies.handleOpen(from, m),
   data: (kernel, from, m) => kernel.copies.handleData(from, m),
   dataAck: (kernel, from, m) => kernel.copies.handleDataAck(from, m),
+  copyCancel: (kernel, from, m) => kernel.copies.handleCancel(from, m),
   offer: (kernel, from, m) => kernel.moves.handleOffer(from, m),
   decline: (kernel, from, m) => kernel.moves.handleDecline(from, m),
   marker: (kernel, from, m) => kernel.moves.handleMarker(from, m),

@@ -269,8 +269,13 @@ export class KernelMachine {
   getInfo(caller: Proc, endpoint: Endpoint, timeoutMs?: number): Call {
     return doGetInfo(this, caller, endpoint, timeoutMs);
   }
-  cancel(call: Call): void {
-    this.whenThawed(() => giveUp(this, call, "CANCELLED"));
+  /** Ends the process's call with CANCELLED, if it has not been taken. */
+  cancel(caller: Proc, call: Call): void {
+    this.whenThawed(() => {
+      // A call that was under way when its process was frozen is another object since.
+      const own = call.caller === caller ? call : caller.away.get(call.number);
+      if (own && !caller.held) giveUp(this, own, "CANCELLED");
+    });
   }
 
   // Moves, for the host: see sink.ts
@@ -355,7 +360,7 @@ export class KernelMachine {
   /** Another kernel that holds the endpoint, and by which of its moves. */
   whereElse(endpoint: Endpoint): { kernel: KernelId; g: number } | null {
     const kernel = this.view.holderOf(endpoint);
-    return kernel === 0 || kernel === this.id ? null : { kernel, g: this.view.moveOf(endpoint) };
+    return kernel === 0 || kernel === this.id ? null : { kernel, g: this.view.settledMoveOf(endpoint) };
   }
   /** Tells a kernel that its call came to the wrong place, or to nobody. */
   missing(from: KernelId, source: Endpoint, number: number, destination: Endpoint): void {
@@ -376,11 +381,22 @@ export class KernelMachine {
     this.sink.thaw();
     this.#catchUp();
     const inbox = this.#inbox;
-    this.#inbox = [];
-    for (const { from, message } of inbox) if (this.view.members.has(from)) this.handle(from, message);
     const parked = this.#parked;
+    this.#inbox = [];
     this.#parked = [];
-    for (const act of parked) act();
+    // It may freeze again by one of them, for good: when it was about to leave.
+    let handled = 0;
+    let acted = 0;
+    for (; handled < inbox.length && !this.frozen; handled++) {
+      const { from, message } = inbox[handled]!;
+      if (this.view.members.has(from)) this.handle(from, message);
+    }
+    for (; acted < parked.length && !this.frozen; acted++) parked[acted]!();
+    if (this.frozen) {
+      this.#inbox.unshift(...inbox.slice(handled));
+      this.#parked.unshift(...parked.slice(acted));
+      return;
+    }
     this.bindings.rematchAll();
     this.peers.pumpAll();
     this.peers.flush();
@@ -395,7 +411,7 @@ export class KernelMachine {
     this.leaving.review();
     const later = this.#later;
     this.#later = [];
-    for (const act of later) act();
+    for (const act of later) this.whenThawed(act);
   }
 
   #react(change: ViewChange, lost: readonly Call[]): void {
@@ -431,6 +447,7 @@ export class KernelMachine {
         return;
       case "ended":
         if (change.promoted) this.moves.handlePromoted(change.promoted);
+        if (change.left) this.moves.handleLeft(change.left);
         return;
     }
   }

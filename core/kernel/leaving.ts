@@ -17,6 +17,10 @@ export class Leaving {
     this.#kernel = kernel;
   }
 
+  get begun(): boolean {
+    return this.#round > 0;
+  }
+
   /** Ends with sink.exit(). */
   leave(): void {
     if (this.#round !== 0) return;
@@ -46,8 +50,11 @@ export class Leaving {
     this.#waiting = null;
     if (this.#round++ < 2) this.#begin();
     else {
-      const { id, proposals } = this.#kernel;
-      proposals.propose({ type: "remove", kernel: id, reason: "left" }, () => !view.members.has(id));
+      const { id, proposals, membership } = this.#kernel;
+      // From here on it takes nothing that its senders could be told to have died with it.
+      membership.retire();
+      const left = () => !view.members.has(id);
+      proposals.propose({ type: "remove", kernel: id, reason: "left" }, left, () => {}, true);
     }
   }
 

@@ -61,6 +61,7 @@ export class MembershipMachine {
   #quietSinceMs: number;
   #acknowledgedMs = -Infinity;
   #proposing = false;
+  #retired = false;
 
   // As the grantor
   #actingSinceMs: number | null = null;
@@ -84,6 +85,12 @@ export class MembershipMachine {
   }
   get leaseEndsMs(): number {
     return this.#leaseEndsMs;
+  }
+
+  /** This kernel leaves: it never runs again, and waits for its removal. */
+  retire(): void {
+    this.#retired = true;
+    this.#review();
   }
 
   tick(nowMs: number): void {
@@ -255,6 +262,6 @@ export class MembershipMachine {
     const id = this.#host.getId();
     const isLeased = this.#nowMs < this.#leaseEndsMs - leaseMarginMs;
     const isCurrent = view.members.has(id) && view.index >= this.#grantIndex;
-    this.#host.setFrozen(!isLeased || !isCurrent);
+    this.#host.setFrozen(!isLeased || !isCurrent || this.#retired);
   }
 }

@@ -258,6 +258,15 @@ export const messageTable = {
     ],
     says: "So many bytes of the copy have been put in place, all in all. To the side that sends the data.",
   },
+  copyCancel: {
+    number: 36,
+    channel: "bulk",
+    fields: [
+      ["source", "endpoint"],
+      ["call", "uint"],
+    ],
+    says: "The caller gives the copy up. Behind what opened it; not answered.",
+  },
 
   offer: {
     number: 40,

@@ -21,8 +21,11 @@ export interface MovedCall {
   body: unknown;
   /** Its message has been taken. */
   open: boolean;
-  /** Where its message went; 0: nowhere yet. */
+  /** Its answer has come to the old kernel, and follows. */
+  answered: boolean;
+  /** Where its message went, and by which of the destination's moves; 0: nowhere yet. */
   at: KernelId;
+  g: number;
   /** Left of its timeout; −1: for ever. */
   timeoutMs: number;
 }
@@ -42,12 +45,14 @@ export interface MoveState {
   calls: MovedCall[];
 }
 
-/** `at` says where the message of a call went, by its outlet. */
-export function exportState(
-  proc: Proc,
-  timers: TimerWheel,
-  calls: readonly { call: Call; at: KernelId }[],
-): MoveState {
+/** A call, and where its message went, by its outlet. */
+export interface CallAt {
+  call: Call;
+  at: KernelId;
+  g: number;
+}
+
+export function exportState(proc: Proc, timers: TimerWheel, calls: readonly CallAt[]): MoveState {
   const names = (queue: readonly Call[]) => queue.flatMap((call) => [call.source, call.number]);
   const remote = proc.mailbox.toArray().filter((call) => !call.caller);
   const before = [...proc.untaken].flatMap((name) => name.split("/").map(Number));
@@ -60,14 +65,16 @@ export function exportState(
     notifications: [...proc.notifications].flat(),
     open: names(proc.open.toArray()),
     untaken: [...names(remote), ...before],
-    calls: calls.map(({ call, at }) => ({
+    calls: calls.map(({ call, at, g }) => ({
       kind: call.kind,
       number: call.number,
       destination: call.destination,
       type: call.type,
       body: call.body,
       open: call.state === states.open,
+      answered: call.answered,
       at,
+      g,
       timeoutMs: timers.remaining(call),
     })),
   };
@@ -100,12 +107,19 @@ export function parseState(value: unknown): MoveState | null {
 }
 
 function isMovedCall(call: MovedCall): boolean {
-  const kinds: number[] = [callKinds.send, callKinds.request, callKinds.watch, callKinds.info];
+  const kinds: number[] = [
+    callKinds.send,
+    callKinds.request,
+    callKinds.watch,
+    callKinds.info,
+    callKinds.lookup,
+  ];
   return (
     kinds.includes(call.kind) &&
-    [call.number, call.type, call.at].every((n) => Number.isSafeInteger(n) && n >= 0) &&
+    [call.number, call.type, call.at, call.g].every((n) => Number.isSafeInteger(n) && n >= 0) &&
     Number.isSafeInteger(call.destination) &&
     typeof call.open === "boolean" &&
+    typeof call.answered === "boolean" &&
     typeof call.timeoutMs === "number"
   );
 }

@@ -9,7 +9,7 @@
  * meanwhile waits: messages in its mailbox, answers to its calls here; both go where the process goes. Pure machine.
  */
 import { messageBytesMax } from "../limits.ts";
-import { Call, type CallKind, callKinds, states } from "./call.ts";
+import { Call, type CallKind, callKinds, callName, states } from "./call.ts";
 import { CallQueue } from "./call-queue.ts";
 import { dispatch } from "./calls/do-send.ts";
 import { rematch } from "./calls/do-receive.ts";
@@ -19,7 +19,7 @@ import { finish } from "./finish.ts";
 import type { KernelMachine } from "./kernel-machine.ts";
 import { bodyBytes } from "./message.ts";
 import { type KernelMessage, messageTable } from "./messages.ts";
-import { exportState, type MovedCall, type MoveState, parseState } from "./move-state.ts";
+import { type CallAt, exportState, type MovedCall, type MoveState, parseState } from "./move-state.ts";
 import type { Outcome } from "./outcome.ts";
 import { Proc } from "./proc.ts";
 import { startAudit } from "./settling.ts";
@@ -36,7 +36,9 @@ interface Outgoing {
   /** Answers to calls of the process, in order of arrival. Bounded by its calls. */
   answers: KernelMessage[];
   /** What its new kernel was told of its calls. */
-  calls: { call: Call; at: KernelId }[];
+  calls: CallAt[];
+  /** Its watches and lookups in this kernel: asked again where it goes on. */
+  asks: Call[];
   /** The host has ended the process meanwhile. */
   ended: boolean;
 }
@@ -156,7 +158,7 @@ export class MovesMachine {
       return;
     }
     const state = parseState(body);
-    if (!state || this.incoming.has(endpoint)) {
+    if (!state || this.incoming.has(endpoint) || kernel.leaving.begun) {
       kernel.transmit(from, [messageTable.decline.number, endpoint, g]);
       return;
     }
@@ -197,14 +199,22 @@ export class MovesMachine {
 
   handleSwept(from: KernelId, [, endpoint]: KernelMessage<"swept">): void {
     const proc = this.#kernel.table.find(endpoint);
-    if (proc) this.endSweep(proc, (at) => at === from);
+    if (proc) this.#endSweep(proc, (_, at) => at === from);
     else this.incoming.get(endpoint)?.answers.push([messageTable.swept.number, endpoint, from]);
   }
 
   /** The older messages have arrived: those that waited for them may go. */
-  endSweep(proc: Proc, which: (at: KernelId) => boolean): void {
-    for (const [destination, at] of proc.sweeping) if (which(at)) proc.sweeping.delete(destination);
-    this.#setDetour(proc);
+  #endSweep(proc: Proc, which: (destination: Endpoint, at: KernelId, via: KernelId) => boolean): void {
+    if (proc.sweeping.size === 0) return;
+    for (const [destination, { at, via }] of proc.sweeping) {
+      if (which(destination, at, via)) proc.sweeping.delete(destination);
+    }
+    this.updateDetour(proc);
+    // Those of a frozen process go along, or on when it has stayed.
+    if (!proc.held) this.#dispatchSwept(proc);
+  }
+
+  #dispatchSwept(proc: Proc): void {
     for (const call of proc.sweepQueue.toArray()) {
       if (proc.sweeping.has(call.destination)) continue;
       proc.sweepQueue.remove(call);
@@ -212,9 +222,16 @@ export class MovesMachine {
     }
   }
 
-  /** An answer to a call of a frozen process. */
-  holdAnswer(proc: Proc, message: KernelMessage): void {
-    this.outgoing.get(proc.endpoint)?.answers.push(message);
+  /** An answer to a call of a frozen process: it waits with it. The call is in nobody's way any more. */
+  holdAnswer(proc: Proc, number: number, message: KernelMessage): void {
+    const move = this.outgoing.get(proc.endpoint);
+    if (!move) return;
+    // Also to one that this kernel does not know: the process may have made it where it is by now.
+    move.answers.push(message);
+    const call = proc.away.get(number);
+    if (!call) return;
+    call.answered = true;
+    this.#kernel.peers.leave(call);
   }
 
   // Records
@@ -229,7 +246,7 @@ export class MovesMachine {
     }
     proc.held = true;
     proc.detour = true;
-    this.outgoing.set(endpoint, { proc, g, to, grant: 0, answers: [], calls: [], ended: false });
+    this.outgoing.set(endpoint, { proc, g, to, grant: 0, answers: [], calls: [], asks: [], ended: false });
     this.#freeze(proc);
     kernel.sink.moveStarted(endpoint, to);
   }
@@ -245,6 +262,8 @@ export class MovesMachine {
     if (to === kernel.id && coming) {
       this.#arrive(coming);
       kernel.peers.relocate(endpoint, to, g);
+      const proc = kernel.table.find(endpoint);
+      if (proc) this.updateDetour(proc);
     }
     this.#reviewMarkers();
   }
@@ -266,6 +285,8 @@ export class MovesMachine {
       kernel.backups.delete(endpoint);
       backup.held = false;
       backup.detour = false;
+      // Names of calls are not to be those of the process that had the endpoint before.
+      backup.lastCall = g * 2 ** 32;
       kernel.bindings.enter(backup);
       kernel.sink.promoted(endpoint);
     }
@@ -273,27 +294,37 @@ export class MovesMachine {
     this.#reviewMarkers();
   }
 
+  /** The endpoint is no more: calls to it settle like those to one that has moved, and find that out. */
+  handleLeft({ endpoint, to, g }: Relocation): void {
+    this.#kernel.peers.relocate(endpoint, to, g);
+    this.#reviewMarkers();
+  }
+
   /** Calls that were brought along and went out by a kernel that is no more: nobody hands their answers on. */
   auditBrought(via: KernelId): void {
     const kernel = this.#kernel;
+    const destinations = new Set<Endpoint>();
+    for (const proc of kernel.table.all()) {
+      this.#endSweep(proc, (_, at) => !kernel.view.members.has(at));
+      for (const [destination, sweep] of proc.sweeping) if (sweep.via === via) destinations.add(destination);
+    }
     for (const outlet of kernel.peers.outlets.values()) {
       const brought = [...outlet.sent.toArray(), ...outlet.open.toArray()].some((call) => call.via === via);
-      if (brought && outlet.phase !== "settling") startAudit(kernel, outlet);
+      if (brought) destinations.add(outlet.endpoint);
     }
-    for (const proc of kernel.table.all()) {
-      this.endSweep(proc, (at) => !kernel.view.members.has(at));
-      for (const call of proc.away.values()) {
-        if (call.via !== via || call.queue !== null) continue;
-        const to = kernel.table.find(call.destination);
-        const known =
-          to &&
-          [...to.mailbox.toArray(), ...to.open.toArray()].some(
-            (mail) => mail.source === call.source && mail.number === call.number,
-          );
-        if (known) call.via = 0;
-        else kernel.peers.finishAway(call, "OUTCOME_UNKNOWN");
-      }
-      if (![...proc.away.values()].some((call) => call.via !== 0)) this.endSweep(proc, () => true);
+    for (const destination of destinations) {
+      const outlet = kernel.peers.outletFor(destination);
+      if (!outlet) this.settled(destination);
+      // While it settles by a marker, an audit follows.
+      else if (outlet.phase !== "settling") startAudit(kernel, outlet);
+    }
+  }
+
+  /** Whoever has the destination has read of the kernels that are no more: nothing of theirs will come there. */
+  settled(destination: Endpoint): void {
+    const { view, table } = this.#kernel;
+    for (const proc of table.all()) {
+      this.#endSweep(proc, (to, _, via) => to === destination && !view.members.has(via));
     }
   }
 
@@ -314,6 +345,14 @@ export class MovesMachine {
         if (call.caller === proc) this.#split(call);
       }
     }
+    const asks = this.outgoing.get(proc.endpoint)!.asks;
+    for (const call of [...kernel.bindings.watching(), ...kernel.bindings.watchingNames()]) {
+      if (call.caller !== proc) continue;
+      kernel.bindings.unwatch(call);
+      kernel.bindings.unwatchName(call);
+      kernel.timers.pause(call);
+      asks.push(call);
+    }
     for (const call of proc.away.values()) kernel.timers.pause(call);
     for (const call of this.#queuedOf(proc)) kernel.timers.pause(call);
     for (const receive of proc.receivers.toArray()) kernel.timers.pause(receive);
@@ -329,9 +368,13 @@ export class MovesMachine {
     const own = new Call(call.kind, caller, source, destination, type, body, group);
     own.state = call.state === states.open ? states.open : states.sent;
     own.waiter = call.waiter;
-    kernel.peers.number(own);
+    // It has one already if the receiver was frozen once.
+    own.number = call.number;
+    if (own.number !== 0) caller?.away.set(own.number, own);
+    else kernel.peers.number(own);
     kernel.timers.hand(call, own);
     if (caller?.blockedOn === call) caller.blockedOn = own;
+    kernel.peers.outletFor(destination)?.adopt(own);
     call.number = own.number;
     call.caller = null;
     call.waiter = null;
@@ -348,14 +391,15 @@ export class MovesMachine {
     return queued;
   }
 
-  #callsOf(proc: Proc): { call: Call; at: KernelId }[] {
+  #callsOf(proc: Proc): CallAt[] {
     const kernel = this.#kernel;
-    const away = [...proc.away.values()].map((call) => {
+    const away = [...proc.away.values()].map((call): CallAt => {
       const outlet = kernel.peers.outlets.get(call.destination);
-      const isQueued = call.state === states.queued || call.queue === outlet?.asks;
-      return { call, at: isQueued ? 0 : (outlet?.kernel ?? kernel.id) };
+      const isQueued = !call.answered && (call.state === states.queued || call.queue === outlet?.asks);
+      return { call, at: isQueued ? 0 : (outlet?.kernel ?? kernel.id), g: outlet?.g ?? 0 };
     });
-    return [...away, ...this.#queuedOf(proc).map((call) => ({ call, at: 0 }))];
+    const asks = this.outgoing.get(proc.endpoint)?.asks ?? [];
+    return [...away, ...[...this.#queuedOf(proc), ...asks].map((call) => ({ call, at: 0, g: 0 }))];
   }
 
   /** `moved` has been read on the source. */
@@ -364,6 +408,7 @@ export class MovesMachine {
     const { proc, to, g, calls } = move;
     const { endpoint } = proc;
     this.outgoing.delete(endpoint);
+    kernel.copies.drop(endpoint);
     kernel.bindings.leave(proc, "MOVED");
     for (const at of new Set(calls.map((sent) => sent.at))) {
       if (at !== 0 && at !== kernel.id) kernel.transmit(at, [messageTable.sweep.number, endpoint, g, to]);
@@ -378,10 +423,13 @@ export class MovesMachine {
       const { number } = messageTable.notify;
       kernel.transmit(to, [number, source, endpoint, kernel.table.find(source)?.group ?? 0, count]);
     }
+    const outlet = kernel.peers.outletFor(endpoint);
     for (const call of proc.open.toArray()) {
       proc.open.remove(call);
+      if (!call.caller) continue;
       // The reply comes from another kernel now.
-      if (call.caller) call.receiver = null;
+      call.receiver = null;
+      outlet?.adopt(call);
     }
     const waiting = proc.mailbox.toArray();
     for (const call of waiting) {
@@ -406,10 +454,16 @@ export class MovesMachine {
     this.outgoing.delete(endpoint);
     proc.grants.delete(move.grant);
     proc.held = false;
-    this.#setDetour(proc);
-    for (const call of [...proc.away.values(), ...this.#queuedOf(proc), ...proc.receivers.toArray()]) {
-      kernel.timers.resume(call);
-    }
+    this.updateDetour(proc);
+    const paused = [
+      ...proc.away.values(),
+      ...this.#queuedOf(proc),
+      ...proc.receivers.toArray(),
+      ...move.asks,
+    ];
+    for (const call of paused) kernel.timers.resume(call);
+    kernel.copies.drop(endpoint);
+    for (const call of proc.away.values()) call.answered = false;
     for (const answer of move.answers) kernel.handle(kernel.id, answer);
     kernel.sink.moveEnded(endpoint, "aborted", "source");
     if (move.ended) {
@@ -422,6 +476,8 @@ export class MovesMachine {
     }
     rematch(kernel, proc);
     kernel.peers.pumpAll();
+    this.#dispatchSwept(proc);
+    for (const call of move.asks) kernel.ask(call);
   }
 
   /** `moved` has been read on the destination: the process lives here. */
@@ -435,7 +491,7 @@ export class MovesMachine {
     proc.lastCall = state.lastCall;
     proc.lastGrant = state.lastGrant;
     pairs(state.notifications, (source, count) => proc.notifications.set(source, count));
-    pairs(state.untaken, (source, number) => proc.untaken.add(`${source}/${number}`));
+    pairs(state.untaken, (source, number) => proc.untaken.add(callName(source, number)));
     pairs(state.open, (source, number) => {
       const request = mail(callKinds.request, source, endpoint, number);
       request.state = states.open;
@@ -443,18 +499,18 @@ export class MovesMachine {
       proc.open.push(request);
     });
     kernel.bindings.enter(proc);
-    for (const moved of state.calls) if (moved.at !== 0) this.#bring(proc, moved, move);
-    this.#setDetour(proc);
     kernel.sink.moveEnded(endpoint, "moved", "destination");
+    for (const moved of state.calls) if (moved.at !== 0) this.#bring(proc, moved, move);
+    this.updateDetour(proc);
     for (const moved of state.calls) if (moved.at === 0) this.#redo(proc, moved, move);
     for (const [source, count] of move.notifications) kernel.notifyProc(proc, source, count);
     for (const call of move.mailbox.toArray()) {
       move.mailbox.remove(call);
-      proc.untaken.delete(`${call.source}/${call.number}`);
+      proc.untaken.delete(callName(call.source, call.number));
       deliver(kernel, call, proc);
     }
     for (const answer of move.answers) {
-      if (answer[0] === messageTable.swept.number) this.endSweep(proc, (at) => at === answer[2]);
+      if (answer[0] === messageTable.swept.number) this.#endSweep(proc, (_, at) => at === answer[2]);
       else kernel.handle(kernel.id, answer);
     }
   }
@@ -462,34 +518,32 @@ export class MovesMachine {
   /** A call that went out by the old kernel. */
   #bring(proc: Proc, moved: MovedCall, move: Incoming): void {
     const kernel = this.#kernel;
-    const { destination, at } = moved;
+    const { destination, at, g } = moved;
     const call = this.#recreate(proc, moved, move);
     call.via = move.from;
     call.state = moved.open ? states.open : states.sent;
     proc.away.set(call.number, call);
+    if (moved.answered) return;
     // What the old kernel's own processes have in their mailboxes is there.
-    if (!moved.open && at !== move.from && kernel.view.members.has(at)) proc.sweeping.set(destination, at);
-    if (kernel.view.holderOf(destination) === kernel.id) return;
-    const outlet = kernel.peers.outletTo(destination);
+    if (!moved.open && at !== move.from && kernel.view.members.has(at)) {
+      proc.sweeping.set(destination, { at, via: move.from });
+    }
+    const outlet = kernel.peers.outletFor(destination);
     if (!outlet) {
       kernel.peers.finishAway(call, kernel.peers.absence(destination));
       return;
     }
-    if (moved.open) outlet.open.push(call);
-    else {
-      outlet.sent.push(call);
-      call.bytes = bodyBytes(call.body, messageBytesMax);
-      outlet.sentBytes += call.bytes;
-    }
+    call.bytes = bodyBytes(call.body, messageBytesMax);
+    outlet.adopt(call);
     // The destination has moved, too: who holds it now knows.
-    if (outlet.kernel !== at || outlet.phase === "settling") startAudit(kernel, outlet);
+    if (outlet.kernel !== at || outlet.g !== g || outlet.phase === "settling") startAudit(kernel, outlet);
   }
 
   /** A call that nobody has heard of, or whose answer can be asked for again. */
   #redo(proc: Proc, moved: MovedCall, move: Incoming): void {
     const call = this.#recreate(proc, { ...moved, number: 0 }, move);
-    if (call.kind === callKinds.watch || call.kind === callKinds.info) this.#kernel.ask(call);
-    else dispatch(this.#kernel, call);
+    if (call.kind === callKinds.send || call.kind === callKinds.request) dispatch(this.#kernel, call);
+    else this.#kernel.ask(call);
   }
 
   #recreate(proc: Proc, moved: MovedCall, { waiter }: Incoming): Call {
@@ -503,8 +557,8 @@ export class MovesMachine {
     return call;
   }
 
-  #setDetour(proc: Proc): void {
-    proc.detour = proc.held || proc.sweeping.size > 0;
+  updateDetour(proc: Proc): void {
+    proc.detour = proc.held || proc.sweeping.size > 0 || this.#kernel.peers.isBehind(proc.endpoint);
   }
 
   /** Markers of moves that this kernel has read by now. */
@@ -519,11 +573,11 @@ export class MovesMachine {
         this.#markers.push(marker);
         continue;
       }
-      // It may be here again: then what came before the marker will be sent again behind it.
-      const proc = kernel.table.find(endpoint);
-      for (const call of proc?.mailbox.toArray() ?? []) {
+      // It may be here again, or be coming: then what came before the marker will be sent again behind it.
+      const mailbox = kernel.table.find(endpoint)?.mailbox ?? this.incoming.get(endpoint)?.mailbox;
+      for (const call of mailbox?.toArray() ?? []) {
         if (call.via !== from || call.caller) continue;
-        proc!.mailbox.remove(call);
+        mailbox!.remove(call);
         call.state = states.done;
       }
       kernel.peers.flush();

@@ -9,7 +9,7 @@
  * settling.ts.
  */
 import { windowBytes, windowMessages } from "../limits.ts";
-import type { Call } from "./call.ts";
+import { type Call, states } from "./call.ts";
 import { CallQueue } from "./call-queue.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { KernelId } from "./view.ts";
@@ -45,6 +45,15 @@ export class Outlet {
     this.endpoint = endpoint;
     this.kernel = kernel;
     this.g = g;
+  }
+
+  /** Takes over a call that is under way already. */
+  adopt(call: Call): void {
+    if (call.state === states.open) this.open.push(call);
+    else {
+      this.sent.push(call);
+      this.sentBytes += call.bytes;
+    }
   }
 
   hasRoom(call: Call): boolean {

@@ -12,7 +12,7 @@ import { messageTable } from "./messages.ts";
 import type { Outcome } from "./outcome.ts";
 import { Outlet } from "./outlet.ts";
 import type { Proc } from "./proc.ts";
-import { beginSettling } from "./settling.ts";
+import { beginSettling, redispatchHere } from "./settling.ts";
 import type { KernelId } from "./view.ts";
 
 const numbers = messageTable;
@@ -97,10 +97,20 @@ export class Peers {
     return "OK";
   }
 
+  /** Calls to an endpoint that is here now still wait in an outlet: newer ones wait behind them. */
+  isBehind(endpoint: Endpoint): boolean {
+    const outlet = this.outlets.get(endpoint);
+    return outlet !== undefined && (outlet.phase === "settling" || outlet.queue.length > 0);
+  }
+
   /** Sends what may be sent. */
   pump(outlet: Outlet): void {
     const kernel = this.#kernel;
     if (kernel.frozen) return;
+    if (outlet.kernel === kernel.id && outlet.phase !== "settling") {
+      redispatchHere(kernel, outlet);
+      return;
+    }
     if (outlet.phase === "unresolved" && (outlet.queue.head || outlet.notifications.size > 0)) {
       this.resolve(outlet);
     }
@@ -169,11 +179,22 @@ export class Peers {
   outletTo(endpoint: Endpoint): Outlet | undefined {
     const known = this.outlets.get(endpoint);
     if (known) return known;
-    const { view, id } = this.#kernel;
-    const kernel = view.holderOf(endpoint);
-    if (kernel === 0 || kernel === id || !view.members.has(kernel)) return undefined;
+    const holder = this.#kernel.view.holderOf(endpoint);
+    return holder === this.#kernel.id ? undefined : this.outletFor(endpoint);
+  }
+
+  /**
+   * The same, also for one that this kernel holds itself: where calls are that have been with another kernel, or may
+   * be before they end.
+   */
+  outletFor(endpoint: Endpoint): Outlet | undefined {
+    const known = this.outlets.get(endpoint);
+    if (known) return known;
+    const { view } = this.#kernel;
+    const holder = view.holderOf(endpoint);
+    if (!view.members.has(holder)) return undefined;
     if (this.outlets.size >= outletsIdleMax) this.#evict();
-    const outlet = new Outlet(endpoint, kernel, view.moveOf(endpoint));
+    const outlet = new Outlet(endpoint, holder, view.settledMoveOf(endpoint));
     this.outlets.set(endpoint, outlet);
     return outlet;
   }
@@ -197,7 +218,9 @@ export class Peers {
     const { view, table, id } = this.#kernel;
     if (!isEndpoint(endpoint)) return "NOT_BOUND";
     const holder = view.holderOf(endpoint);
-    const hasBeen = holder === id ? table.hasBeen(endpoint) : holder === 0 && view.mayHaveBeen(endpoint);
+    if (holder === 0) return view.mayHaveBeen(endpoint) ? "DIED" : "NOT_BOUND";
+    // One that has come here by a move was bound before; of its own a kernel knows.
+    const hasBeen = holder !== id || view.places.has(endpoint) || table.hasBeen(endpoint);
     return hasBeen ? "DIED" : "NOT_BOUND";
   }
 
@@ -205,10 +228,15 @@ export class Peers {
   finishAway(call: Call, outcome: Outcome, result: Message | null = null): void {
     if (call.caller?.held && outcome !== "MOVED") {
       // Its process is frozen, and its image tells of this call as it was.
-      this.#kernel.moves.holdAnswer(call.caller, [numbers.failed.number, call.source, call.number, outcome]);
+      const { source, number } = call;
+      const answer = [numbers.failed.number, source, number, outcome] as const;
+      this.#kernel.moves.holdAnswer(call.caller, number, answer);
       return;
     }
     const outlet = this.leave(call);
+    if (call.kind === callKinds.copyRead || call.kind === callKinds.copyWrite) {
+      this.#kernel.copies.giveUp(call);
+    }
     finish(this.#kernel, call, outcome, result);
     if (outlet) this.pump(outlet);
   }
@@ -296,9 +324,9 @@ export class Peers {
     return "OK";
   }
 
-  #reply({ source, number, via }: Call, { type, body }: Message): void {
-    const to = this.#kernel.view.holderOf(source) || via;
-    this.#kernel.transmit(to, [numbers.reply.number, source, number, type, body]);
+  #reply(request: Call, { type, body }: Message): void {
+    const { source, number } = request;
+    this.#kernel.transmit(this.#answerTo(request), [numbers.reply.number, source, number, type, body]);
   }
 
   /** A message, watch or copy of another kernel that is in no queue and was not carried out. */
@@ -317,9 +345,13 @@ export class Peers {
     this.#kernel.transmit(this.#answerTo(call), [number, call.source, call.number, body]);
   }
 
-  /** Answers go to where the caller's process is now. */
-  #answerTo(call: Call): KernelId {
-    return this.#kernel.view.holderOf(call.source) || call.via;
+  /**
+   * Answers go back to the kernel from which the call came, which hands them on if the process has left it: so that
+   * they come before the answer to a marker that came behind the call. Once it is no more, to where the process is.
+   */
+  #answerTo({ via, source }: Call): KernelId {
+    const { view } = this.#kernel;
+    return view.members.has(via) ? via : view.holderOf(source);
   }
 
   full(peer: KernelId): void {

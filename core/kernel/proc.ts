@@ -53,10 +53,13 @@ export class Proc {
   bound = true;
   /** Nothing is delivered to it and no call of it leaves: it is being moved, or is a backup. */
   held = false;
-  /** Its calls do not simply go ahead: it is held, or has come here with calls under way. */
+  /** Its calls do not simply go ahead, nor those to it: it is held, or has come here with calls under way. */
   detour = false;
-  /** Destinations to which it has messages under way from where it was, at that kernel; newer ones wait for them. */
-  readonly sweeping = new Map<Endpoint, KernelId>();
+  /**
+   * Destinations to which it has messages under way from where it was (`via`), to be at the kernel `at`; newer ones
+   * wait until they are.
+   */
+  readonly sweeping = new Map<Endpoint, { at: KernelId; via: KernelId }>();
   readonly sweepQueue = new CallQueue();
   /** Messages that it had not taken where it was, by callName(): their senders will send them again. */
   readonly untaken = new Set<string>();

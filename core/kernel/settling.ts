@@ -12,7 +12,7 @@
  * went has died, or the destination has moved, too.
  */
 import { type Call, callName, states } from "./call.ts";
-import { dispatch } from "./calls/do-send.ts";
+import { dispatchHere } from "./calls/do-send.ts";
 import type { KernelMachine } from "./kernel-machine.ts";
 import { callStates, messageTable } from "./messages.ts";
 import type { Outlet } from "./outlet.ts";
@@ -72,7 +72,8 @@ export function audited(kernel: KernelMachine, outlet: Outlet, found: readonly n
       call.via = 0;
       kernel.peers.taken(call);
     } else if (state === callStates.waiting) {
-      call.via = 0;
+      // While the kernel by which it went lives, its answer still comes by that one.
+      if (!kernel.view.members.has(call.via)) call.via = 0;
       kept.add(call);
     } else if (state === callStates.untaken && call.state === states.sent) call.via = 0;
     else kernel.peers.finishAway(call, "OUTCOME_UNKNOWN");
@@ -82,44 +83,51 @@ export function audited(kernel: KernelMachine, outlet: Outlet, found: readonly n
 
 /** All is known: what was not taken is sent again, then the rest. `kept` are in the mailbox where they belong. */
 export function conclude(kernel: KernelMachine, outlet: Outlet, kept: ReadonlySet<Call>): void {
-  const { kernel: to, g } = outlet.target!;
-  outlet.target = null;
-  outlet.audit = 0;
-  outlet.audited = [];
-  outlet.kernel = to;
-  outlet.g = g;
-  outlet.phase = outlet.group >= 0 ? "open" : "unresolved";
   const first = outlet.queue.head;
+  const givenUp: Call[] = [];
   for (const call of outlet.sent.toArray()) {
     if (kept.has(call)) continue;
     outlet.sent.remove(call);
     outlet.sentBytes -= call.bytes;
     call.via = 0;
-    if (call.cancelled) {
-      outlet.queue.push(call);
-      kernel.peers.finishAway(call, call.cancelled);
-      continue;
-    }
     call.state = states.queued;
     if (first) outlet.queue.insertBefore(first, call);
     else outlet.queue.push(call);
+    if (call.cancelled) givenUp.push(call);
   }
-  if (to === kernel.id) redispatchHere(kernel, outlet);
-  else {
-    for (const call of outlet.asks.toArray()) kernel.peers.askAgain(outlet, call);
-    kernel.peers.pump(outlet);
-  }
-}
-
-/** The endpoint has come to this kernel. */
-function redispatchHere(kernel: KernelMachine, outlet: Outlet): void {
-  for (const call of outlet.queue.toArray()) {
-    if (call.caller?.held) continue;
-    outlet.queue.remove(call);
-    dispatch(kernel, call);
+  const { kernel: to, g } = outlet.target!;
+  outlet.kernel = to;
+  outlet.g = g;
+  outlet.target = null;
+  outlet.audit = 0;
+  outlet.audited = [];
+  // While it settles nothing is sent, so that nothing overtakes what has just been put in front.
+  for (const call of givenUp) kernel.peers.finishAway(call, call.cancelled!);
+  outlet.phase = outlet.group >= 0 ? "open" : "unresolved";
+  kernel.moves.settled(outlet.endpoint);
+  if (to === 0) {
+    const { peers } = kernel;
+    outlet.phase = "settling";
+    for (const queue of [outlet.queue, outlet.open, outlet.asks]) {
+      for (const call of queue.toArray()) peers.finishAway(call, "DIED");
+    }
+    peers.outlets.delete(outlet.endpoint);
+    return;
   }
   for (const call of outlet.asks.toArray()) kernel.peers.askAgain(outlet, call);
+  kernel.peers.pump(outlet);
+}
+
+/** The endpoint has come to this kernel: what waited for it goes there, in order. */
+export function redispatchHere(kernel: KernelMachine, outlet: Outlet): void {
+  const calls = outlet.queue.toArray().filter((call) => !call.caller?.held);
+  for (const call of calls) outlet.queue.remove(call);
   const to = kernel.table.find(outlet.endpoint);
+  if (to) kernel.moves.updateDetour(to);
+  for (const call of calls) {
+    if (to && call.caller) dispatchHere(kernel, call, call.caller, to);
+    else kernel.peers.finishAway(call, kernel.peers.absence(call.destination));
+  }
   for (const [source, count] of outlet.notifications) {
     outlet.notifications.delete(source);
     if (to) kernel.notifyProc(to, source, count);

@@ -29,7 +29,16 @@ export type ViewChange =
   | ({ type: "moved" } & Relocation)
   | ({ type: "aborted" } & Relocation)
   | { type: "backup"; endpoint: Endpoint; kernel: KernelId }
-  /** `promoted` is the backup that holds it now, if it had one. */
-  | { type: "ended"; endpoint: Endpoint; kernel: KernelId; promoted: Relocation | null }
+  /**
+   * `promoted`: the backup that holds it now, if it had one. Else it is dead, and `left` says who leases its slot: what
+   * is sent there gets to know it.
+   */
+  | {
+      type: "ended";
+      endpoint: Endpoint;
+      kernel: KernelId;
+      promoted: Relocation | null;
+      left: Relocation | null;
+    }
   /** The record did not fit; nothing has changed. `why` is for people. */
   | { type: "refused"; why: string };

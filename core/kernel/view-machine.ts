@@ -83,9 +83,15 @@ export class ViewMachine {
     return this.places.get(endpoint)?.holder ?? this.#slots.lessee(endpoint);
   }
 
-  /** Number of the endpoint's last move. */
+  /** Number of the endpoint's last move that has begun. */
   moveOf(endpoint: Endpoint): number {
     return this.places.get(endpoint)?.g ?? 0;
+  }
+
+  /** Number of the endpoint's last move that is decided: it is where that has left it. */
+  settledMoveOf(endpoint: Endpoint): number {
+    const place = this.places.get(endpoint);
+    return place ? place.g - (place.to === 0 ? 0 : 1) : 0;
   }
 
   /** Whether somebody may have given out the endpoint: then nobody who asks for it will ever find another there. */
@@ -254,12 +260,14 @@ export class ViewMachine {
     if (!place) return refused(`${formatEndpoint(endpoint)} is where its slot is`);
     if (place.backups.includes(kernel)) {
       place.backups = place.backups.filter((backup) => backup !== kernel);
-      return { type: "ended", endpoint, kernel, promoted: null };
+      return { type: "ended", endpoint, kernel, promoted: null, left: null };
     }
     if (place.holder !== kernel || place.to !== 0) return refused(notHeld(endpoint, kernel));
     const promoted = this.#promote(endpoint, place);
-    if (!promoted) for (const [name, named] of this.names) if (named === endpoint) this.names.delete(name);
-    return { type: "ended", endpoint, kernel, promoted };
+    if (promoted) return { type: "ended", endpoint, kernel, promoted, left: null };
+    for (const [name, named] of this.names) if (named === endpoint) this.names.delete(name);
+    const left = { endpoint, g: place.g + 1, from: kernel, to: this.holderOf(endpoint) };
+    return { type: "ended", endpoint, kernel, promoted, left };
   }
 
   /** The holder is no more: the first backup has the endpoint, or nobody. */

@@ -43,7 +43,7 @@ export function dispatch(kernel: KernelMachine, call: Call): void {
   if (call.state === states.done) return;
   const { caller } = call;
   const to = kernel.table.find(call.destination);
-  if (!to || !caller || caller.detour) {
+  if (!to || !caller || caller.detour || to.detour) {
     dispatchAway(kernel, call);
     return;
   }
@@ -57,12 +57,14 @@ function dispatchAway(kernel: KernelMachine, call: Call): void {
   else if (caller?.sweeping.has(destination)) caller.sweepQueue.push(call);
   else {
     const to = kernel.table.find(destination);
-    if (to && caller) dispatchHere(kernel, call, caller, to);
+    // Older calls may still be on their way from where it was.
+    if (to && caller && !kernel.peers.isBehind(destination)) dispatchHere(kernel, call, caller, to);
     else kernel.peers.dispatch(call);
   }
 }
 
-function dispatchHere(kernel: KernelMachine, call: Call, caller: Proc, to: Proc): void {
+/** To a process of this kernel. */
+export function dispatchHere(kernel: KernelMachine, call: Call, caller: Proc, to: Proc): void {
   const refusal = refuseTo(caller, to, call);
   if (refusal) {
     finish(kernel, call, refusal);

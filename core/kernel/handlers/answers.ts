@@ -37,7 +37,7 @@ function callOf(kernel: KernelMachine, from: KernelId, m: KernelMessage<Answer>)
   const [, source, number] = m;
   const proc = kernel.table.find(source);
   if (proc?.held) {
-    kernel.moves.holdAnswer(proc, m);
+    kernel.moves.holdAnswer(proc, number, m);
     return undefined;
   }
   if (proc) return proc.away.get(number);

@@ -9,7 +9,6 @@ export function handleCancel(
   from: KernelId,
   [, source, number, destination]: KernelMessage<"cancel">,
 ): void {
-  kernel.copies.handleCancel(source, number);
   const isIt = (call: Call) => call.source === source && call.number === number && !call.caller;
   const watcher = kernel.bindings.watching().find(isIt);
   if (watcher) {
