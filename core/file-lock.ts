@@ -9,13 +9,21 @@ export interface FileLock {
   release(): void;
 }
 
+/** Held until they are released: a database that nobody refers to is collected, and its lock would go with it. */
+const held = new Set<DatabaseSync>();
+
 /** The lock, or null when another host process has it. */
 export function tryLockFile(path: string): FileLock | null {
   const db = new DatabaseSync(path);
   try {
     db.exec("PRAGMA busy_timeout = 0");
     db.exec("BEGIN EXCLUSIVE");
-    return { release: () => db.close() };
+    held.add(db);
+    return {
+      release: () => {
+        if (held.delete(db)) db.close();
+      },
+    };
   } catch (e) {
     db.close();
     if (/locked|busy/i.test(String(e))) return null;

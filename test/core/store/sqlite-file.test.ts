@@ -59,7 +59,8 @@ test("a second opener in another process is refused, until the first is killed",
   const module = JSON.stringify(join(import.meta.dir, "../../../core/store/sqlite/sqlite.ts"));
   const code = `
     const { openSqliteStore } = await import(${module});
-    openSqliteStore(${JSON.stringify(path)});
+    // Held: what nobody refers to is collected, and closed by that.
+    globalThis.store = openSqliteStore(${JSON.stringify(path)});
     console.log("open");
     setInterval(() => {}, 1000);`;
   const child = run(code);
