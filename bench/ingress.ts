@@ -16,6 +16,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { IngressTable } from "../core/ingress/control.ts";
 import { freePort } from "../test/tools/free-port.ts";
+import { answers, stop, wrk } from "./http-rival.ts";
 import { emit, median, round, say, sleep } from "./lib.ts";
 
 const option = (name: string): string | undefined => {
@@ -60,7 +61,7 @@ try {
       for (const who of order) {
         const { pid, port } = proxies[who];
         const before = cpuUs(pid);
-        const { rate, count } = wrk(port, path, bytes);
+        const { rate, count } = wrk({ seconds, pinned }, port, path, bytes);
         if (i === 0) continue;
         rates[who].push(rate);
         costs[who].push((cpuUs(pid) - before) / count);
@@ -99,16 +100,6 @@ function start(cpu: number, command: string, args: string[]): ChildProcess {
   const child = spawn(file, rest, { stdio: ["ignore", "inherit", "inherit"] });
   children.push(child);
   return child;
-}
-
-/** By SIGTERM: nginx's worker outlives a master that is killed. */
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = new Promise((resolve) => child.once("exit", resolve));
-  child.kill("SIGTERM");
-  const kill = setTimeout(() => child.kill("SIGKILL"), 3_000);
-  await exited;
-  clearTimeout(kill);
 }
 
 async function startNginx(root: string): Promise<number> {
@@ -181,40 +172,9 @@ function fill(name: string, values: Record<string, string>): string {
   return path;
 }
 
-async function answers(port: number): Promise<void> {
-  let last: unknown;
-  for (let i = 0; i < 200; i++) {
-    try {
-      const response = await fetch(`http://127.0.0.1:${port}/small.html`);
-      if (response.status === 200) return;
-      last = new Error(`status ${response.status}`);
-    } catch (e) {
-      last = e;
-    }
-    await sleep(50);
-  }
-  throw last;
-}
-
 /** User and system time of a host process, in microseconds; the clock ticks 100 times a second. */
 function cpuUs(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) * 10_000;
-}
-
-/** Throws when any answer was not the file. */
-function wrk(port: number, path: string, bytes: number): { rate: number; count: number } {
-  const args = ["-t1", "-c64", `-d${seconds}`, `http://127.0.0.1:${port}${path}`];
-  const [file = "", ...rest] = pinned ? ["taskset", "-c", "1", "wrk", ...args] : ["wrk", ...args];
-  const { stdout } = spawnSync(file, rest, { encoding: "utf8" });
-  const count = Number(/(\d+) requests in/.exec(stdout)?.[1]);
-  const rate = Number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)?.[1]);
-  const read = /, ([\d.]+)(KB|MB|GB) read/.exec(stdout);
-  const unit = { KB: 2 ** 10, MB: 2 ** 20, GB: 2 ** 30 }[read?.[2] ?? "KB"] ?? 1;
-  const whole = Number(read?.[1]) * unit >= count * bytes * 0.99;
-  if (/Non-2xx|Socket errors/.test(stdout) || !(rate > 0) || !whole) {
-    throw new Error(`wrk on port ${port}:\n${stdout}`);
-  }
-  return { rate, count };
 }

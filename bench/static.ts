@@ -14,7 +14,8 @@ import { BlobStore } from "../core/image/blob-store.ts";
 import { buildImage } from "../core/image/builder.ts";
 import type { ContainerBoot } from "../core/container/control.ts";
 import { freePort } from "../test/tools/free-port.ts";
-import { emit, median, say, sleep } from "./lib.ts";
+import { answers, stop, wrk } from "./http-rival.ts";
+import { emit, median, say } from "./lib.ts";
 
 const option = (name: string): string | undefined => {
   const at = process.argv.indexOf(`--${name}`);
@@ -50,7 +51,7 @@ try {
       // Whoever goes first has the colder machine: they take turns at that too.
       const order = round % 2 === 0 ? (["dvs", "nginx"] as const) : (["nginx", "dvs"] as const);
       const rates = { dvs: 0, nginx: 0 };
-      for (const who of order) rates[who] = wrk(ports[who], path, bytes);
+      for (const who of order) rates[who] = wrk({ seconds, pinned }, ports[who], path, bytes).rate;
       say(`${name} ${round + 1}: dvs ${Math.round(rates.dvs)}/s, nginx ${Math.round(rates.nginx)}/s`);
       ours.push(rates.dvs);
       ratios.push(rates.dvs / rates.nginx);
@@ -85,16 +86,6 @@ function start(command: string, args: string[]): ChildProcess {
   const child = spawn(file, rest, { stdio: ["ignore", "inherit", "inherit"] });
   children.push(child);
   return child;
-}
-
-/** By SIGTERM: nginx's worker outlives a master that is killed. */
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = new Promise((resolve) => child.once("exit", resolve));
-  child.kill("SIGTERM");
-  const kill = setTimeout(() => child.kill("SIGKILL"), 3_000);
-  await exited;
-  clearTimeout(kill);
 }
 
 async function startContainer(site: string): Promise<number> {
@@ -148,36 +139,4 @@ async function startNginx(site: string): Promise<number> {
   ]);
   await answers(port);
   return port;
-}
-
-async function answers(port: number): Promise<void> {
-  for (let i = 0; i < 200; i++) {
-    try {
-      const response = await fetch(`http://127.0.0.1:${port}/small.html`);
-      if (response.status === 200) return;
-      throw new Error(`status ${response.status}`);
-    } catch (e) {
-      if (i === 199) throw e;
-      await sleep(50);
-    }
-  }
-}
-
-/** Requests a second. Throws when any answer was not the file. */
-function wrk(port: number, path: string, bytes: number): number {
-  const args = ["-t1", "-c64", `-d${seconds}`, `http://127.0.0.1:${port}${path}`];
-  const [file = "", ...rest] = pinned ? ["taskset", "-c", "1", "wrk", ...args] : ["wrk", ...args];
-  const { stdout } = spawnSync(file, rest, { encoding: "utf8" });
-  const count = Number(/(\d+) requests in/.exec(stdout)?.[1]);
-  const rate = Number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)?.[1]);
-  const read = /, ([\d.]+)(KB|MB|GB) read/.exec(stdout);
-  const unit = { KB: 2 ** 10, MB: 2 ** 20, GB: 2 ** 30 }[read?.[2] ?? "KB"] ?? 1;
-  if (
-    /Non-2xx|Socket errors/.test(stdout) ||
-    !(rate > 0) ||
-    Number(read?.[1]) * unit < count * bytes * 0.99
-  ) {
-    throw new Error(`wrk on port ${port}:\n${stdout}`);
-  }
-  return rate;
 }
