@@ -32,8 +32,21 @@ export const portFailedMs = 2_000;
 export const txnRetryMs = 500;
 
 // Leadership of coordinators
-export const leaderRenewMs = 500;
-export const leaderStaleMs = 2_500;
+/** A leader's beat, and how often rivals look. */
+export const leaderRenewMs = 300;
+/** Takeover within three seconds of a machine's death, together with what the successor reads first. */
+export const leaderStaleMs = 1_500;
+/** How long a request waits for a coordinator that acts: longer than a takeover. */
+export const leaderWaitMs = 5_000;
+/** Each coordinator looks this often which others there are. */
+export const membersRefreshMs = 1_000;
+/** The acting coordinator asks the others this often how they are, and calls one that does not answer down after. */
+export const peerProbeMs = 2_000;
+export const peerDownMs = 6_000;
+/** Coordinators of a cluster; etcd advises at most seven members. */
+export const coordinatorsMax = 16;
+/** A push is acknowledged when a second coordinator has the image, or after this long without one. */
+export const secondCopyTimeoutMs = 20_000;
 
 // Instances
 /** A creation names each port twice (compare, put) in one transaction of at most 100 operations. */
@@ -232,3 +245,13 @@ export const linkRedialMaxMs = 1_000;
 export const linkSecondDialMs = 50;
 /** A gap between two ticks counts as this much silence of the peer: it was our own. */
 export const linkGapMs = 100;
+
+// OS state: links of state processes (core/state/link)
+/** From the first byte until both sides have proved who they are. */
+export const stateHandshakeMs = 2_000;
+/** A link that has been silent for this long is asked for a sign of life, and breaks after as long again. */
+export const stateSilentMs = 750;
+/** One message: a batch of records, of which one may have an operation of a megabyte, with room. */
+export const stateFrameBytesMax = 8 * MiB;
+/** A peer that leaves this much untaken is cut off; replicas have less under way by their own bounds. */
+export const stateQueueBytesMax = 64 * MiB;

@@ -1,0 +1,83 @@
+/**
+ * Messages on the links of state processes: a msgpack array after four bytes of length, big-endian. Few kinds, and the
+ * large ones are records, which are bytes already; so @msgpack/msgpack as it is, with one encoder for all.
+ */
+import { Decoder, Encoder } from "@msgpack/msgpack";
+import { Malformed } from "../../kernel/proxy/malformed.ts";
+
+/** What a message is before anybody has looked at its fields. */
+export type Fields = readonly unknown[];
+
+const headBytes = 4;
+const encoder = new Encoder({ initialBufferSize: 64 * 1024, ignoreUndefined: false });
+
+/** A whole frame, which the caller may keep. */
+export function encodeFrame(fields: Fields): Uint8Array {
+  const body = encoder.encodeSharedRef(fields);
+  const frame = new Uint8Array(headBytes + body.length);
+  new DataView(frame.buffer).setUint32(0, body.length);
+  frame.set(body, headBytes);
+  return frame;
+}
+
+/** Takes a stream apart. Memory: one frame, at most `bytesMax`. */
+export class FrameSplitter {
+  /** Raised when the peer has proved who it is. */
+  bytesMax: number;
+  readonly #decoder = new Decoder({ maxExtLength: 0, maxMapLength: 65_536, maxArrayLength: 1_048_576 });
+  readonly #head = new Uint8Array(headBytes);
+  #headBytes = 0;
+  #body: Uint8Array | null = null;
+  #at = 0;
+
+  constructor(bytesMax: number) {
+    this.bytesMax = bytesMax;
+  }
+
+  /**
+   * `onFields` returns false: nothing further of this stream is wanted. Byte fields lie in `chunk`, which must not
+   * be used for anything else then. Throws Malformed, and must not be fed again.
+   */
+  feed(chunk: Uint8Array, onFields: (fields: Fields) => boolean): void {
+    let at = 0;
+    while (at < chunk.length) {
+      if (this.#body) {
+        const take = Math.min(this.#body.length - this.#at, chunk.length - at);
+        this.#body.set(chunk.subarray(at, at + take), this.#at);
+        this.#at += take;
+        at += take;
+        if (this.#at < this.#body.length) return;
+        const body = this.#body;
+        this.#body = null;
+        if (!onFields(this.#decode(body))) return;
+        continue;
+      }
+      while (this.#headBytes < headBytes && at < chunk.length) this.#head[this.#headBytes++] = chunk[at++]!;
+      if (this.#headBytes < headBytes) return;
+      this.#headBytes = 0;
+      const length = new DataView(this.#head.buffer).getUint32(0);
+      if (length > this.bytesMax) {
+        throw new Malformed(`a frame of ${length} bytes: ${this.bytesMax} are the most`);
+      }
+      if (length <= chunk.length - at) {
+        if (!onFields(this.#decode(chunk.subarray(at, at + length)))) return;
+        at += length;
+      } else {
+        this.#body = new Uint8Array(length);
+        this.#at = 0;
+      }
+    }
+  }
+
+  #decode(body: Uint8Array): Fields {
+    let value: unknown;
+    try {
+      value = this.#decoder.decode(body);
+    } catch (e) {
+      throw new Malformed((e as Error).message);
+    }
+    if (!Array.isArray(value) || typeof value[0] !== "number")
+      throw new Malformed("a frame without a number");
+    return value;
+  }
+}
