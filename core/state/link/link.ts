@@ -53,7 +53,7 @@ export interface LinkTerms {
   secret: Uint8Array | null;
   /** Node of the peer's certificate, null on a Unix socket. */
   peerNode: string | null;
-  nonce(): Uint8Array;
+  nonce: () => Uint8Array;
 }
 
 /** The first frame comes from a stranger. */

@@ -40,7 +40,7 @@ export interface ListenOptions {
   host: string;
   /** 0: any; another where it is taken. */
   port: number;
-  judge(hello: Hello): string | null;
+  judge: (hello: Hello) => string | null;
   user: LinkUser;
 }
 
@@ -53,7 +53,7 @@ export async function listenState(options: ListenOptions): Promise<StateListener
   if (!identity.tls) return { port: 0, renewed() {}, stop: () => unix.stop() };
   let tls: StreamListener;
   const acceptTls = (stream: Stream) => accept(termsOf(identity, nodeOf(stream)))(stream);
-  const open = (at: number) => listen({ host, port: at }, acceptTls, tlsOptions(identity)!);
+  const open = (at: number) => listen({ host, port: at }, acceptTls, tlsOptions(identity));
   try {
     tls = await open(port).catch((e: NodeJS.ErrnoException) => {
       if (port === 0 || e.code !== "EADDRINUSE") throw e;
