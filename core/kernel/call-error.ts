@@ -11,6 +11,7 @@ const codes: Record<Exclude<Outcome, "OK">, ErrorCode> = {
   NOT_BOUND: "NOT_FOUND",
   NOT_ALLOWED: "FORBIDDEN",
   TOO_LARGE: "TOO_LARGE",
+  BAD_MESSAGE: "INVALID",
   DEADLOCK: "CONFLICT",
   BUSY: "EXHAUSTED",
   NOT_WAITING: "CONFLICT",

@@ -3,7 +3,7 @@
  * into promises; the rest of what may happen it hands to its host.
  */
 import { DvsError } from "../errors.ts";
-import { kernelTickMs } from "../limits.ts";
+import { endpointNameCharsMax, kernelTickMs } from "../limits.ts";
 import type { BindOptions } from "./bindings.ts";
 import { CallError } from "./call-error.ts";
 import type { Call } from "./call.ts";
@@ -89,6 +89,12 @@ export class Kernel {
   async bind({ name, privileges, callsMax }: BindRequest = {}): Promise<Process> {
     if (callsMax !== undefined && (!Number.isSafeInteger(callsMax) || callsMax < 1)) {
       throw new DvsError("INVALID", `Cannot bind a process with ${callsMax} calls at a time: at least 1`);
+    }
+    if (name !== undefined && (name.length === 0 || name.length > endpointNameCharsMax)) {
+      throw new DvsError(
+        "INVALID",
+        `Cannot bind a process with a name of ${name.length} characters: 1 to ${endpointNameCharsMax}`,
+      );
     }
     const options: BindOptions = { privileges: privilegeBits(privileges) };
     if (name !== undefined) options.name = name;

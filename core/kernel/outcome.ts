@@ -16,6 +16,8 @@ export const outcomes = {
   /** By the privileges that the VOS declared. */
   NOT_ALLOWED: "the caller has no privilege for it",
   TOO_LARGE: "the message has more bytes than a message may have",
+  /** See bodyBytes() in message.ts for what a body may be. */
+  BAD_MESSAGE: "its type is no integer from 0, or its body no plain value",
   /** Two processes that send to each other would wait for ever. */
   DEADLOCK: "the other side waits for the caller",
   /** More calls under way than a process may have. */

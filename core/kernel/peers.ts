@@ -7,7 +7,7 @@ import { type Call, callKinds, states } from "./call.ts";
 import { type Endpoint, isEndpoint } from "./endpoint.ts";
 import { finish } from "./finish.ts";
 import type { KernelMachine } from "./kernel-machine.ts";
-import { bodyBytes, type Message } from "./message.ts";
+import { bodyBytes, type Message, notPlain } from "./message.ts";
 import { messageTable } from "./messages.ts";
 import type { Outcome } from "./outcome.ts";
 import { Outlet } from "./outlet.ts";
@@ -40,7 +40,7 @@ export class Peers {
     const kernel = this.#kernel;
     call.bytes = bodyBytes(call.body, messageBytesMax);
     if (call.bytes > messageBytesMax) {
-      finish(kernel, call, "TOO_LARGE");
+      finish(kernel, call, call.bytes === notPlain ? "BAD_MESSAGE" : "TOO_LARGE");
       return;
     }
     const outlet = this.outletTo(call.destination);
@@ -313,6 +313,7 @@ export class Peers {
   /** The reply to a request from another kernel. */
   reply(request: Call, message: Message, replier: Proc): Outcome {
     const bytes = bodyBytes(message.body, messageBytesMax);
+    if (bytes === notPlain) return "BAD_MESSAGE";
     if (bytes > messageBytesMax) return "TOO_LARGE";
     replier.open.remove(request);
     request.state = states.done;

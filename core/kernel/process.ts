@@ -32,6 +32,13 @@ export interface GrantOptions {
   access: "read" | "write" | "both";
 }
 
+/** Throws INVALID for what is no time. */
+function timeoutOf(options: CallOptions | undefined): number | undefined {
+  const timeoutMs = options?.timeoutMs;
+  if (timeoutMs === undefined || timeoutMs >= 0) return timeoutMs;
+  throw new DvsError("INVALID", `Cannot wait for ${timeoutMs} ms: a timeout is 0 or more milliseconds.`);
+}
+
 const done: Promise<void> = Promise.resolve();
 
 // The two functions of the promise that is being made: an executor that closes over nothing can be shared.
@@ -67,14 +74,14 @@ export class Process {
 
   /** Resolves when the receiver's process has taken the message. */
   send(to: Endpoint, message: Message, options?: CallOptions): Promise<void> {
-    const call = this.#kernel.send(this.#proc, to, message, options?.timeoutMs);
+    const call = this.#kernel.send(this.#proc, to, message, timeoutOf(options));
     if (call.outcome === "OK") return done;
     return this.#wait("send to", call, to) as Promise<void>;
   }
 
   /** Resolves with the reply. */
   sendrec(to: Endpoint, message: Message, options?: CallOptions): Promise<Message> {
-    const call = this.#kernel.sendrec(this.#proc, to, message, options?.timeoutMs);
+    const call = this.#kernel.sendrec(this.#proc, to, message, timeoutOf(options));
     return this.#wait("call", call, to) as Promise<Message>;
   }
 
@@ -127,6 +134,9 @@ export class Process {
 
   /** Opens a buffer; the number is for whoever is to copy. It stays open until it is revoked. */
   grant({ buffer, to = ANY, access }: GrantOptions): number {
+    if (!(buffer instanceof Uint8Array)) {
+      throw new DvsError("INVALID", "Cannot open a grant of a buffer that is no Uint8Array.");
+    }
     const id = this.#kernel.grant(this.#proc, { buffer, grantee: to, access });
     if (id !== 0) return id;
     const who = formatEndpoint(this.endpoint);
@@ -145,18 +155,18 @@ export class Process {
   }
   /** Waits until an endpoint has the name. */
   async waitForName(name: string, options?: CallOptions): Promise<Endpoint> {
-    const call = this.#kernel.waitForName(this.#proc, name, options?.timeoutMs);
+    const call = this.#kernel.waitForName(this.#proc, name, timeoutOf(options));
     const { body } = (await this.#wait("wait for the name", call, name)) as Message;
     return body as Endpoint;
   }
   /** Waits until the endpoint is bound. */
   async waitForBind(endpoint: Endpoint, options?: CallOptions): Promise<void> {
-    const call = this.#kernel.waitForBind(this.#proc, endpoint, true, options?.timeoutMs);
+    const call = this.#kernel.waitForBind(this.#proc, endpoint, true, timeoutOf(options));
     await this.#wait("wait for the bind of", call, endpoint);
   }
   /** Waits until the endpoint is bound no longer. */
   async waitForUnbind(endpoint: Endpoint, options?: CallOptions): Promise<void> {
-    const call = this.#kernel.waitForBind(this.#proc, endpoint, false, options?.timeoutMs);
+    const call = this.#kernel.waitForBind(this.#proc, endpoint, false, timeoutOf(options));
     try {
       await this.#wait("wait for the end of", call, endpoint);
     } catch (e) {
@@ -164,7 +174,7 @@ export class Process {
     }
   }
   async getInfo(endpoint: Endpoint, options?: CallOptions): Promise<EndpointInfo> {
-    const call = this.#kernel.getInfo(this.#proc, endpoint, options?.timeoutMs);
+    const call = this.#kernel.getInfo(this.#proc, endpoint, timeoutOf(options));
     const { body } = (await this.#wait("ask about", call, endpoint)) as Message;
     return body as EndpointInfo;
   }
@@ -184,13 +194,19 @@ export class Process {
     if (!Number.isSafeInteger(offset) || offset < 0) {
       throw new DvsError("INVALID", `Cannot ${direction} at offset ${offset}: an integer from 0`);
     }
+    if (!Number.isSafeInteger(grant) || grant < 0) {
+      throw new DvsError("INVALID", `Cannot ${direction} grant ${grant}: an integer from 0`);
+    }
+    if (!(buffer instanceof Uint8Array)) {
+      throw new DvsError("INVALID", `Cannot ${direction} a grant with a buffer that is no Uint8Array.`);
+    }
     const request = { direction, owner, grant, offset, buffer };
-    const call = this.#kernel.copy(this.#proc, request, options?.timeoutMs);
+    const call = this.#kernel.copy(this.#proc, request, timeoutOf(options));
     await this.#wait(`${direction} a grant of`, call, owner);
   }
 
   #receive(from: Endpoint, requestsOnly: boolean, options?: CallOptions): Promise<Received> {
-    const call = this.#kernel.receive(this.#proc, from, requestsOnly, options?.timeoutMs);
+    const call = this.#kernel.receive(this.#proc, from, requestsOnly, timeoutOf(options));
     return this.#wait("receive from", call, from) as Promise<Received>;
   }
 

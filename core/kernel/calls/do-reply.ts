@@ -2,7 +2,7 @@
 import { type Call, callKinds, states } from "../call.ts";
 import { finish } from "../finish.ts";
 import type { KernelMachine } from "../kernel-machine.ts";
-import type { Message } from "../message.ts";
+import { type Message, refuseMessage } from "../message.ts";
 import type { Outcome } from "../outcome.ts";
 import { callBits } from "../privileges.ts";
 import type { Proc } from "../proc.ts";
@@ -12,6 +12,8 @@ export function doReply(kernel: KernelMachine, replier: Proc, request: Call, mes
   if (request.receiver !== replier || request.state !== states.open || request.kind !== callKinds.request) {
     return "NOT_WAITING";
   }
+  const refusal = refuseMessage(message);
+  if (refusal) return refusal;
   if (kernel.exited) return "EXITED";
   if (replier.held) return "BUSY";
   if (request.caller) {

@@ -2,13 +2,12 @@
  * send and sendrec. A send is over when the receiver's process has taken the message, a sendrec when it has replied:
  * a rendezvous, so that nothing is ever stored but what somebody waits for.
  */
-import { messageBytesMax } from "../../limits.ts";
 import { Call, callKinds, states } from "../call.ts";
 import { deliver } from "../deliver.ts";
 import { type Endpoint, isEndpoint, SELF } from "../endpoint.ts";
 import { finish } from "../finish.ts";
 import type { KernelMachine } from "../kernel-machine.ts";
-import type { Message } from "../message.ts";
+import { type Message, refuseMessage } from "../message.ts";
 import type { Outcome } from "../outcome.ts";
 import { callBits } from "../privileges.ts";
 import type { Proc } from "../proc.ts";
@@ -25,7 +24,7 @@ export function doSend(
   const to = destination === SELF ? caller.endpoint : destination;
   const call = new Call(kind, caller, caller.endpoint, to, message.type, message.body, caller.group);
   caller.underWay++;
-  const refusal = refuse(kernel, caller, kind);
+  const refusal = refuse(kernel, caller, kind, message);
   if (refusal) {
     finish(kernel, call, refusal);
     return call;
@@ -74,18 +73,17 @@ export function dispatchHere(kernel: KernelMachine, call: Call, caller: Proc, to
   deliver(kernel, call, to);
 }
 
-function refuse(kernel: KernelMachine, caller: Proc, kind: number): Outcome | null {
+function refuse(kernel: KernelMachine, caller: Proc, kind: number, message: Message): Outcome | null {
   const bit = kind === callKinds.send ? callBits.send : callBits.sendrec;
   if ((caller.calls & bit) === 0) return "NOT_ALLOWED";
   if (caller.underWay > caller.callsMax) return "BUSY";
   if (!caller.bound) return "NOT_BOUND";
-  return kernel.exited ? "EXITED" : null;
+  return kernel.exited ? "EXITED" : refuseMessage(message);
 }
 
 function refuseTo(caller: Proc, to: Proc, call: Call): Outcome | null {
   if (((caller.to >>> to.group) & 1) === 0 || ((to.from >>> caller.group) & 1) === 0) return "NOT_ALLOWED";
   if (to.callsMax === 1 && caller.callsMax === 1 && isDeadlock(caller, to, call)) return "DEADLOCK";
-  if (call.body instanceof Uint8Array && call.body.byteLength > messageBytesMax) return "TOO_LARGE";
   return null;
 }
 

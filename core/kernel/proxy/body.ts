@@ -9,7 +9,7 @@ import { Malformed } from "./malformed.ts";
 import { skim } from "./skim.ts";
 
 // The kernel has measured bodies before (core/kernel/message.ts); this only ends what would not end.
-const encoderOptions = { maxDepth: 64 };
+const encoderOptions = { maxDepth: 64, ignoreUndefined: true };
 let encoder = new Encoder(encoderOptions);
 const decoder = new Decoder();
 
