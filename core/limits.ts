@@ -255,3 +255,14 @@ export const stateSilentMs = 750;
 export const stateFrameBytesMax = 8 * MiB;
 /** A peer that leaves this much untaken is cut off; replicas have less under way by their own bounds. */
 export const stateQueueBytesMax = 64 * MiB;
+
+// OS state: its clients (core/state/client)
+/** A write or a read without an answer for this long is given up, unless the caller says otherwise. */
+export const stateTimeoutMs = 10_000;
+/** A client whose replica does not serve asks again, another one where there is, after this. */
+export const stateRetryMs = 50;
+/** Dials of a client that finds nobody: a random share of a time that doubles between these. */
+export const stateRedialMinMs = 20;
+export const stateRedialMaxMs = 500;
+/** What a follower has not read; then it is cut off, with an error. */
+export const followedMax = 65_536;
