@@ -8,14 +8,11 @@ import { spawnSync } from "node:child_process";
 import { Kernel } from "../core/kernel/kernel.ts";
 import { MemoryRecordLog } from "../core/kernel/memory-record-log.ts";
 import type { Process } from "../core/kernel/process.ts";
+import { ipcOptions } from "./ipc-options.ts";
 import { emit, median, say } from "./lib.ts";
 
-const option = (name: string): string | undefined => {
-  const at = process.argv.indexOf(`--${name}`);
-  return at < 0 ? undefined : process.argv[at + 1];
-};
-const rounds = Number(option("rounds") ?? 5);
-const seconds = Number(option("seconds") ?? 1);
+const { rounds, seconds: asked, wants } = ipcOptions();
+const seconds = Number.isNaN(asked) ? 1 : asked;
 const group = { client: 1, server: 2 };
 const timeout = { timeoutMs: 5_000 };
 
@@ -57,8 +54,8 @@ for (let round = 0; round <= rounds; round++) {
 }
 kernel.stop();
 await running;
-figure("local-oneway", ours.oneway, theirs.oneway, ">= 2,000,000");
-figure("local-call", ours.call, theirs.call, ">= 1,500,000 and >= 2 x erlang");
+if (wants("local-oneway")) figure("local-oneway", ours.oneway, theirs.oneway, ">= 2,000,000");
+if (wants("local-call")) figure("local-call", ours.call, theirs.call, ">= 1,500,000 and >= 2 x Erlang");
 
 /** Messages that the receiver's process has taken; each send awaited by its sender. */
 async function sends(count: number): Promise<void> {
@@ -115,7 +112,7 @@ function figure(name: string, values: number[], peers: number[], goal: string): 
       seconds: elapsed,
     },
     ...(peers.length > 0
-      ? { peer: "erlang", ratio: median(values.map((value, i) => value / peers[i]!)) }
+      ? { peer: "Erlang", ratio: median(values.map((value, i) => value / peers[i]!)) }
       : {}),
     goal,
     detail: {

@@ -1,4 +1,7 @@
-/** bench/peers/tcp.c, compiled when it is wanted: the floor that a program in C sets for two processes on TCP. */
+/**
+ * bench/peers/tcp.c, compiled when it is wanted: the floor that a program in C sets for two processes on TCP or a Unix
+ * socket.
+ */
 import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,11 +11,11 @@ import { promisify } from "node:util";
 const run = promisify(execFile);
 const messageBytes = 64;
 
+export type TcpPath = "tcp" | "unix";
+
 export interface TcpPeer {
-  pingPongUs(n: number): Promise<number>;
-  /** Messages a second. */
-  pipelined(window: number, n: number): Promise<number>;
-  bulkMBs(bytes: number): Promise<number>;
+  pingPongUs(path: TcpPath, n: number): Promise<number>;
+  bulkMBs(path: TcpPath, bytes: number): Promise<number>;
   close(): void;
 }
 
@@ -25,18 +28,19 @@ export function openTcpPeer(): TcpPeer | null {
     rmSync(dir, { recursive: true });
     return null;
   }
-  const server: ChildProcess = spawn(binary, ["server"], { stdio: ["ignore", "pipe", "inherit"] });
+  const socket = join(dir, "socket");
+  const server: ChildProcess = spawn(binary, ["server", socket], { stdio: ["ignore", "pipe", "inherit"] });
   const port = new Promise<string>((resolve) =>
     server.stdout!.once("data", (line: Buffer) => resolve(line.toString().trim())),
   );
-  const measure = async (what: string, ...args: number[]) => {
-    const { stdout } = await run(binary, [what, await port, ...args.map(String)]);
+  const measure = async (what: string, path: TcpPath, ...args: number[]) => {
+    const at = await port;
+    const { stdout } = await run(binary, [what, path === "tcp" ? at : socket, ...args.map(String)]);
     return Number(stdout);
   };
   return {
-    pingPongUs: (n) => measure("ping", messageBytes, n),
-    pipelined: (window, n) => measure("pipe", messageBytes, window, n),
-    bulkMBs: (bytes) => measure("bulk", bytes),
+    pingPongUs: (path, n) => measure("ping", path, messageBytes, n),
+    bulkMBs: (path, bytes) => measure("bulk", path, bytes),
     close() {
       server.kill();
       rmSync(dir, { recursive: true });

@@ -10,13 +10,10 @@
  */
 import type { KernelState } from "../agent-protocol.ts";
 import { DvsError } from "../errors.ts";
-import { Kernel, type BindRequest } from "../kernel/kernel.ts";
+import type { BindRequest, Kernel } from "../kernel/kernel.ts";
+import { type LinkedKernel, linkKernel } from "../kernel/linked-kernel.ts";
 import type { Process } from "../kernel/process.ts";
-import { type Links, openLinks } from "../kernel/proxy/links.ts";
-import { protocolVersion, protocolVersionMin } from "../kernel/proxy/version.ts";
-import type { OrderedRecord, RecordLog } from "../kernel/view.ts";
 import { kernelRejoinMs } from "../limits.ts";
-import { uptimeMs } from "../platform/uptime.ts";
 import { derOf } from "../trust/certificate.ts";
 import { instanceUri, parseIdentity } from "../trust/identity.ts";
 import type { VosKernel } from "../vos.ts";
@@ -38,9 +35,7 @@ export interface KernelHostOptions {
 }
 
 /** One incarnation of the kernel, from its start to its removal. */
-interface Life {
-  kernel: Kernel;
-  links: Links;
+interface Life extends LinkedKernel {
   records: RelayedRecords;
 }
 
@@ -144,30 +139,6 @@ export class KernelHost implements VosKernel {
     const n = ++this.#lives;
     const incarnation = n === 1 ? boot.incarnation : `${boot.incarnation}-k${n}`;
     const uri = this.#instanceUri();
-    const links = await openLinks({
-      instance: spec.uid,
-      incarnation,
-      unix: { path: socket, secret: secretOf(boot), node: node.id },
-      tls:
-        uri === null
-          ? null
-          : {
-              listen: { host: listen.host, port: 0 },
-              instanceUri: uri,
-              certificate: () => {
-                const { certificate, key, workloadCa } = this.#tls!;
-                return { certificate, key, ca: workloadCa! };
-              },
-            },
-      deliver: (from, message) => {
-        this.#tick(life);
-        this.#streams.message("from", from, message);
-        life.kernel.machine.arrived(from, message);
-      },
-      writable: (peer) => life.kernel.machine.writable(peer),
-      report: (text) => log("warn", `link between kernels: ${text}`),
-    });
-    if (this.#ended) return links.close();
     const records = new RelayedRecords({
       send: (message) => this.#options.send(message),
       onGap: (reason) => {
@@ -175,56 +146,39 @@ export class KernelHost implements VosKernel {
         this.#exit(life, reason);
       },
     });
-    const kernel = new Kernel({
-      member: {
-        incarnation,
-        node: node.id,
-        cpu: 0,
-        unix: socket,
-        host: listen.host,
-        port: links.port,
-        protocol: protocolVersion,
-        protocolMin: protocolVersionMin,
+    const linked = await linkKernel({
+      member: { incarnation, node: node.id, cpu: 0, host: listen.host },
+      links: {
+        instance: spec.uid,
+        unix: { path: socket, secret: secretOf(boot), node: node.id },
+        tls:
+          uri === null
+            ? null
+            : {
+                listen: { host: listen.host, port: 0 },
+                instanceUri: uri,
+                certificate: () => {
+                  const { certificate, key, workloadCa } = this.#tls!;
+                  return { certificate, key, ca: workloadCa! };
+                },
+              },
+        report: (text) => log("warn", `link between kernels: ${text}`),
       },
-      log: this.#logOf(records, () => life),
-      uptimeMs,
+      log: records,
       host: {
-        transmit: (to, message) => {
-          this.#streams.message("to", to, message);
-          return links.proxies.transmit(to, message);
-        },
         freeze: () => this.#become("frozen"),
         thaw: () => this.#become("running"),
         exit: () => this.#exit(life, "it was removed from the instance's view"),
       },
+      watch: (direction, peer, message) => this.#streams.message(direction, peer, message),
     });
-    const life: Life = { kernel, links, records };
+    if (this.#ended) return linked.links.close();
+    const life: Life = { ...linked, records };
     this.#life = life;
     this.#become("joining");
     this.#begun.resolve(life);
-    kernel.run().catch((e: unknown) => this.#exit(life, String(e)));
+    linked.run().catch((e: unknown) => this.#exit(life, String(e)));
   }
-
-  /** The records, with the proxies following the View: a member has one from the moment in which its join was read. */
-  #logOf(records: RelayedRecords, life: () => Life): RecordLog {
-    const follow = async function* (signal: AbortSignal) {
-      for await (const entry of records.follow(signal)) {
-        yield entry;
-        // It has been applied: the next was asked for.
-        if ("snapshot" in entry || changesMembers(entry)) followView(life());
-      }
-    };
-    return { propose: (id, record) => records.propose(id, record), follow };
-  }
-
-  /** A lease that ran out while nobody looked has to be noticed before anything else happens. */
-  #tick({ kernel }: Life): void {
-    const now = performance.now();
-    if (now - this.#tickedMs < 1) return;
-    this.#tickedMs = now;
-    kernel.tick();
-  }
-  #tickedMs = 0;
 
   #exit(life: Life, reason: string): void {
     if (this.#life !== life) return;
@@ -261,21 +215,6 @@ export class KernelHost implements VosKernel {
       );
     }
     return instanceUri(identity);
-  }
-}
-
-function changesMembers({ record }: OrderedRecord): boolean {
-  return record.type === "join" || record.type === "remove";
-}
-
-function followView({ kernel, links }: Life): void {
-  const { view, id } = kernel.machine;
-  const { proxies } = links;
-  if (id !== 0 && proxies.self.kernel === 0) proxies.join(id);
-  // Before this kernel has a number it cannot say who it is.
-  if (id !== 0) for (const member of view.members.values()) proxies.add(member);
-  for (const kernelId of [...proxies.peers.keys()]) {
-    if (!view.members.has(kernelId)) proxies.remove(kernelId);
   }
 }
 

@@ -62,12 +62,13 @@ export class Bindings {
     }
     if (this.#pending.length === 0 || this.#leasing || id === 0) return;
     this.#leasing = true;
-    const before = table.freeSlots;
+    const before = table.slots;
     const count = Math.max(slotsPerLease, this.#pending.length);
-    const mine = () => table.freeSlots > before || !view.members.has(id);
+    const mine = () => table.slots > before || !view.members.has(id);
     proposals.propose({ type: "slots", kernel: id, count }, mine, () => {
       this.#leasing = false;
-      if (table.freeSlots > 0) this.maybeBind();
+      // They may all be in use by now, and more be wanted.
+      if (table.slots > before) this.maybeBind();
       else for (const { call } of this.#pending.splice(0)) finish(this.#kernel, call, "NO_SLOTS");
     });
   }

@@ -19,8 +19,9 @@ export class EndpointTable {
   get size(): number {
     return this.#procs.size;
   }
-  get freeSlots(): number {
-    return this.#free.length;
+  /** Slots that this kernel leases, free or not: never fewer. */
+  get slots(): number {
+    return this.#slots.size;
   }
   all(): IterableIterator<Proc> {
     return this.#procs.values();

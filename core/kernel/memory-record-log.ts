@@ -7,9 +7,14 @@ export class MemoryRecordLog implements RecordLog {
 
   propose(id: string, record: KernelRecord): Promise<number> {
     const index = this.#records.length + 1;
-    this.#records.push({ index, id, record });
-    for (const wake of this.#wakes) wake();
+    this.append({ index, id, record });
     return Promise.resolve(index);
+  }
+
+  /** One that somebody else has ordered, behind all that are here. */
+  append(record: OrderedRecord): void {
+    this.#records.push(record);
+    for (const wake of this.#wakes) wake();
   }
 
   async *follow(signal: AbortSignal): AsyncIterable<OrderedRecord> {

@@ -22,6 +22,7 @@ export interface LinksOptions {
   /** As in ProxySink. */
   deliver: (from: KernelId, message: KernelMessage) => void;
   writable: (kernel: KernelId) => void;
+  woken?: () => void;
   report: (text: string) => void;
 }
 
@@ -43,6 +44,7 @@ export async function openLinks(options: LinksOptions): Promise<Links> {
     {
       deliver: options.deliver,
       writable: options.writable,
+      woken: options.woken ?? (() => {}),
       report: options.report,
       soon: () => void setImmediate(flush),
       dial(member, _channel, connection) {

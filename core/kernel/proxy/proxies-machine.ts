@@ -47,6 +47,8 @@ export interface ProxySink {
   dial(member: Member, channel: ChannelName, connection: Connection): Wire | null;
   /** `flush` is to be called at the end of this turn of the event loop. */
   soon(): void;
+  /** Something has come, and is about to be delivered: the first in this turn of the event loop, perhaps. */
+  woken?(): void;
   /** For people: somebody was refused, or does not keep to the protocol. */
   report(text: string): void;
   /** A channel has a connection again, or for the first time. */
@@ -174,6 +176,7 @@ export class ProxiesMachine implements ConnectionHost {
 
   cork(): void {
     this.#corked = true;
+    this.#sink.woken?.();
   }
 
   uncork(): void {
