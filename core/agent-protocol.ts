@@ -13,12 +13,24 @@
  *   POST /agent/v1/instances/:uid/records   RecordProposal → {index}: a record of its kernels, ordered
  *   POST /agent/v1/instances/:uid/follow    RecordsFollow → {}: from now on `records` come in the stream of ToAgent
  *   POST /agent/v1/instances/:uid/exits     {incarnation} → {}: an exit certificate
+ *   POST /agent/v1/instances/:uid/state           StateOf → ReplicaSet: who keeps its OS state, as of now
+ *   POST /agent/v1/instances/:uid/state/replica   ReplicaRegistration → {}: a state process that has started
+ *   POST /agent/v1/instances/:uid/state/change    ChangeProposal → ChangeAnswer: by compare-and-set
+ *   POST /agent/v1/instances/:uid/state/exit      ReplicaExit → {}: an exit certificate of a state process
  *   GET  /agent/v1/images/:digest/manifest, POST /agent/v1/blobs/fetch: see core/image
  *   POST /agent/v1/streams/:id       the bytes that a `logs` message of ToAgent asked for
  */
 import { z } from "zod";
 import { Incarnation, KernelRecordSchema, RecordBatch, RecordId } from "./kernel/record-schema.ts";
 import { Digest, Name, Port } from "./names.ts";
+import {
+  ChangeOutcome,
+  ChangeSchema,
+  DiskId,
+  ReplicaIncarnation,
+  ReplicaPolicySchema,
+  ReplicaSet,
+} from "./state/replica-set.ts";
 
 /** A container as the coordinator wants it on a node. */
 export const ContainerSpec = z.object({
@@ -55,6 +67,19 @@ export const Route = z.object({
 });
 export type Route = z.infer<typeof Route>;
 
+/** A replica of an instance's OS state as the coordinator wants it on a node. */
+export const ReplicaSpec = z.object({
+  tenant: Name,
+  instance: Name,
+  uid: z.string(),
+  generation: z.number().int(),
+  os: Name,
+  policy: ReplicaPolicySchema,
+  /** False: its data is kept and no process runs, since the instance is stopped or another replica takes its place. */
+  run: z.boolean(),
+});
+export type ReplicaSpec = z.infer<typeof ReplicaSpec>;
+
 export const Desired = z.object({
   clusterId: z.string(),
   /** Raised by restore and copy of the store: an agent refuses an older one. */
@@ -64,6 +89,11 @@ export const Desired = z.object({
   node: z.object({ id: z.string(), name: Name, address: z.string() }),
   /** All of them: a container that is not named is stopped and its data removed. */
   containers: z.array(ContainerSpec),
+  /**
+   * All of them. The data of one that is not named is removed, but only where a Desired of the same storeGeneration
+   * has named it: a store that was restored may have forgotten an instance.
+   */
+  replicas: z.array(ReplicaSpec).default([]),
   routes: z.array(Route),
 });
 export type Desired = z.infer<typeof Desired>;
@@ -98,6 +128,8 @@ export const ToAgent = z.discriminatedUnion("type", [
   z.object({ type: z.literal("kernelStream"), id: z.string(), uid: z.string(), ...KernelQuery.shape }),
   /** Records of an instance's kernels that this node follows, each once and in order: what comes after those before. */
   z.object({ type: z.literal("records"), uid: z.string(), ...RecordBatch.shape }),
+  /** Who keeps the OS state of an instance that has a replica or a container here: at each change, and in each stream. */
+  z.object({ type: z.literal("replicas"), uid: z.string(), replicas: ReplicaSet }),
   /** The record of this node is gone: stop everything and end. */
   z.object({ type: z.literal("removed") }),
   /** Nothing happened; sent so that a dead link is noticed. */
@@ -196,3 +228,26 @@ export type RecordsFollow = z.infer<typeof RecordsFollow>;
 /** An exit certificate: the agent has reaped this process, or seen (pid, start time) gone from /proc. */
 export const ContainerExit = z.object({ incarnation: Incarnation });
 export type ContainerExit = z.infer<typeof ContainerExit>;
+
+/** The instance whose OS state is meant: all of it, so that a coordinator finds it in the store without more. */
+export const StateOf = z.object({ tenant: Name, instance: Name, uid: z.string() });
+export type StateOf = z.infer<typeof StateOf>;
+
+export const ReplicaRegistration = StateOf.extend({
+  disk: DiskId,
+  incarnation: ReplicaIncarnation,
+  unix: z.string().max(108),
+  port: z.number().int().min(0).max(65_535),
+});
+export type ReplicaRegistration = z.infer<typeof ReplicaRegistration>;
+
+/** Proposed again under its change id it is made once. */
+export const ChangeProposal = StateOf.extend({ change: ChangeSchema });
+export type ChangeProposal = z.infer<typeof ChangeProposal>;
+
+export const ChangeAnswer = z.object({ outcome: ChangeOutcome, reason: z.string() });
+export type ChangeAnswer = z.infer<typeof ChangeAnswer>;
+
+/** The agent has reaped this state process, or seen (pid, start time) gone from /proc. */
+export const ReplicaExit = StateOf.extend({ disk: DiskId, incarnation: ReplicaIncarnation });
+export type ReplicaExit = z.infer<typeof ReplicaExit>;

@@ -31,6 +31,18 @@ export const portFailedMs = 2_000;
 /** A controller asks the store again this long after an answer that was lost or refused, unless the watch is faster. */
 export const txnRetryMs = 500;
 
+// Replicas of an instance's OS state, as the coordinator sees them
+/** A replica whose node is gone for this long is replaced on another node: copying it costs more than a container. */
+export const replicaReplaceAfterMs = 5 * 60_000;
+export const replicaReplaceAfterMsMin = 1_000;
+export const replicaReplaceAfterMsMax = 7 * 24 * 60 * 60_000;
+/** Ids of changes by which a proposal that is sent again is known: far more than are made while one is under way. */
+export const changeIdsKept = 32;
+/** Certificates of a node's state processes; only the last can be in a configuration that is being replaced. */
+export const exitsKept = 8;
+/** A compare-and-set without an answer for this long has an unknown outcome; below `agentRequestTimeoutMs`. */
+export const changeSettleMs = 1_500;
+
 // Leadership of coordinators
 /** A leader's beat, and how often rivals look. */
 export const leaderRenewMs = 300;

@@ -3,8 +3,16 @@
  * facts that must survive a restart; what nodes merely report (containers ready, ports open) is never stored.
  */
 import { z } from "zod";
-import { publishedPortsMax } from "./limits.ts";
+import { publishedPortsMax, replicaReplaceAfterMsMax, replicaReplaceAfterMsMin } from "./limits.ts";
 import { Digest, Labels, Name, Port } from "./names.ts";
+import {
+  ChangeId,
+  ConfigurationSchema,
+  DiskId,
+  ExitCertificateSchema,
+  ReplicaIncarnation,
+  ReplicaPolicySchema,
+} from "./state/replica-set.ts";
 
 export const stateVersion = 1;
 
@@ -44,6 +52,17 @@ export const PublishedPort = z.object({
 });
 export type PublishedPort = z.infer<typeof PublishedPort>;
 
+/** How the OS state of an instance is kept. */
+export const StatePolicy = ReplicaPolicySchema.extend({
+  /** A replica whose node is gone for this long is replaced on another node. */
+  replaceAfterMs: z
+    .number()
+    .int()
+    .min(replicaReplaceAfterMsMin, "must be at least 1 s")
+    .max(replicaReplaceAfterMsMax),
+});
+export type StatePolicy = z.infer<typeof StatePolicy>;
+
 /** What the user asked for. `options` were validated by the VOS's own schema. */
 export const InstanceSpec = z.object({
   os: Name,
@@ -57,6 +76,8 @@ export const InstanceSpec = z.object({
     .max(publishedPortsMax, `must name at most ${publishedPortsMax} ports`)
     .refine((ports) => new Set(ports.map((p) => p.port)).size === ports.length, "names a port twice")
     .default([]),
+  /** Null where the VOS keeps no OS state. */
+  state: StatePolicy.nullable().default(null),
 });
 export type InstanceSpec = z.infer<typeof InstanceSpec>;
 
@@ -81,9 +102,37 @@ export const InstanceRecord = z.object({
   failure: Condition.nullable().default(null),
   /** Ids of the nodes that hold a container, in the order of placement. */
   placement: z.array(z.string()),
+  /** Ids of the nodes that are to hold a replica of its OS state; the first of them begins it. */
+  replicas: z.array(z.string()).default([]),
   createdAt: z.string(),
 });
 export type InstanceRecord = z.infer<typeof InstanceRecord>;
+
+/**
+ * `/t/<tenant>/s/<uid>/configuration`: who keeps the instance's OS state now. Proposed by replicas only, changed by
+ * compare-and-set only (core/coordinator/replicas). The version stands in the value: a store's own ones do not survive
+ * a copy.
+ */
+export const ConfigurationRecord = z.object({
+  version: z.number().int().min(1),
+  configuration: ConfigurationSchema,
+  /** Ids of the last changes, newest last: by them somebody whose answer was lost finds its own again. */
+  changes: z.array(ChangeId),
+});
+export type ConfigurationRecord = z.infer<typeof ConfigurationRecord>;
+
+/** `/t/<tenant>/s/<uid>/r/<node>`: the state process that a node has started, written once for each start. */
+export const ReplicaRecord = z.object({
+  node: z.string(),
+  disk: DiskId,
+  incarnation: ReplicaIncarnation,
+  unix: z.string(),
+  host: z.string(),
+  port: z.number().int(),
+  /** State processes of this node that have ended for certain, newest last. */
+  exits: z.array(ExitCertificateSchema),
+});
+export type ReplicaRecord = z.infer<typeof ReplicaRecord>;
 
 /** `/p/<port>`: which instance has the port, in the same transaction as the instance. */
 export const PortRecord = z.object({ tenant: Name, instance: Name, uid: z.string() });
@@ -151,6 +200,10 @@ export const keys = {
   kernelRecords: (tenant: string, uid: string) => `/t/${tenant}/k/${uid}/r/`,
   kernelRecord: (tenant: string, uid: string, id: string) => `/t/${tenant}/k/${uid}/r/${id}`,
   kernelSnapshot: (tenant: string, uid: string) => `/t/${tenant}/k/${uid}/snapshot`,
+  /** Who keeps an instance's OS state (core/coordinator/replicas). */
+  state: (tenant: string, uid: string) => `/t/${tenant}/s/${uid}/`,
+  configuration: (tenant: string, uid: string) => `/t/${tenant}/s/${uid}/configuration`,
+  replica: (tenant: string, uid: string, node: string) => `/t/${tenant}/s/${uid}/r/${node}`,
   ports: "/p/",
   port: (port: number) => `/p/${port}`,
   tokens: "/tok/",

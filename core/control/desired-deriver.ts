@@ -114,6 +114,7 @@ export class DesiredDeriver {
       revision: picture.records.revision,
       node: { id, name: node.name, address: node.address },
       containers: on.map(([, container]) => container),
+      replicas: [],
       routes: this.#routes ?? [],
     };
     const old = this.#desired.get(id);

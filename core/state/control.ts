@@ -14,7 +14,14 @@
  * a primary, and in no in-sync set, before it was registered: only then can its end be certified.
  */
 import { z } from "zod";
-import { ChangeId, ChangeOutcome, ChangeSchema, DiskId, DurabilitySchema, ReplicaSet } from "./replica-set.ts";
+import {
+  ChangeId,
+  ChangeOutcome,
+  ChangeSchema,
+  DiskId,
+  DurabilitySchema,
+  ReplicaSet,
+} from "./replica-set.ts";
 import { StateTls } from "./boot.ts";
 
 const index = z.number().int().min(0);

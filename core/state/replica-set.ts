@@ -17,7 +17,9 @@ export const replicasMax = 5;
 
 export const DiskId = z.string().regex(/^[0-9a-f]{32}$/, "must be 32 hex digits");
 /** Random per host process. */
-export const ReplicaIncarnation = z.string().regex(/^[A-Za-z0-9-]{1,64}$/, "must be 1 to 64 letters, digits and -");
+export const ReplicaIncarnation = z
+  .string()
+  .regex(/^[A-Za-z0-9-]{1,64}$/, "must be 1 to 64 letters, digits and -");
 export const ChangeId = z.string().regex(/^[A-Za-z0-9-]{8,64}$/, "must be 8 to 64 letters, digits and -");
 const counter = z.number().int().min(0);
 const node = z.string().min(1).max(255);
@@ -29,7 +31,10 @@ export const ConfigurationSchema = z
     epoch: z.number().int().min(1),
     primary: HolderSchema,
     // More than `replicasMax` while some of them are being replaced.
-    inSync: z.array(DiskId).min(1).max(2 * replicasMax),
+    inSync: z
+      .array(DiskId)
+      .min(1)
+      .max(2 * replicasMax),
     changeId: ChangeId,
   })
   .refine((c) => c.inSync.includes(c.primary.disk), "the primary is in sync with itself")
@@ -40,7 +45,10 @@ export const ConfigurationSchema = z
 
 export const VersionedSchema = z
   .object({ generation: counter, version: counter, configuration: ConfigurationSchema.nullable() })
-  .refine((v) => (v.version === 0) === (v.configuration === null), "a version has a configuration") satisfies z.ZodType<Versioned>;
+  .refine(
+    (v) => (v.version === 0) === (v.configuration === null),
+    "a version has a configuration",
+  ) satisfies z.ZodType<Versioned>;
 
 export const ChangeSchema = z.strictObject({
   generation: counter,

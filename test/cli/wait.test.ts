@@ -12,7 +12,7 @@ function view(phase: InstanceView["phase"], more: Partial<InstanceView> = {}): I
     tenant: "default",
     name: "web",
     uid: "u1",
-    spec: { os: "web", nodes: 3, on: {}, image: null, options: {}, publish: [] },
+    spec: { os: "web", nodes: 3, on: {}, image: null, options: {}, publish: [], state: null },
     generation: 1,
     phase,
     desired: "running",

@@ -158,6 +158,7 @@ async function create(
     image,
     options: config.options,
     publish: config.publish,
+    state: null,
   };
   // One key for all attempts: a repeated request answers with the instance that the first one made.
   const key = randomBytes(16).toString("hex");

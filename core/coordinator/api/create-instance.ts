@@ -32,6 +32,7 @@ export async function createInstance(
     phase: "creating",
     failure: null,
     placement: [],
+    replicas: [],
     createdAt: new Date().toISOString(),
   };
   for (;;) {

@@ -155,7 +155,8 @@ test("a machine joins over TLS, and its agent runs a container for a coordinator
         options: { witness: join(dataDir, "witness") },
       },
     ],
-    routes: [],
+    replicas: [],
+  routes: [],
   };
   const ending = new AbortController();
   const fake = new URL("fake-process.ts", import.meta.url).pathname;

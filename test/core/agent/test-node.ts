@@ -82,6 +82,7 @@ export class TestNode {
       revision: ++this.#revision,
       node: { id: nodeId, name: "n1", address: "127.0.0.1" },
       containers,
+      replicas: [],
       routes: containers.map((c, i) => ({
         port: 8_080 + i,
         policy: "local-first",

@@ -14,6 +14,7 @@ const desired: Desired = {
   revision: 1,
   node: { id: "n-1", name: "n1", address: "127.0.0.1" },
   containers: [],
+      replicas: [],
   routes: [],
 };
 

@@ -105,6 +105,7 @@ export class Users {
       phase: "creating",
       failure: null,
       placement: [],
+      replicas: [],
       createdAt: "",
     };
     this.#request("create", createTxn(record, this.#stamp()), (result) => {
