@@ -158,7 +158,7 @@ export const groupsMax = 31;
 /** Encoded body of one message; what is larger is copied through a grant. */
 export const messageBytesMax = 256 * KiB;
 /** Per sending kernel and destination: messages and bytes that the destination's process has not taken. */
-export const windowMessages = 64;
+export const windowMessages = 256;
 export const windowBytes = 512 * KiB;
 /** Destinations on other kernels that a kernel remembers: some 200 bytes each; one that was forgotten costs a question. */
 export const outletsIdleMax = 16_384;
@@ -242,6 +242,8 @@ export const linkBytesHigh = 4 * MiB;
 /** What was received is acknowledged at the latest after so much of it, and with the next tick. */
 export const ackFramesMax = 64;
 export const ackBytesMax = 64 * KiB;
+/** Messages of one turn of the event loop that leave together: half a microsecond each, and a write costs three. */
+export const gatherFramesMax = 32;
 /** A link is told the time this often. */
 export const linkTickMs = 20;
 /** A link that has been silent for this long is asked for a sign of life, */
@@ -278,3 +280,15 @@ export const stateRedialMinMs = 20;
 export const stateRedialMaxMs = 500;
 /** What a follower has not read; then it is cut off, with an error. */
 export const followedMax = 65_536;
+
+// OS state: the key-value module
+export const kvKeyBytesMax = 1 * KiB;
+/** One record has to fit into a message between replicas with many others. */
+export const kvValueBytesMax = 1 * MiB;
+/** Changes of one operation that all happen or none. */
+export const kvOperationsMax = 100;
+/** Entries of one answer. */
+export const kvListMax = 1_000;
+export const kvLeaseTtlMsMax = 24 * 60 * 60_000;
+/** Changes that are kept for watchers that were away. */
+export const kvHistoryMax = 10_000;
