@@ -1,6 +1,7 @@
 /** What a kernel holds of one process (MINIX `proc.h`): its endpoint, its privileges and its queues. */
 import type { Call } from "./call.ts";
 import { CallQueue } from "./call-queue.ts";
+import { CallTable } from "./call-table.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { Grant } from "./grant.ts";
 import type { PrivilegeBits } from "./privileges.ts";
@@ -39,7 +40,7 @@ export class Proc {
   /** Calls of its own under way. */
   underWay = 0;
   /** Its calls that have left this kernel, and those that wait to leave: by number. */
-  readonly away = new Map<number, Call>();
+  readonly away = new CallTable();
   /** Of a process that makes one call at a time: that call. */
   blockedOn: Call | null = null;
   /** Number of its last call that was given one. */

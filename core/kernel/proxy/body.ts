@@ -36,7 +36,7 @@ export function readBody(reader: ByteReader): unknown {
     case 0xc4:
     case 0xc5:
     case 0xc6:
-      return reader.bin(messageBytesMax).slice();
+      return reader.binCopy(messageBytesMax);
   }
   const skimmed = skim(bytes, at, end);
   reader.at = skimmed.end;

@@ -90,6 +90,16 @@ export class ByteReader {
     return this.raw(length);
   }
 
+  /** A copy of the next bytes, which shares no memory with the frame. */
+  binCopy(bytesMax: number): Uint8Array {
+    const length = this.binHead();
+    if (length > bytesMax) throw new Malformed(`${length} bytes where ${bytesMax} are the most`);
+    const { at } = this;
+    if (length > this.end - at) throw new Malformed("cut short");
+    this.at = at + length;
+    return this.bytes.slice(at, at + length);
+  }
+
   binHead(): number {
     const head = this.byte();
     switch (head) {

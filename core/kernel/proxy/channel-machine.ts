@@ -77,6 +77,7 @@ export class Channel {
   wanted = false;
   /** The connection that is up. */
   link: Connection | null = null;
+  #flushed = 0;
   /** What the link does not take at present. */
   #blocked = false;
   #dialling: Connection | null = null;
@@ -115,7 +116,13 @@ export class Channel {
     return !this.#high;
   }
 
+  /** Messages since the last flush. */
+  get gathered(): number {
+    return this.outbox.added - this.#flushed;
+  }
+
   flush(): void {
+    this.#flushed = this.outbox.added;
     const { link } = this;
     if (!link || this.#blocked) return;
     const wire = link.wire!;

@@ -90,9 +90,9 @@ function read(r: ByteReader, kind: LinkFieldKind): number | string | Uint8Array 
     case "text":
       return r.ascii(textCharsMax);
     case "proof":
-      return r.bin(proofBytesMax).slice();
+      return r.binCopy(proofBytesMax);
     case "nonce": {
-      const nonce = r.bin(nonceBytes).slice();
+      const nonce = r.binCopy(nonceBytes);
       within(nonce.length, nonceBytes, nonceBytes, "bytes of a nonce");
       return nonce;
     }

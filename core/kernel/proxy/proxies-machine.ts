@@ -5,12 +5,13 @@
  *     kernel ── transmit ──▶ channel ── outbox ──▶ connection ──▶ wire          core/kernel/proxy/links.ts
  *     kernel ◀── deliver ─── channel ◀── decode ── connection ◀── wire            or the simulator
  *
- * Writing: the first message of a turn of the event loop leaves at once, those after it together at its end (`soon`).
+ * Writing: the first message of a turn of the event loop leaves at once, those after it by the gatherFramesMax, and the
+ * rest at its end (`soon`): so that the peer works on what there is while this kernel makes more.
  *
  * Memory, with n peers: 2n outboxes of linkBytesHigh and the answers that are owed; 2n frames that are being read; 2n
  * blocks in the wires; strangersMax connections with strangerFrameBytesMax each.
  */
-import { linkGapMs, strangersMax } from "../../limits.ts";
+import { gatherFramesMax, linkGapMs, strangersMax } from "../../limits.ts";
 import type { KernelMessage } from "../messages.ts";
 import type { KernelId, Member } from "../view.ts";
 import type { Authenticator } from "./authenticator.ts";
@@ -164,7 +165,10 @@ export class ProxiesMachine implements ConnectionHost {
   // For channels and connections.
 
   want(channel: Channel): void {
-    if (channel.wanted) return;
+    if (channel.wanted) {
+      if (!this.#corked && channel.gathered >= gatherFramesMax) channel.flush();
+      return;
+    }
     channel.wanted = true;
     this.#wanted.push(channel);
     if (!this.#soon) {

@@ -3,6 +3,7 @@ import { encodeLink } from "../../../../core/kernel/proxy/link-codec.ts";
 import {
   copyFrameBytes,
   frameBlockBytes,
+  gatherFramesMax,
   linkBytesHigh,
   linkFramesHigh,
   linkHandshakeMs,
@@ -120,14 +121,18 @@ test("what was under way when a connection broke arrives once, over the next", (
   expect(a.channel(2).outbox.bytes).toBe(0);
 });
 
-test("the first message of a turn leaves at once, the others together at its end", () => {
+test("the first message of a turn leaves at once, then so many together, the rest at its end", () => {
   const [lab, a] = Lab.pair();
   lab.run(200);
   const wire = a.channel(2).link!.wire as LabWire;
-  for (let i = 1; i <= 100; i++) a.proxies.transmit(2, taken(i));
+  for (let i = 1; i <= gatherFramesMax; i++) a.proxies.transmit(2, taken(i));
   expect(wire.sent).toHaveLength(1);
-  a.proxies.flush();
+  a.proxies.transmit(2, taken(0));
   expect(wire.sent).toHaveLength(2);
+  a.proxies.transmit(2, taken(0));
+  expect(wire.sent).toHaveLength(2);
+  a.proxies.flush();
+  expect(wire.sent).toHaveLength(3);
 });
 
 test("answers that are made while a chunk is read leave in one write", () => {
