@@ -103,6 +103,20 @@ export const commands: Record<string, Entry> = {
       },
     },
   },
+  kv: {
+    summary: "The replicated key-value of an instance",
+    commands: {
+      get: { summary: "Print a key's value", load: () => import("./commands/kv/get.ts") },
+      put: { summary: "Set a key's value", load: () => import("./commands/kv/put.ts") },
+      cas: {
+        summary: "Set a key's value if it has not changed",
+        load: () => import("./commands/kv/cas.ts"),
+      },
+      rm: { summary: "Remove a key", load: () => import("./commands/kv/rm.ts") },
+      ls: { summary: "List keys and values", load: () => import("./commands/kv/ls.ts") },
+      watch: { summary: "Show changes as they happen", load: () => import("./commands/kv/watch.ts") },
+    },
+  },
   trace: { summary: "Show the messages of an endpoint", load: () => import("./commands/trace.ts") },
   events: { summary: "Show what happened in the cluster", load: () => import("./commands/events.ts") },
   config: {

@@ -14,6 +14,7 @@ import {
   ImageView,
   InstancePage,
   InstanceView,
+  KvPage,
   LogLine,
   MissingAnswer,
   NodeView,
@@ -23,8 +24,10 @@ import {
   TokenView,
   type ImageRequest,
   type InstanceRequest,
+  type KvPut,
   type TokenRequest,
 } from "./schema.ts";
+import { KvEntryJson, KvEventJson, KvResult } from "../state/kv-ask.ts";
 import { InstanceWatchEvent } from "./views.ts";
 
 export interface ApiOptions {
@@ -45,6 +48,8 @@ interface Call {
   query?: Record<string, string | number | boolean | undefined>;
   body?: unknown;
   headers?: Record<string, string>;
+  /** It may be sent again, to another coordinator, when its answer is lost. A GET always may. */
+  idempotent?: boolean;
   signal?: AbortSignal;
 }
 
@@ -122,6 +127,31 @@ export function createApi(options: ApiOptions) {
       ) => lines(LogLine, `${instance(name)}/logs`, { query, ...(signal ? { signal } : {}) }),
     },
 
+    kv: {
+      /** Rejects with NOT_FOUND where there is no such key. */
+      get: (name: string, key: string) =>
+        json(KvEntryJson, "GET", `${instance(name)}/kv`, { query: { key } }),
+      page: (name: string, query: { prefix?: string; after?: string; limit?: number } = {}) =>
+        json(KvPage, "GET", `${instance(name)}/kv`, { query }),
+      /** Carried out once for each idempotency key, however often it is sent. */
+      put: (name: string, key: string, body: KvPut, idempotencyKey: string) =>
+        json(KvResult, "PUT", `${instance(name)}/kv`, {
+          query: { key },
+          body,
+          headers: { "idempotency-key": idempotencyKey },
+          idempotent: true,
+        }),
+      delete: (name: string, key: string, ifRevision: number | undefined, idempotencyKey: string) =>
+        json(KvResult, "DELETE", `${instance(name)}/kv`, {
+          query: { key, ifRevision },
+          headers: { "idempotency-key": idempotencyKey },
+          idempotent: true,
+        }),
+      /** Changes after a revision, as they happen. */
+      watch: (name: string, query: { prefix?: string; after?: number }, signal?: AbortSignal) =>
+        lines(KvEventJson, `${instance(name)}/kv/watch`, { query, ...(signal ? { signal } : {}) }),
+    },
+
     images: {
       list: () => json(ImageView.array(), "GET", "/v1/images"),
       get: (ref: string) => json(ImageView, "GET", `/v1/images/${encodeURIComponent(ref)}`),
@@ -162,7 +192,7 @@ async function requestJson<S extends z.ZodType | null>(
     ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
     timeoutMs,
     // A change whose answer was lost is told as such: sent again, it may find that somebody else was faster.
-    idempotent: method === "GET",
+    idempotent: call.idempotent ?? method === "GET",
     ...(call.signal ? { signal: call.signal } : {}),
   });
   const text = await response.text();

@@ -15,6 +15,11 @@
  *   GET    /v1/instances/:name/logs?tail=&follow=&node=&file=   NDJSON of LogLine
  *   GET    /v1/instances/:name/endpoints        NDJSON of LogLine, each line JSON: an endpoint
  *   GET    /v1/instances/:name/trace?endpoint=&max=   NDJSON of LogLine, each line JSON: a message
+ *   GET    /v1/instances/:name/kv?key=          KvEntryJson, 404 where there is none
+ *   GET    /v1/instances/:name/kv?prefix=&after=&limit=   page of KvEntryJson
+ *   PUT    /v1/instances/:name/kv?key=          KvPut → KvResult; header `idempotency-key`
+ *   DELETE /v1/instances/:name/kv?key=&ifRevision=        KvResult; header `idempotency-key`
+ *   GET    /v1/instances/:name/kv/watch?prefix=&after=    NDJSON of KvEventJson
  *   GET    /v1/images        GET /:ref, DELETE /:ref
  *   POST   /v1/images/missing, /v1/images/upload, /v1/images   push: see core/image/transfer.ts
  *   GET    /v1/events?limit=&follow=            NDJSON of EventRecord
@@ -24,6 +29,7 @@ import { z } from "zod";
 import { digestsPerRequestMax } from "../limits.ts";
 import { Digest, Labels, Name } from "../names.ts";
 import { ImageRecord, InstanceSpec, Role, TokenRecord } from "../records.ts";
+import { KvEntryJson } from "../state/kv-ask.ts";
 import { InstanceView, NodeView } from "./views.ts";
 
 /** As core/trust/tokens.ts draws it. */
@@ -138,3 +144,13 @@ export const Status = z.object({
 export type Status = z.infer<typeof Status>;
 
 export { InstanceView, NodeView };
+
+/** A value of an instance's key-value, base64; only at that revision of the key, 0: only where there is none. */
+export const KvPut = z.strictObject({
+  value: z.base64(),
+  ifRevision: z.number().int().min(0).optional(),
+});
+export type KvPut = z.infer<typeof KvPut>;
+
+export const KvPage = z.object({ entries: z.array(KvEntryJson), next: z.string().nullable() });
+export type KvPage = z.infer<typeof KvPage>;

@@ -6,6 +6,7 @@ import { randomUUID } from "node:crypto";
 import type { Desired, KernelQuery, LogName, ToAgent } from "../agent-protocol.ts";
 import { DvsError } from "../errors.ts";
 import type { RecordBatch } from "../kernel/record-schema.ts";
+import type { KvAsk } from "../state/kv-ask.ts";
 import { Mailbox } from "./mailbox.ts";
 import { keepAliveMs, type LineSource } from "./ndjson.ts";
 
@@ -115,6 +116,15 @@ export class Sessions {
     return this.#stream(node, (id) => ({ type: "kernelStream", id, ...request }), signal);
   }
 
+  /** Asks an agent for an answer of an instance's key-value. Rejects with UNAVAILABLE where it does not answer. */
+  kvStream(
+    node: string,
+    request: { uid: string; ask: KvAsk },
+    signal: AbortSignal,
+  ): Promise<ReadableStream<Uint8Array>> {
+    return this.#stream(node, (id) => ({ type: "kvStream", id, ...request }), signal);
+  }
+
   async #stream(
     node: string,
     message: (id: string) => ToAgent,
@@ -210,5 +220,5 @@ async function recordsOf(
 
 function keyOf(message: ToAgent | News): string {
   if (message.type === "news") return `news/${message.uid}`;
-  return message.type === "logs" || message.type === "kernelStream" ? `stream/${message.id}` : message.type;
+  return "id" in message ? `stream/${message.id}` : message.type;
 }

@@ -8,6 +8,7 @@ import { eventRoutes } from "./events.ts";
 import { imageRoutes } from "./images.ts";
 import { instanceRoutes } from "./instances.ts";
 import { joinRoutes } from "./join.ts";
+import { kvRoutes } from "./kv.ts";
 import { nodeRoutes } from "./nodes.ts";
 import { statusRoutes } from "./status.ts";
 import { tokenRoutes } from "./tokens.ts";
@@ -23,6 +24,7 @@ export function apiApp(coordinator: Coordinator): (request: Request) => Promise<
   app.route("/", tokenRoutes(coordinator));
   app.route("/", nodeRoutes(coordinator));
   app.route("/", instanceRoutes(coordinator));
+  app.route("/", kvRoutes(coordinator));
   app.route("/", imageRoutes(coordinator));
   app.route("/", eventRoutes(coordinator));
   return answering((request) => app.fetch(request));

@@ -70,9 +70,12 @@ export class KeyValue {
     return this.#write({ op: "revoke", lease });
   }
 
-  /** Changes of keys with the prefix after a revision, each record's together, in order and without a gap. */
-  async *watch(prefix: string, after: number, signal: AbortSignal): AsyncGenerator<KvEvent> {
-    const query = parseOrThrow(KvWatch, { prefix, after }, "watch");
+  /**
+   * Changes of keys with the prefix after a revision (without one: from now on), each record's together, in order and
+   * without a gap.
+   */
+  async *watch(prefix: string, after: number | undefined, signal: AbortSignal): AsyncGenerator<KvEvent> {
+    const query = parseOrThrow(KvWatch, { prefix, ...given({ after }) }, "watch");
     const resume = (_query: unknown, last: unknown) => ({ prefix, after: (last as KvEvent).revision });
     for await (const event of this.#client.follow("kv", query, resume, signal)) yield KvEvent.parse(event);
   }

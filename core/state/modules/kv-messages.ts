@@ -86,8 +86,11 @@ export type KvEntry = z.infer<typeof KvEntry>;
 export const KvFound = z.object({ entries: z.array(KvEntry) });
 export type KvFound = z.infer<typeof KvFound>;
 
-/** Changes of keys with a prefix, of revisions above `after`; refused as too old where they are no longer kept. */
-export const KvWatch = z.strictObject({ prefix, after: revision });
+/**
+ * Changes of keys with a prefix, of revisions above `after`; refused as too old where they are no longer kept. Without
+ * `after`: of what is applied from now on.
+ */
+export const KvWatch = z.strictObject({ prefix, after: revision.optional() });
 export type KvWatch = z.infer<typeof KvWatch>;
 
 /** All changes of one record to what is watched, in its order. */
