@@ -7,7 +7,7 @@ import type { ToAgent } from "../agent-protocol.ts";
 import { DvsError } from "../errors.ts";
 import { KeyValue } from "../state/client/key-value.ts";
 import { type StateAddress, StateClient } from "../state/client/state-client.ts";
-import { answerKv } from "../state/kv-ask.ts";
+import { answerKv } from "../state/answer-kv.ts";
 import type { LinkIdentity } from "../state/link/listen.ts";
 import { toDvsError } from "../store/errors.ts";
 import type { CoordinatorLink } from "./coordinator-link.ts";

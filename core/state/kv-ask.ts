@@ -5,8 +5,7 @@
 import { z } from "zod";
 import { DvsError } from "../errors.ts";
 import { kvLeaseTtlMsMax, kvListMax, kvValueBytesMax, stateTimeoutMs } from "../limits.ts";
-import type { KeyValue, KvOptions } from "./client/key-value.ts";
-import { type KvEntry, KvKey, KvResult, KvWatch } from "./modules/kv-messages.ts";
+import { KvKey, KvResult, KvWatch } from "./modules/kv-messages.ts";
 
 const base64 = z
   .base64()
@@ -63,44 +62,6 @@ export type KvEventJson = z.infer<typeof KvEventJson>;
 export const KvEntriesJson = z.object({ entries: z.array(KvEntryJson) });
 export { KvResult };
 
-/** The answer, line by line; one line, but of `watch`. Throws what KeyValue throws. */
-export async function* answerKv(kv: KeyValue, ask: KvAsk, signal: AbortSignal): AsyncGenerator<object> {
-  switch (ask.what) {
-    case "get": {
-      const entry = await kv.get(ask.key, ask.timeoutMs);
-      yield { entries: entry ? [entryJson(entry)] : [] } satisfies z.infer<typeof KvEntriesJson>;
-      return;
-    }
-    case "list": {
-      const { prefix, after, limit } = ask;
-      const options = { limit, timeoutMs: ask.timeoutMs, ...(after !== undefined && { after }) };
-      const entries = await kv.list(prefix, options);
-      yield { entries: entries.map(entryJson) } satisfies z.infer<typeof KvEntriesJson>;
-      return;
-    }
-    case "put":
-      yield await kv.put(ask.key, new Uint8Array(Buffer.from(ask.value, "base64")), optionsOf(ask));
-      return;
-    case "delete":
-      yield await kv.delete(ask.key, optionsOf(ask));
-      return;
-    case "grant":
-      yield await kv.grant(ask.lease, ask.ttlMs);
-      return;
-    case "keep":
-      yield await kv.keep(ask.lease);
-      return;
-    case "revoke":
-      yield await kv.revoke(ask.lease);
-      return;
-    case "watch":
-      for await (const { revision: at, changes } of kv.watch(ask.prefix, ask.after, signal)) {
-        const json = changes.map(({ key, value }) => ({ key, value: value && toBase64(value) }));
-        yield { revision: at, changes: json } satisfies KvEventJson;
-      }
-  }
-}
-
 /** One line of an answer. Throws the DvsError that it may be. */
 export function readKvLine<S extends z.ZodType>(schema: S, line: string): z.output<S> {
   let json: unknown;
@@ -111,25 +72,4 @@ export function readKvLine<S extends z.ZodType>(schema: S, line: string): z.outp
   }
   if (json !== null && typeof json === "object" && "error" in json) throw DvsError.fromBody(json);
   return schema.parse(json);
-}
-
-function entryJson({ key, value, revision: at, lease }: KvEntry): KvEntryJson {
-  return { key, value: toBase64(value), revision: at, ...(lease !== undefined && { lease }) };
-}
-
-function optionsOf(ask: {
-  ifRevision?: number | undefined;
-  lease?: string | undefined;
-  timeoutMs: number;
-}): KvOptions {
-  const { ifRevision, lease } = ask;
-  return {
-    timeoutMs: ask.timeoutMs,
-    ...(ifRevision !== undefined && { ifRevision }),
-    ...(lease !== undefined && { lease }),
-  };
-}
-
-function toBase64(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
 }
