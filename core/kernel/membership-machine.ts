@@ -29,6 +29,8 @@ interface Granted {
   acknowledgedMs: number;
   /** Its clock, in that acknowledgement; 0: none. */
   memberMs: number;
+  /** When that clock was heard of: a lease counts from it, however often it is echoed. */
+  heardMs: number;
   /** Its lease has run out by then, whatever became of the messages. */
   leaseEndsMs: number;
   /** Silence counts from here, if it has acknowledged nothing since. */
@@ -143,7 +145,10 @@ export class MembershipMachine {
     const member = this.#of(from);
     const isFirst = member.memberMs === 0;
     member.acknowledgedMs = Math.max(member.acknowledgedMs, grantorMs);
-    member.memberMs = Math.max(member.memberMs, memberMs);
+    if (memberMs > member.memberMs) {
+      member.memberMs = memberMs;
+      member.heardMs = this.#nowMs;
+    }
     // A new member is not to stay frozen until the next round.
     if (isFirst) this.#beacon(from);
   }
@@ -167,12 +172,18 @@ export class MembershipMachine {
       this.#beaconDueMs = this.#nowMs + beaconMs;
       for (const kernel of view.members.keys()) if (kernel !== id) this.#beacon(kernel);
     }
-    for (const kernel of view.members.keys()) {
-      if (kernel === id) continue;
-      const { leaseEndsMs, acknowledgedMs, seenMs, removing } = this.#of(kernel);
-      const isSilent = this.#nowMs >= Math.max(acknowledgedMs, seenMs) + grantorAliveMs;
-      if (isSilent && this.#nowMs > leaseEndsMs && !removing) this.#remove(kernel, "lease");
+    const silent = [...view.members.keys()].filter((kernel) => kernel !== id && this.#isSilent(kernel));
+    // Most of them: rather than they, it is this one that nobody hears. They get the time to elect another.
+    const patienceMs = silent.length * 2 > view.members.size ? grantorPromiseMs : 0;
+    for (const kernel of silent) {
+      const { leaseEndsMs, removing } = this.#of(kernel);
+      if (this.#nowMs > leaseEndsMs + patienceMs && !removing) this.#remove(kernel, "lease");
     }
+  }
+
+  #isSilent(kernel: KernelId): boolean {
+    const { acknowledgedMs, seenMs } = this.#of(kernel);
+    return this.#nowMs >= Math.max(acknowledgedMs, seenMs) + grantorAliveMs;
   }
 
   /** Every other member has promised lately not to become grantor. */
@@ -189,7 +200,9 @@ export class MembershipMachine {
     const { view } = this.#host;
     const member = this.#of(kernel);
     const grants = member.memberMs > 0 && !member.removing && this.#isAlive();
-    if (grants) member.leaseEndsMs = Math.max(member.leaseEndsMs, this.#nowMs + kernelLeaseMs + leaseDriftMs);
+    // It ends before the member may stand for grantor (G): so a member that hears nobody does not remove all others.
+    const leaseEndsMs = member.heardMs + kernelLeaseMs + leaseDriftMs;
+    if (grants) member.leaseEndsMs = Math.max(member.leaseEndsMs, leaseEndsMs);
     this.#host.transmit(kernel, [
       messageTable.beacon.number,
       view.grantor.epoch,
@@ -206,7 +219,8 @@ export class MembershipMachine {
       // What its lease was under another grantor is not known; a new member gets the time to answer.
       const leaseEndsMs = this.#nowMs + kernelLeaseMs + leaseDriftMs;
       const seenMs = this.#nowMs;
-      member = { acknowledgedMs: -Infinity, memberMs: 0, leaseEndsMs, seenMs, removing: false };
+      const heard = { acknowledgedMs: -Infinity, memberMs: 0, heardMs: -Infinity };
+      member = { ...heard, leaseEndsMs, seenMs, removing: false };
       this.#granted.set(kernel, member);
     }
     return member;

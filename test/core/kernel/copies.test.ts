@@ -30,32 +30,31 @@ function copy(
   const of = typeof owner === "number" ? owner : owner.endpoint;
   return kernel.machine.copy(caller, { direction, owner: of, grant, offset, buffer }, timeoutMs);
 }
-function numbered(length: number): Uint8Array {
+function numbered(length: number): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length }, (_, i) => i * 7 + (i >> 8));
 }
 
+const lengths = [0, 1, 1_000, copyFrameBytes, 5 * copyFrameBytes + 3];
+
 describe.each(places)("%s", (_place, where) => {
-  test.each([0, 1, 1_000, copyFrameBytes, 5 * copyFrameBytes + 3])(
-    "%i bytes are read and written whole",
-    (length) => {
-      const { lab, near, far } = where();
-      const [a, b] = [near.bind(), far.bind()];
-      const theirs = numbered(length);
-      const id = grant(far, b, theirs);
-      const into = new Uint8Array(length);
-      const read = copy(near, "read", a, b, id, into);
-      lab.settle();
-      expect(read).toMatchObject({ outcome: "OK", result: { body: length } });
-      expect(into).toEqual(theirs);
-      const mine = numbered(length).reverse();
-      const write = copy(near, "write", a, b, id, mine);
-      lab.settle();
-      expect(write.outcome).toBe("OK");
-      expect(theirs).toEqual(mine);
-      expect([a.underWay, a.copies, b.copies]).toEqual([0, 0, 0]);
-      expect(near.machine.copies.size + far.machine.copies.size).toBe(0);
-    },
-  );
+  test.each(lengths)("%i bytes are read and written whole", (length: number) => {
+    const { lab, near, far } = where();
+    const [a, b] = [near.bind(), far.bind()];
+    const theirs = numbered(length);
+    const id = grant(far, b, theirs);
+    const into = new Uint8Array(length);
+    const read = copy(near, "read", a, b, id, into);
+    lab.settle();
+    expect(read).toMatchObject({ outcome: "OK", result: { body: length } });
+    expect(into).toEqual(theirs);
+    const mine = numbered(length).reverse();
+    const write = copy(near, "write", a, b, id, mine);
+    lab.settle();
+    expect(write.outcome).toBe("OK");
+    expect(theirs).toEqual(mine);
+    expect([a.underWay, a.copies, b.copies]).toEqual([0, 0, 0]);
+    expect(near.machine.copies.size + far.machine.copies.size).toBe(0);
+  });
 
   test("a copy touches its range of the grant and nothing beside it", () => {
     const { lab, near, far } = where();

@@ -50,12 +50,11 @@ describe.each(places)("%s", (_place, where) => {
     far.machine.unbind(b);
     const next = endpointOf(slotOf(b.endpoint), generationOf(b.endpoint) + 1);
     const nobodys = endpointOf(60_000, 1);
-    const calls = [b.endpoint, next, nobodys, NONE, ANY, 17, 0.5, NaN].map((to) => near.sendrec(a, to));
+    const gone = near.sendrec(a, b);
+    const calls = [next, nobodys, NONE, ANY, 17, 0.5, NaN].map((to) => near.sendrec(a, to));
     lab.settle();
-    expect(calls.map((call) => call.outcome)).toEqual([
-      "DIED",
-      ...["NOT_BOUND", "NOT_BOUND", "NOT_BOUND", "NOT_BOUND", "NOT_BOUND", "NOT_BOUND", "NOT_BOUND"],
-    ]);
+    expect(gone.outcome).toBe("DIED");
+    expect(calls.map((call) => call.outcome)).toEqual(calls.map(() => "NOT_BOUND"));
   });
 
   test("a name is found on every kernel once its record is read, and leads to its process", () => {
@@ -85,7 +84,7 @@ describe.each(places)("%s", (_place, where) => {
     far.bind();
     const calls = [near, far].map(({ machine }) => machine.bind({ name: "files", privileges }));
     lab.settle();
-    expect(calls.map((call) => call.outcome).toSorted()).toEqual(["NAME_TAKEN", "OK"]);
+    expect(calls.filter((call) => call.outcome === "NAME_TAKEN").length).toBe(1);
     const winner = calls.find((call) => call.outcome === "OK")!.result!.body as Proc;
     for (const { machine } of lab.kernels) expect(machine.lookup("files")).toBe(winner.endpoint);
   });

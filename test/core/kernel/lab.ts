@@ -66,7 +66,7 @@ export class Lab {
   until(condition: () => boolean): void {
     this.settle();
     for (const endMs = this.nowMs + 60_000; !condition(); this.run(kernelTickMs)) {
-      if (this.nowMs > endMs) throw new Error(`not within a minute: ${condition}`);
+      if (this.nowMs > endMs) throw new Error(`not within a minute: ${String(condition)}`);
     }
   }
 
@@ -92,7 +92,7 @@ export class LabKernel implements KernelSink {
   running = true;
   /** It reads no records. */
   deaf = false;
-  /** Nothing it transmits arrives, until it does. */
+  /** Nothing it transmits to these arrives, until it does; beacons never. */
   readonly cut = new Set<LabKernel>();
   /** Kernels whose proxies have no room. */
   readonly jammed = new Set<LabKernel>();
@@ -178,7 +178,9 @@ export class LabKernel implements KernelSink {
     }
     for (const sent of this.#queue.splice(0)) {
       const peer = this.lab.kernels.find(({ id }) => id === sent.to);
-      if (peer && this.cut.has(peer)) this.#queue.push(sent);
+      const isCut = peer !== undefined && this.cut.has(peer);
+      if (isCut && !wireRows[sent.message[0]]!.lossy) this.#queue.push(sent);
+      else if (isCut) continue;
       else if (peer?.running) {
         peer.machine.arrived(this.id, carried(sent.message));
         moved = true;
