@@ -283,8 +283,8 @@ export const followedMax = 65_536;
 
 // OS state: the key-value module
 export const kvKeyBytesMax = 1 * KiB;
-/** One record has to fit into a message between replicas with many others. */
-export const kvValueBytesMax = 1 * MiB;
+/** With its key it has to fit into one operation (core/replica/timings.ts). */
+export const kvValueBytesMax = 512 * KiB;
 /** Changes of one operation that all happen or none. */
 export const kvOperationsMax = 100;
 /** Entries of one answer. */

@@ -15,8 +15,8 @@ import { Mailbox } from "../mailbox.ts";
 
 const listLimits = { fallback: 100, min: 1, max: kvListMax };
 const revisionLimits = { fallback: 0, min: 0, max: Number.MAX_SAFE_INTEGER };
-/** A page of values of a mebibyte each, as base64. */
-const lineCharsMax = 2 * kvListMax * MiB;
+/** A page of values of half a mebibyte each, as base64. */
+const lineCharsMax = kvListMax * MiB;
 const eventsAheadMax = 1_024;
 
 export function kvRoutes(coordinator: Coordinator) {
