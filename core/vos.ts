@@ -6,6 +6,7 @@ import type { z } from "zod";
 import type { KernelState } from "./agent-protocol.ts";
 import type { BindRequest } from "./kernel/kernel.ts";
 import type { Process } from "./kernel/process.ts";
+import type { KeyValue } from "./state/client/key-value.ts";
 
 export interface VosPlugin<Options extends z.ZodType = z.ZodType> {
   /** What `--os` names. */
@@ -20,6 +21,8 @@ export interface VosPlugin<Options extends z.ZodType = z.ZodType> {
   needs?: {
     /** `host.kernel`: calls between the containers of the instance. */
     kernel?: true;
+    /** OS state that is replicated on nodes of the instance, and outlives its containers. */
+    state?: true;
     /**
      * It goes on serving while its kernel is frozen, and when it was removed: nothing that it does then depends on
      * what other containers do. Otherwise the container ends with its kernel, and is started anew.
@@ -65,6 +68,14 @@ export interface VosKernel {
   onState(listener: (state: KernelState["state"]) => void): void;
 }
 
+/**
+ * What the instance must not lose, the same on every node: kept by replicas, on some of the instance's nodes or all. A
+ * write is on every replica in sync when it resolves; a read sees every write that was acknowledged before it began.
+ */
+export interface VosState {
+  readonly kv: KeyValue;
+}
+
 /** What dvs gives a VOS in its container. */
 export interface VosHost {
   tenant: string;
@@ -77,6 +88,8 @@ export interface VosHost {
   image: ImageReader | null;
   /** Null where the VOS did not ask for it. */
   kernel: VosKernel | null;
+  /** Null where the VOS did not ask for it. */
+  state: VosState | null;
   /** A line of the instance's log (`dvs instance logs`): one JSON object with time and level. */
   log(level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>): void;
   /** A raw line of the access log, buffered and written at least once a second. */

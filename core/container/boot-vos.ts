@@ -1,7 +1,7 @@
 /** Boots the VOS that boot.json names, on the host that dvs gives it. */
 import { DvsError, parseOrThrow } from "../errors.ts";
 import { openImage } from "../image/reader.ts";
-import type { ImageReader, Vos, VosHost, VosKernel, VosRegistry } from "../vos.ts";
+import type { ImageReader, Vos, VosHost, VosKernel, VosRegistry, VosState } from "../vos.ts";
 import type { ContainerBoot } from "./control.ts";
 
 export interface VosServices {
@@ -11,6 +11,8 @@ export interface VosServices {
   repairBlob(digest: string): Promise<void>;
   /** Called where the VOS needs a kernel. */
   kernel(options: { servesFrozen: boolean }): VosKernel;
+  /** Called where the VOS keeps state. */
+  state(): Promise<VosState>;
 }
 
 /**
@@ -43,7 +45,7 @@ export async function bootVos(
     const onBadBlob = (digest: string) => services.repairBlob(digest);
     image = await openImage({ blobDir: boot.blobDir, digest: spec.image, onBadBlob });
   }
-  const { kernel: needsKernel = false, servesFrozen = false } = plugin.needs ?? {};
+  const { kernel: needsKernel = false, state: needsState = false, servesFrozen = false } = plugin.needs ?? {};
   const host: VosHost = {
     tenant: spec.tenant,
     instance: spec.instance,
@@ -52,6 +54,7 @@ export async function bootVos(
     incarnation: boot.incarnation,
     image,
     kernel: needsKernel ? services.kernel({ servesFrozen }) : null,
+    state: needsState ? await services.state() : null,
     log: services.log,
     accessLog: services.accessLog,
   };

@@ -22,6 +22,8 @@ import { openListeners, type Listeners } from "./listeners.ts";
 import { LogFile } from "./log-file.ts";
 import { errorFields, type ContainerLog } from "./log.ts";
 import { Service } from "./service.ts";
+import type { StateHost } from "./state-host.ts";
+import type { ReplicaSet } from "../state/replica-set.ts";
 
 type State = Omit<Extract<FromContainer, { type: "state" }>, "type" | "port">;
 
@@ -37,6 +39,9 @@ export class Container {
   #listeners: Listeners | undefined;
   #deferredKernel: DeferredKernel | undefined;
   #kernel: KernelHost | undefined;
+  #stateHost: StateHost | undefined;
+  /** Who keeps the instance's state, as the agent has said it last. */
+  #replicas: ReplicaSet | undefined;
   #requestsTold = 0;
   /** Settles at the first wish to stop, with the grace. */
   readonly #stopAsked = Promise.withResolvers<number>();
@@ -106,6 +111,7 @@ export class Container {
       accessLog: (line) => this.#accessLog.write(line),
       repairBlob: (digest) => this.#repairs.ask(digest),
       kernel: ({ servesFrozen }) => (this.#deferredKernel = new DeferredKernel(servesFrozen)),
+      state: () => this.#openState(),
     });
     const service = new Service(vos);
     const listeners = await openListeners(this.#boot, this.#dir.httpSocket, {
@@ -121,6 +127,13 @@ export class Container {
     this.#service = service;
     this.#listeners = listeners;
     return { vos, listeners, service };
+  }
+
+  async #openState(): Promise<StateHost> {
+    const { StateHost } = await import("./state-host.ts");
+    this.#stateHost = new StateHost(this.#boot);
+    if (this.#replicas) this.#stateHost.replicas(this.#replicas);
+    return this.#stateHost;
   }
 
   async #startKernel(deferred: DeferredKernel): Promise<void> {
@@ -165,6 +178,7 @@ export class Container {
     }
     await Promise.race([listeners.stop(Math.max(0, deadline - performance.now())), cut]);
     await vos.close?.();
+    this.#stateHost?.close();
     await this.#kernel?.leave(Math.min(kernelLeaveMs, Math.max(0, deadline - performance.now())));
     this.#log("info", "stopped", { requests: service.requests });
   }
@@ -212,6 +226,10 @@ export class Container {
       case "blob":
         this.#repairs.answer(message);
         return;
+      case "replicas":
+        this.#replicas = message.replicas;
+        this.#stateHost?.replicas(message.replicas);
+        return;
       case "kernelStream":
         // Where there is no kernel there is nothing to tell.
         if (!this.#kernel) this.#control.broadcast({ type: "kernelLine", id: message.id, line: null });
@@ -239,6 +257,7 @@ export class Container {
       // Where the listeners are not open yet, they open with it.
       this.#boot.tls = tls;
       this.#kernel?.renewed(tls);
+      this.#stateHost?.renewed(tls);
     } catch (e) {
       this.#log("error", "cannot use the new certificate, the old one stays", errorFields(e));
     }

@@ -6,6 +6,7 @@
 import { z } from "zod";
 import { ContainerSpec, KernelQuery, KernelState, RecordProposal } from "../agent-protocol.ts";
 import { RecordBatch } from "../kernel/record-schema.ts";
+import { ReplicaSet } from "../state/replica-set.ts";
 
 export const ContainerTls = z.object({
   certificate: z.string(),
@@ -90,5 +91,7 @@ export const ToContainer = z.discriminatedUnion("type", [
   }),
   /** New certificate, for connections from now on. */
   z.object({ type: z.literal("tls"), ...ContainerTls.shape }),
+  /** Who keeps the instance's state: after hello, and at each change. */
+  z.object({ type: z.literal("replicas"), replicas: ReplicaSet }),
 ]);
 export type ToContainer = z.infer<typeof ToContainer>;

@@ -24,6 +24,7 @@ export function vosSuite(name: string, suite: VosSuite): void {
       node: { id: "n1", name: "node-1" },
       incarnation: "i1",
       kernel: null,
+      state: null,
       image: await suite.image(),
       log: (_level, message) => logged.push(message),
       accessLog: (line) => access.push(line),

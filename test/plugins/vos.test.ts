@@ -47,6 +47,7 @@ test("hello counts the requests of its own container and names its node", async 
       node: { id: "n", name: "node-7" },
       incarnation: "i",
       kernel: null,
+      state: null,
       image: null,
       log: () => undefined,
       accessLog: () => undefined,

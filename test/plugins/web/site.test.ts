@@ -30,6 +30,7 @@ async function siteOf(options: Record<string, unknown>, files: Tree = tree) {
       node: { id: "n1", name: "node-1" },
       incarnation: "i1",
       kernel: null,
+      state: null,
       image: await imageOf(files),
       log: () => undefined,
       accessLog: (line) => access.push(line),
