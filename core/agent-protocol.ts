@@ -210,6 +210,8 @@ export type Heartbeat = z.infer<typeof Heartbeat>;
 export const HeartbeatAnswer = z.object({
   /** True when the coordinator has no report of this incarnation (it restarted): send the whole one next. */
   reportWanted: z.boolean(),
+  /** `host:port` of every coordinator's port for agents: they come and go after a node has joined. */
+  coordinators: z.array(z.string()).optional(),
 });
 export type HeartbeatAnswer = z.infer<typeof HeartbeatAnswer>;
 

@@ -32,7 +32,11 @@ export interface CoordinatorLink {
   images: Pick<Remote, "manifest" | "fetch">;
   /** Sends the bytes that a `logs` message asked for; resolves when the coordinator has taken them all. */
   sendStream(id: string, body: ReadableStream<Uint8Array>, signal: AbortSignal): Promise<void>;
-  /** Another coordinator from now on: this one does not answer as it should. */
-  rotate(): void;
+  /** `host:port` of the coordinator that is asked now. */
+  address(): string;
+  /** Another coordinator from now on: the one at `from` does not answer as it should. Nothing when it is not asked any more. */
+  rotate(from: string): void;
+  /** All coordinators there are, at least one. Requests to one that is not among them end. */
+  setAddresses(addresses: readonly string[]): void;
   close(): void;
 }

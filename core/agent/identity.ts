@@ -8,9 +8,16 @@ import { rm } from "node:fs/promises";
 import { basename } from "node:path";
 import { z } from "zod";
 import { DvsError } from "../errors.ts";
+import { coordinatorsMax } from "../limits.ts";
 import { Labels, Name } from "../names.ts";
 import type { DataDir } from "./data-dir.ts";
 import { makePrivateDir, readJsonFile, writeSmallFile } from "../files.ts";
+
+/** `host:port` each. */
+export const AgentAddresses = z
+  .array(z.string().regex(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}$/, "must be HOST:PORT"))
+  .min(1)
+  .max(coordinatorsMax);
 
 export const NodeIdentityFile = z.object({
   version: z.literal(1),
@@ -57,6 +64,10 @@ export async function loadIdentity(data: DataDir): Promise<Enrolled | null> {
 export async function saveIdentity(data: DataDir, { identity, certificates }: Enrolled): Promise<void> {
   await makePrivateDir(data.root);
   await saveCertificates(data, certificates);
+  await saveNodeIdentity(data, identity);
+}
+
+export async function saveNodeIdentity(data: DataDir, identity: NodeIdentityFile): Promise<void> {
   await writeSmallFile(data.identity, `${JSON.stringify(identity, null, 2)}\n`, { durable: true });
 }
 

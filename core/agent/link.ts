@@ -23,6 +23,8 @@ export interface AgentLinkOptions {
   /** A new stream has brought its first message: what was asked for on an earlier one is to be asked for again. */
   onOpen(): void;
   onMessage(message: ToAgent): void;
+  /** Where all coordinators are, as one of them says; with each heartbeat. */
+  onCoordinators(addresses: readonly string[]): void;
   log: Log;
   signal: AbortSignal;
 }
@@ -37,6 +39,10 @@ export class AgentLink {
   #wake: (() => void) | null = null;
   #changed = false;
   #silence = "";
+  /** The stream that is open or being opened, and to which coordinator. */
+  #stream: { at: string; abort: AbortController } | null = null;
+  /** Ends the pause before the next attempt. */
+  #listenNow: (() => void) | null = null;
 
   constructor(options: AgentLinkOptions) {
     this.#options = options;
@@ -57,7 +63,9 @@ export class AgentLink {
     const { coordinator, signal } = this.#options;
     let backoffMs = reconnectMinMs;
     while (!signal.aborted) {
+      const at = coordinator.address();
       const stream = new AbortController();
+      this.#stream = { at, abort: stream };
       const watch = () => setTimeout(() => stream.abort(silentStream()), streamSilentMs);
       let silence = watch();
       let open = false;
@@ -75,12 +83,16 @@ export class AgentLink {
       } catch (e) {
         if (signal.aborted) return;
         this.#noteSilence(stream.signal.aborted ? silentStream() : DvsError.from(e));
-        coordinator.rotate();
+        coordinator.rotate(at);
       } finally {
         clearTimeout(silence);
         stream.abort();
+        this.#stream = null;
       }
-      await pause(backoffMs * (0.5 + Math.random() / 2), signal);
+      const over = new AbortController();
+      this.#listenNow = () => over.abort();
+      await pause(backoffMs * (0.5 + Math.random() / 2), AbortSignal.any([signal, over.signal]));
+      this.#listenNow = null;
       backoffMs = Math.min(reconnectMaxMs, backoffMs * 2);
     }
   }
@@ -95,6 +107,7 @@ export class AgentLink {
     while (!signal.aborted) {
       this.#changed = false;
       const startedAt = performance.now();
+      const at = coordinator.address();
       const report = this.#options.report();
       const text = JSON.stringify(withoutCounters(report));
       const counters = JSON.stringify(report);
@@ -105,6 +118,9 @@ export class AgentLink {
         const answer = await limited(signal, agentRequestTimeoutMs, (s) => coordinator.heartbeat(beat, s));
         this.#noteContact();
         wanted = answer.reportWanted;
+        if (answer.coordinators) this.#options.onCoordinators(answer.coordinators);
+        // Here one answers: an attempt that waits after a failure elsewhere need not.
+        if (!this.#stream) this.#listenNow?.();
         if (attach) {
           acknowledged = text;
           acknowledgedCounters = counters;
@@ -115,7 +131,10 @@ export class AgentLink {
         // Whether it arrived is not known.
         wanted = true;
         this.#noteSilence(DvsError.from(e));
-        coordinator.rotate();
+        coordinator.rotate(at);
+        // A stopped machine keeps its streams open: what hears no heartbeat is not listened to any longer.
+        if (this.#stream && this.#stream.at !== coordinator.address())
+          this.#stream.abort.abort(silentStream());
       }
       await this.#untilNextBeat(startedAt, wanted);
     }

@@ -24,7 +24,13 @@ import { ContainerCertificates } from "./container-certificates.ts";
 import type { CoordinatorLink } from "./coordinator-link.ts";
 import { containerDirOf, type DataDir } from "./data-dir.ts";
 import { DesiredStore } from "./desired-store.ts";
-import { type Enrolled, forgetIdentity, saveCertificates } from "./identity.ts";
+import {
+  AgentAddresses,
+  type Enrolled,
+  forgetIdentity,
+  saveCertificates,
+  saveNodeIdentity,
+} from "./identity.ts";
 import { IngressProcess } from "./ingress-process.ts";
 import { ingressTable } from "./ingress-table.ts";
 import { KernelRelay } from "./kernel-relay.ts";
@@ -89,6 +95,7 @@ export class NodeAgent {
   #onRemoved: (() => void) | null = null;
   #isRemoved = false;
   #lagWarning = "";
+  #identitySaved: Promise<void> = Promise.resolve();
 
   constructor(parts: AgentParts) {
     this.#parts = parts;
@@ -150,6 +157,7 @@ export class NodeAgent {
       report: () => toReport(this.#reportParts()),
       onOpen: () => this.#kernels.reconnected(),
       onMessage: (message) => this.#receive(message),
+      onCoordinators: (addresses) => this.#meetCoordinators(addresses),
       log,
       signal,
     });
@@ -220,6 +228,27 @@ export class NodeAgent {
         this.#isRemoved = true;
         this.#onRemoved?.();
     }
+  }
+
+  /** They come and go after a join: kept, so that a node that starts again finds those that are there then. */
+  #meetCoordinators(addresses: readonly string[]): void {
+    const { coordinator, data, enrolled, log } = this.#parts;
+    const { identity } = enrolled;
+    if (this.#isRemoved || identity.agentAddresses.join() === addresses.join()) return;
+    const parsed = AgentAddresses.safeParse(addresses);
+    if (!parsed.success) {
+      log("warn", `ignored addresses of coordinators: ${addresses.join(", ").slice(0, 200)}`);
+      return;
+    }
+    identity.agentAddresses = parsed.data;
+    coordinator.setAddresses(parsed.data);
+    log("info", `coordinators: ${parsed.data.join(", ")}`);
+    const save = () => saveNodeIdentity(data, identity);
+    this.#identitySaved = this.#identitySaved
+      .then(save)
+      .catch((e: unknown) =>
+        log("warn", `cannot keep the coordinators' addresses: ${DvsError.from(e).message}`),
+      );
   }
 
   async #take(desired: Desired): Promise<void> {
@@ -321,6 +350,7 @@ export class NodeAgent {
     }
     await this.#ingress.stop(containerStopGraceMs);
     images.close();
+    await this.#identitySaved;
     await forgetIdentity(data);
     await rm(data.run, { recursive: true, force: true });
     await rm(data.blobs, { recursive: true, force: true });

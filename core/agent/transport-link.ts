@@ -17,26 +17,26 @@ const connectTimeoutMs = 1_000;
 const headTimeoutMs = 5_000;
 
 export function connectCoordinators({ identity, certificates }: Enrolled): Promise<CoordinatorLink> {
-  const clients = identity.agentAddresses.map((address) =>
+  const connect = (address: string) =>
     createClient({
       addresses: [address],
       trust: { ca: certificates.clusterCa },
       identity: () => ({ certificate: certificates.certificate, key: certificates.key }),
       checkPeer: peerOf(["coordinator"], identity.clusterId),
       connectTimeoutMs,
-    }),
-  );
-  return Promise.resolve(linkOver(clients));
+    });
+  return Promise.resolve(linkOver(identity.agentAddresses, connect));
 }
 
 const instance = (uid: string) => `/agent/v1/instances/${encodeURIComponent(uid)}`;
 
-function linkOver(clients: Client[]): CoordinatorLink {
+function linkOver(known: readonly string[], connect: (address: string) => Client): CoordinatorLink {
+  let clients = new Map(known.map((address) => [address, connect(address)]));
   // Not always the first: after a power cut not all nodes shall ask the same one.
-  let current = Math.floor(Math.random() * clients.length);
+  let current = known[Math.floor(Math.random() * known.length)]!;
 
   async function request(of: ClientRequest): Promise<Response> {
-    const client = clients[current]!;
+    const client = clients.get(current)!;
     const response = await client.request({ timeoutMs: headTimeoutMs, ...of });
     if (response.ok) return response;
     throw DvsError.fromBody(await response.json().catch(() => null));
@@ -109,11 +109,20 @@ function linkOver(clients: Client[]): CoordinatorLink {
       // The answer comes when the stream has ended, which may be in days.
       await request({ method: "POST", path, body, signal, timeoutMs: 2 ** 31 - 1 });
     },
-    rotate() {
-      current = (current + 1) % clients.length;
+    address: () => current,
+    rotate(from) {
+      if (from !== current) return;
+      const addresses = [...clients.keys()];
+      current = addresses[(addresses.indexOf(current) + 1) % addresses.length]!;
+    },
+    setAddresses(addresses) {
+      const before = clients;
+      clients = new Map(addresses.map((address) => [address, before.get(address) ?? connect(address)]));
+      if (!clients.has(current)) current = addresses[0]!;
+      for (const [address, client] of before) if (!clients.has(address)) client.close();
     },
     close() {
-      for (const client of clients) client.close();
+      for (const client of clients.values()) client.close();
     },
   };
 }

@@ -1,7 +1,13 @@
 /** What agents call, on the port that demands a node's certificate (core/agent-protocol.ts). */
 import { Hono } from "hono";
 import { z } from "zod";
-import { ContainerExit, Heartbeat, RecordProposal, RecordsFollow } from "../agent-protocol.ts";
+import {
+  ContainerExit,
+  Heartbeat,
+  type HeartbeatAnswer,
+  RecordProposal,
+  RecordsFollow,
+} from "../agent-protocol.ts";
 import { DvsError } from "../errors.ts";
 import { handleFetch, manifestOf } from "../image/transfer.ts";
 import { digestsPerRequestMax, MiB, nodeCertificateDays } from "../limits.ts";
@@ -26,7 +32,7 @@ interface AgentEnv {
 }
 
 export function agentRoutes(coordinator: Coordinator) {
-  const { cluster, controller, driver, sessions, kernelLogs, blobs, signal, log } = coordinator;
+  const { cluster, controller, driver, sessions, kernelLogs, blobs, members, signal, log } = coordinator;
   const app = new Hono<AgentEnv>();
   errorAnswers(app, log);
 
@@ -63,7 +69,8 @@ export function agentRoutes(coordinator: Coordinator) {
       sequence,
       ...(report ? { report } : {}),
     });
-    return c.json({ reportWanted: controller.reportWanted(node, incarnation) });
+    const reportWanted = controller.reportWanted(node, incarnation);
+    return c.json({ reportWanted, coordinators: members.addresses("agents") } satisfies HeartbeatAnswer);
   });
 
   app.post("/agent/v1/certificate", async (c) => {

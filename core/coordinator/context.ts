@@ -6,7 +6,10 @@ import type { Store } from "../store/store.ts";
 import type { VosRegistry } from "../vos.ts";
 import type { Cluster } from "./bootstrap.ts";
 import type { Driver } from "./driver.ts";
+import type { ImageCopies } from "./image-copies.ts";
 import type { KernelLogs } from "./kernel/kernel-logs.ts";
+import type { Members } from "./members.ts";
+import type { PeerWatch } from "./peer-watch.ts";
 import type { Sessions } from "./sessions.ts";
 import type { Log } from "./log.ts";
 
@@ -22,7 +25,11 @@ export interface Coordinator {
   driver: Driver;
   sessions: Sessions;
   kernelLogs: KernelLogs;
-  /** Aborted when the coordinator ends: streams end with it. */
+  members: Members;
+  /** How the other coordinators are. */
+  peers: PeerWatch;
+  copies: ImageCopies;
+  /** Aborted when the coordinator ends or acts no longer: streams end with it. */
   signal: AbortSignal;
   /** `host:port` of the API, and of the agents' port. */
   addresses(): { api: string; agents: string };

@@ -34,8 +34,8 @@ export interface DriverOptions {
   mayOrder: () => boolean;
   onDesired(node: string, desired: Desired): void;
   onNodeRemoved(node: string): void;
-  /** Called once: the leader compare failed (another coordinator acts) or the controller threw. All is over then. */
-  onEnd: (reason: string) => void;
+  /** Called once: the leader compare failed (another coordinator acts) or the controller threw (a defect). All is over then. */
+  onEnd: (reason: string, defect: boolean) => void;
   log: Log;
   /** How long `seen` waits. */
   seenTimeoutMs?: number;
@@ -99,7 +99,7 @@ export class Driver {
         "error",
         `the controller failed at ${event.type}: ${String((e as Error)?.stack ?? e)}`,
       );
-      this.#end("its controller failed");
+      this.#end("its controller failed", true);
       throw e;
     }
     for (const effect of effects) this.#perform(effect);
@@ -148,10 +148,10 @@ export class Driver {
     }
   }
 
-  #end(reason: string): void {
+  #end(reason: string, defect = false): void {
     if (this.#stop.signal.aborted) return;
     this.close();
-    this.#options.onEnd(reason);
+    this.#options.onEnd(reason, defect);
   }
 
   /** Everything as of one revision. False when the store does not give it. */

@@ -48,9 +48,21 @@ export async function keepHouse(house: Housekeeping): Promise<void> {
   ]);
 }
 
+/** What a coordinator that stands by does: its disk alone. Resolves when the signal has aborted. */
+export async function keepDisk(
+  house: Pick<Housekeeping, "images" | "signal" | "timing" | "log">,
+): Promise<void> {
+  const { images, signal } = house;
+  const timing = { ...timingDefaults, ...house.timing };
+  await Promise.all([
+    repeat(house, "removal of unused blobs", timing.sweepMs, () => images.sweep(signal, { records: false })),
+    repeat(house, "scrub of the images", timing.scrubMs, () => images.scrub(signal)),
+  ]);
+}
+
 /** One round after the other, however long one takes. */
 async function repeat(
-  { signal, log }: Housekeeping,
+  { signal, log }: Pick<Housekeeping, "signal" | "log">,
   what: string,
   everyMs: number,
   round: () => Promise<unknown>,

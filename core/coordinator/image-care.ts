@@ -20,6 +20,8 @@ export interface ImageCareOptions {
   store: Store;
   blobs: BlobStore;
   log: Log;
+  /** A blob was lost: another coordinator may have it. */
+  onLost?: () => void;
   graceMs?: number;
   /** Infinity: as fast as the disk. */
   bytesPerSecond?: number;
@@ -42,9 +44,10 @@ export class ImageCare {
     return this.#warnings;
   }
 
-  async sweep(signal?: AbortSignal): Promise<void> {
+  /** `records: false`: on a coordinator that does not act, the blobs alone. */
+  async sweep(signal?: AbortSignal, { records = true }: { records?: boolean } = {}): Promise<void> {
     const { blobs, log } = this.#options;
-    await this.#removeUnused();
+    if (records) await this.#removeUnused();
     await this.check();
     const images = (await this.#images()).map(({ record }) => record.digest);
     const swept = await sweepImages(blobs, images, this.#graceMs, signal ? { signal } : {});
@@ -57,7 +60,9 @@ export class ImageCare {
     const { blobs, log, bytesPerSecond } = this.#options;
     const pace = bytesPerSecond === undefined ? {} : { bytesPerSecond };
     for await (const { digest, state } of scrub(blobs, { ...pace, ...(signal ? { signal } : {}) })) {
-      if (state === "corrupt") log("error", `blob ${digest} was corrupted on the disk and removed`);
+      if (state !== "corrupt") continue;
+      log("error", `blob ${digest} was corrupted on the disk and removed`);
+      this.#options.onLost?.();
     }
     await this.check();
   }

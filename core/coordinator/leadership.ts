@@ -2,7 +2,8 @@
  * Which coordinator acts. Leadership is the key /c/leader, taken by compare-and-set; its create revision is the
  * fencing token that every controller transaction compares. Clocks decide nothing but when to *try*: a rival calls
  * the key stale when its `beat` stayed the same for leaderStaleMs on the rival's own clock, deletes it by its
- * revision and takes it; whoever was deposed finds its next transaction refused.
+ * revision and takes it; whoever was deposed finds its next transaction refused. Time in which the rival itself got
+ * no answer from the store does not count: the leader may not have got one either.
  *
  * What is no transaction cannot be refused by the store: `isFresh` holds back orders to agents while the last beat
  * that the store confirmed is so old that a rival may have taken over. It counts from before that beat was sent, so it
@@ -13,9 +14,9 @@
  */
 import { leaderRenewMs, leaderStaleMs } from "../limits.ts";
 import { uptimeMs } from "../platform/uptime.ts";
-import { keys, type LeaderRecord } from "../records.ts";
+import { keys, LeaderRecord } from "../records.ts";
 import { settleTxn } from "../store/settle.ts";
-import { StoreError, type Compare, type Store } from "../store/store.ts";
+import { StoreError, type Compare, type KeyValue, type Store } from "../store/store.ts";
 import { pause } from "./pause.ts";
 
 export interface Leadership {
@@ -27,6 +28,9 @@ export interface Leadership {
   resign(): Promise<void>;
 }
 
+/** A rival that has not looked for this long does not know whether the beat stood still meanwhile. */
+const lookGapMs = 3 * leaderRenewMs;
+
 export interface Candidate {
   store: Store;
   holder: string;
@@ -36,19 +40,24 @@ export interface Candidate {
   onLost: (reason: string) => void;
   /** The store does not answer; once until it does again. */
   onTrouble: (message: string) => void;
+  /** Who leads, at each look: "" for nobody. */
+  onLeader?: (holder: string) => void;
   signal: AbortSignal;
 }
 
 /** Waits until this coordinator leads. Null when the signal aborts first. */
 export async function campaign(candidate: Candidate): Promise<Leadership | null> {
-  const { store, signal, onTrouble } = candidate;
+  const { store, signal, onTrouble, onLeader } = candidate;
+  let sole: boolean | undefined;
   let seen = { beat: "", sinceMs: 0 };
+  let lookedMs = -Infinity;
   let troubled = false;
   while (!signal.aborted) {
     try {
-      const sole = (await store.status()).driver !== "etcd";
+      sole ??= (await store.status()).driver !== "etcd";
       const current = await store.get(keys.leader);
       troubled = false;
+      onLeader?.(current ? holderOf(current) : "");
       if (!current) {
         const leadership = await take(candidate, sole);
         if (leadership) return leadership;
@@ -56,8 +65,11 @@ export async function campaign(candidate: Candidate): Promise<Leadership | null>
       }
       const beat = `${current.createRevision}/${current.modRevision}`;
       const nowMs = uptimeMs();
-      if (seen.beat !== beat) seen = { beat, sinceMs: nowMs };
-      if (sole || nowMs - seen.sinceMs >= leaderStaleMs) {
+      if (seen.beat !== beat || nowMs - lookedMs > lookGapMs) seen = { beat, sinceMs: nowMs };
+      lookedMs = nowMs;
+      // The lock on its data directory says that whoever took the key under this name before has gone.
+      const own = holderOf(current) === candidate.holder;
+      if (sole || own || nowMs - seen.sinceMs >= leaderStaleMs) {
         // Only this very state of the key is removed: a beat in between makes the compare fail.
         await store.txn({
           if: [{ key: keys.leader, target: "mod", op: "=", value: current.modRevision }],
@@ -73,6 +85,11 @@ export async function campaign(candidate: Candidate): Promise<Leadership | null>
     await pause(leaderRenewMs, signal);
   }
   return null;
+}
+
+function holderOf(kv: KeyValue): string {
+  const record = LeaderRecord.safeParse(JSON.parse(kv.value));
+  return record.success ? record.data.holder : "";
 }
 
 async function take(candidate: Candidate, sole: boolean): Promise<Leadership | null> {

@@ -1,45 +1,43 @@
 /**
- * A coordinator: opens the store, waits until it leads, runs the controller, serves the API and the agents' port.
- * It ends when the signal aborts (0) or when it may no longer act (1): its supervisor starts it again, as a standby.
- *
- * While it waits it does not listen: whoever tries it goes on to the next coordinator at once.
+ * A coordinator: opens the store, listens, and stands by or acts, in turns, as leadership comes and goes. Ends when
+ * the signal aborts (0) or when its controller failed (1), a defect: the next host process begins with what is stored.
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { DvsError, parseOrThrow } from "../errors.ts";
-import { Controller } from "../control/controller.ts";
 import { BlobStore } from "../image/blob-store.ts";
 import { lockDirectory } from "../lock.ts";
+import { bootId } from "../platform/uptime.ts";
 import { openStore } from "../store/open.ts";
 import { toDvsError } from "../store/errors.ts";
-import type { Store } from "../store/store.ts";
+import { StoreError, type Store } from "../store/store.ts";
 import { formatAddress } from "../transport/address.ts";
 import type { VosRegistry } from "../vos.ts";
-import { agentRoutes } from "./agent-routes.ts";
-import { apiApp } from "./api/app.ts";
+import { pause } from "./pause.ts";
 import {
   openAdminToken,
   openCluster,
   openIdentity,
   saveIdentity,
-  type Cluster,
   type CoordinatorIdentity,
 } from "./bootstrap.ts";
-import type { Coordinator } from "./context.ts";
-import { Driver } from "./driver.ts";
-import { KernelLogs } from "./kernel/kernel-logs.ts";
-import { keepHouse, type HousekeepingTiming } from "./housekeeping.ts";
+import { keepDisk, type HousekeepingTiming } from "./housekeeping.ts";
 import { ImageCare } from "./image-care.ts";
-import { campaign, type Leadership } from "./leadership.ts";
-import { registerMember } from "./members.ts";
-import { CoordinatorOptions, isWildcard } from "./options.ts";
-import { randomId } from "./random.ts";
-import { startServers, type Listen } from "./servers.ts";
-import { Sessions } from "./sessions.ts";
+import { ImageCopies } from "./image-copies.ts";
+import { campaign } from "./leadership.ts";
 import type { Log } from "./log.ts";
+import { Members, registerMember } from "./members.ts";
+import { CoordinatorOptions, isWildcard } from "./options.ts";
+import { peerRoutes } from "./peer-routes.ts";
+import { Peers } from "./peers.ts";
+import { Reception } from "./reception.ts";
+import { isStateCall, stateRoutes } from "./replicas/state-routes.ts";
+import { startServers, type Listen } from "./servers.ts";
+import { beginTerm } from "./term.ts";
 
 /** What is under way when it is told to end gets this long; streams end at once. */
 const drainMs = 2_000;
+const storeRetryMs = 500;
 
 export interface CoordinatorReady {
   clusterId: string;
@@ -49,6 +47,10 @@ export interface CoordinatorReady {
   adminToken: string;
   ca: string;
   caFingerprint: string;
+  /** `host:port` of every coordinator's API that is known now, this one first. */
+  addresses: string[];
+  /** False: it stands by, and passes on what it is asked. */
+  acting: boolean;
 }
 
 export interface CoordinatorRun {
@@ -74,7 +76,7 @@ export async function runCoordinator(run: CoordinatorRun): Promise<number> {
       run.openStore ?? (() => openStore(options.store ?? `sqlite:${join(options.dataDir, "store.db")}`));
     const store = await open();
     try {
-      return await standAndAct(run, options, store);
+      return await serve(run, options, store);
     } catch (e) {
       throw toDvsError(e);
     } finally {
@@ -85,122 +87,27 @@ export async function runCoordinator(run: CoordinatorRun): Promise<number> {
   }
 }
 
-async function standAndAct(run: CoordinatorRun, options: Parsed, store: Store): Promise<number> {
+/** Listens at once, and acts whenever it leads; between its terms it stands by. */
+async function serve(run: CoordinatorRun, options: Parsed, store: Store): Promise<number> {
+  const { log } = run;
   const identity = await openIdentity(options.dataDir);
   const place = placeOf(run, options, identity);
   const ending = new AbortController();
   const end = AbortSignal.any([run.signal, ending.signal]);
-  let code = 0;
-  const cease = (reason: string) => {
-    if (end.aborted) return;
-    run.log("error", `no longer the acting coordinator: ${reason}`);
-    code = 1;
-    ending.abort();
-  };
-  let leadership: Leadership | null = null;
-  try {
-    const cluster = await openCluster(store, identity.clusterId);
-    identity.clusterId = cluster.id;
-    await saveIdentity(options.dataDir, identity);
-    if (place.api.port !== 0 && place.agents.port !== 0) {
-      await registerMember(store, identity.id, addressesOf(place.host, place.api.port, place.agents.port));
-    }
-    leadership = await campaign({
-      store,
-      holder: identity.id,
-      address: place.host,
-      signal: end,
-      onLost: cease,
-      onTrouble: (message) => run.log("warn", `the store does not answer: ${message}`),
-    });
-    if (leadership) await act({ run, options, store, cluster, identity, place, leadership, end, cease });
-    return code;
-  } finally {
-    ending.abort();
-    await leadership?.resign();
-  }
-}
-
-type Parsed = ReturnType<typeof CoordinatorOptions.parse>;
-
-interface Acting {
-  run: CoordinatorRun;
-  options: Parsed;
-  store: Store;
-  cluster: Cluster;
-  identity: CoordinatorIdentity;
-  place: Place;
-  leadership: Leadership;
-  end: AbortSignal;
-  cease: (reason: string) => void;
-}
-
-/** Resolves when `end` has aborted and everything is put away. */
-async function act(acting: Acting): Promise<void> {
-  const { run, options, store, cluster, identity, place, leadership, end, cease } = acting;
-  const { log } = run;
+  const cluster = await openCluster(store, identity.clusterId);
+  identity.clusterId = cluster.id;
+  await saveIdentity(options.dataDir, identity);
   const blobs = await BlobStore.open(join(options.dataDir, "blobs"));
-  const sessions = new Sessions();
-  const controller = new Controller({
-    clusterId: cluster.id,
-    holder: identity.id,
-    random: randomId,
-    limits: options.replaceAfterMs === undefined ? {} : { replaceAfterMs: options.replaceAfterMs },
-  });
-  const driver = new Driver({
-    store,
-    storeGeneration: (await store.status()).generation,
-    controller,
-    leader: leadership.compare,
-    mayOrder: leadership.isFresh,
-    onDesired: (node, desired) => sessions.desired(node, desired),
-    onNodeRemoved: (node) => sessions.removed(node),
-    onEnd: cease,
-    log,
-  });
-  const kernelLogs = new KernelLogs({
-    store,
-    leader: leadership.compare,
-    instanceOf: (uid) => controller.instanceOf(uid),
-    isPlaced: (uid, node) =>
-      controller.desiredFor(node)?.containers.some((container) => container.uid === uid) ?? null,
-    onNews: (node, uid) => sessions.news(node, uid),
-    log,
-  });
-  driver.kernels.subscribe((batch) => kernelLogs.apply(batch));
-  driver.instances.subscribe((event) => {
-    if (event.type !== "removed") return;
-    const failed = (e: unknown) => {
-      if (!end.aborted) log("warn", `records of instance ${event.name} go later: ${String(e)}`);
-    };
-    kernelLogs.remove(event.tenant, event.uid).catch(failed);
-  });
-  const stopDriver = () => driver.close();
-  end.addEventListener("abort", stopDriver, { once: true });
-  if (end.aborted) stopDriver();
-  await driver.start();
-  if (end.aborted) return;
-
-  const images = new ImageCare({ store, blobs, log });
-  let addresses = addressesOf(place.host, place.api.port, place.agents.port);
-  const coordinator: Coordinator = {
+  const members = new Members(store, identity.id);
+  const reception = new Reception({
     id: identity.id,
-    version: run.version,
-    startedMs: performance.now(),
-    cluster,
-    store,
-    blobs,
-    registry: run.registry,
-    controller,
-    driver,
-    sessions,
-    kernelLogs,
-    signal: end,
-    addresses: () => addresses,
-    warnings: () => images.warnings(),
-    log,
-  };
-  const adminToken = await openAdminToken(store, options.dataDir, cluster);
+    clusterId: cluster.id,
+    ca: cluster.cluster.certificate,
+    members,
+  });
+  const stateApp = stateRoutes({ clusterId: cluster.id, store, log });
+  let acting = false;
+  let peerApp: ReturnType<typeof peerRoutes> | undefined;
   const servers = await startServers({
     id: identity.id,
     cluster,
@@ -208,39 +115,147 @@ async function act(acting: Acting): Promise<void> {
     agents: place.agents,
     hosts: [place.api.host, place.host],
     ...(run.timing?.certificateDays === undefined ? {} : { certificateDays: run.timing.certificateDays }),
-    fetchApi: apiApp(coordinator),
-    fetchAgents: agentRoutes(coordinator),
+    fetchApi: reception.fetchApi,
+    fetchAgents: (request, who) => {
+      if (who.kind === "coordinator" && peerApp) return peerApp(request, who);
+      return isStateCall(request) ? stateApp(request, who) : reception.fetchAgents(request, who);
+    },
     log,
   });
-  const house = keepHouse({
-    store,
-    images,
-    kernelLogs,
-    signal: end,
-    log,
-    ...(run.timing ? { timing: run.timing } : {}),
+  const addresses = addressesOf(place.host, servers.apiPort, servers.agentPort);
+  const peers = new Peers({
+    clusterId: cluster.id,
+    ca: cluster.cluster.certificate,
+    identity: servers.identity,
+    members,
   });
+  const copies = new ImageCopies({ store, blobs, peers, log });
+  const images = new ImageCare({ store, blobs, log, onLost: () => copies.doubt() });
+  peerApp = peerRoutes({
+    clusterId: cluster.id,
+    members,
+    blobs,
+    copies,
+    health: () => ({ id: identity.id, version: run.version, acting, imagesLacking: copies.lacking }),
+    log,
+  });
+  const timing = run.timing ? { timing: run.timing } : {};
+  const chores: Promise<void>[] = [];
+  let announced = false;
+  /** Once, as soon as the store lets it. */
+  const announce = async () => {
+    if (announced) return;
+    announced = true;
+    while (!end.aborted) {
+      try {
+        const adminToken = await openAdminToken(store, options.dataDir, cluster);
+        run.onReady({
+          clusterId: cluster.id,
+          apiAddress: addresses.api,
+          agentAddress: addresses.agents,
+          adminToken,
+          ca: cluster.cluster.certificate,
+          caFingerprint: cluster.caFingerprint,
+          addresses: members.addresses("api"),
+          acting,
+        });
+        return;
+      } catch (e) {
+        if (!(e instanceof StoreError)) throw e;
+        log("warn", `not ready yet: ${e.message}`);
+        await pause(storeRetryMs, end);
+      }
+    }
+  };
+  let code = 0;
   try {
-    const { apiPort, agentPort } = servers;
-    addresses = addressesOf(place.host, apiPort, agentPort);
-    await saveIdentity(options.dataDir, { ...identity, apiPort, agentPort });
-    await registerMember(store, identity.id, addresses);
-    run.onReady({
-      clusterId: cluster.id,
-      apiAddress: addresses.api,
-      agentAddress: addresses.agents,
-      adminToken,
-      ca: cluster.cluster.certificate,
-      caFingerprint: cluster.caFingerprint,
+    await saveIdentity(options.dataDir, {
+      ...identity,
+      apiPort: servers.apiPort,
+      agentPort: servers.agentPort,
     });
-    await aborted(end);
+    await registerMember(store, identity.id, { ...addresses, machine: bootId() });
+    await members.refresh();
+    chores.push(members.follow(end), copies.follow(end));
+    while (!end.aborted) {
+      const over = new AbortController();
+      const termEnd = AbortSignal.any([end, over.signal]);
+      const onEnd = (reason: string, defect: boolean) => {
+        if (termEnd.aborted) return;
+        log(defect ? "error" : "warn", `no longer the acting coordinator: ${reason}`);
+        over.abort();
+        if (!defect) return;
+        // The next host process begins with what is stored.
+        code = 1;
+        ending.abort();
+      };
+      const waiting = new AbortController();
+      const standingBy = keepDisk({ images, signal: AbortSignal.any([end, waiting.signal]), log, ...timing });
+      const leadership = await campaign({
+        store,
+        holder: identity.id,
+        address: addresses.api,
+        signal: end,
+        onLost: (reason) => onEnd(reason, false),
+        onLeader(holder) {
+          reception.setLeader(holder);
+          // Who stands by is ready when there is somebody to stand by for.
+          if (holder !== "" && holder !== identity.id && members.get(holder)) void announce();
+        },
+        onTrouble(message) {
+          reception.setTrouble(message);
+          log("warn", `the store does not answer: ${message}`);
+        },
+      });
+      waiting.abort();
+      await standingBy;
+      if (!leadership) break;
+      const term = await beginTerm({
+        id: identity.id,
+        version: run.version,
+        cluster,
+        store,
+        registry: run.registry,
+        blobs,
+        images,
+        copies,
+        members,
+        peers,
+        leadership,
+        ...(options.replaceAfterMs === undefined ? {} : { replaceAfterMs: options.replaceAfterMs }),
+        addresses: () => addresses,
+        ...timing,
+        signal: termEnd,
+        onEnd,
+        log,
+      }).catch((e: unknown) => {
+        if (!(e instanceof StoreError)) throw e;
+        onEnd(e.message, false);
+        return null;
+      });
+      if (term) {
+        acting = true;
+        reception.setActing(term.acting);
+        log("info", "this coordinator acts");
+        chores.push(announce());
+        await aborted(termEnd);
+        acting = false;
+        reception.setActing(null);
+        await term.end();
+      }
+      await leadership.resign();
+    }
+    return code;
   } finally {
-    driver.close();
-    sessions.close();
+    ending.abort();
     await servers.stop(drainMs);
-    if (end.aborted) await house;
+    reception.close();
+    peers.close();
+    await Promise.all(chores);
   }
 }
+
+type Parsed = ReturnType<typeof CoordinatorOptions.parse>;
 
 interface Place {
   /** Under which others reach it. */

@@ -38,6 +38,8 @@ export interface ServersOptions {
 export interface Servers {
   apiPort: number;
   agentPort: number;
+  /** As it is now. */
+  identity: () => TlsIdentity;
   /** Accepts nothing new, and lets what is under way end for `graceMs`. */
   stop(graceMs: number): Promise<void>;
 }
@@ -47,7 +49,7 @@ export async function startServers(options: ServersOptions): Promise<Servers> {
   const { id, cluster, log } = options;
   const onError = (what: string) => (e: unknown) =>
     log("error", `${what}: ${e instanceof Error ? (e.stack ?? e.message) : String(e)}`);
-  const identity = await certify(options);
+  let identity = await certify(options);
   const api = await serveHttp({
     listen: options.api,
     tls: identity,
@@ -60,7 +62,7 @@ export async function startServers(options: ServersOptions): Promise<Servers> {
     ...options.agents,
     ...identity,
     ca: cluster.cluster.certificate,
-    check: peerOf(["node"], cluster.id),
+    check: peerOf(["node", "coordinator"], cluster.id),
     fetch: options.fetchAgents,
     onError: onError("agents' port"),
   }).catch(async (e: unknown) => {
@@ -71,6 +73,7 @@ export async function startServers(options: ServersOptions): Promise<Servers> {
     identity,
     sign: (csr) => sign(options, csr),
     install(renewed) {
+      identity = renewed;
       api.reload?.(renewed);
       agents.setCertificate(renewed);
       log("info", `renewed the certificate of ${id}`);
@@ -80,6 +83,7 @@ export async function startServers(options: ServersOptions): Promise<Servers> {
   return {
     apiPort: api.port,
     agentPort: agents.port,
+    identity: () => identity,
     async stop(graceMs) {
       renewal.stop();
       await Promise.all([api.stop(graceMs), agents.close(graceMs)]);

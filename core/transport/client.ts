@@ -39,6 +39,8 @@ export interface ClientRequest {
   signal?: AbortSignal;
   /** Until the head of the answer, over all attempts. Its body has no limit: watch it, and abort. */
   timeoutMs?: number;
+  /** Called before the first byte of it is sent: what fails before was certainly not done. */
+  onSending?: () => void;
   /** True when doing it twice is the same as once. By default, whether the method is GET, HEAD, PUT or DELETE. */
   idempotent?: boolean;
 }
@@ -159,6 +161,7 @@ export function createClient(options: ClientOptions): Client {
         sentTo = null;
         const connection = reused ?? (await connect(signal));
         sentTo = connection.address;
+        of.onSending?.();
         try {
           return await connection.exchange(parts, {
             signal,

@@ -18,7 +18,7 @@ export function errorAnswers<E extends Env>(
   );
 }
 
-function errorResponse(error: DvsError): Response {
+export function errorResponse(error: DvsError): Response {
   return Response.json(error.toBody(), {
     status: error.status,
     headers: error.retry ? { "retry-after": "1" } : {},

@@ -13,7 +13,7 @@ import { read } from "../read.ts";
 const tenant = defaultTenant;
 
 export function imageRoutes(coordinator: Coordinator) {
-  const { store, blobs, controller } = coordinator;
+  const { store, blobs, controller, copies } = coordinator;
   const app = new Hono<ApiEnv>();
 
   const view = (record: ImageRecord): ImageView => ({
@@ -45,6 +45,8 @@ export function imageRoutes(coordinator: Coordinator) {
   app.post("/v1/images", async (c) => {
     const { digest, names } = await read(c, ImageRequest, "image");
     const { entries, bytes } = await verifyImage(blobs, digest);
+    // A coordinator that is lost tomorrow must not take it along.
+    await copies.secure(digest, AbortSignal.any([c.req.raw.signal, coordinator.signal]));
     const files = entries.filter((e) => e.type === "file").length;
     return c.json(await commit(store, { digest, names, files, bytes }), 201);
   });

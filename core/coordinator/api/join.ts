@@ -17,7 +17,6 @@ import { publicKeyOf } from "../../trust/csr.ts";
 import { nodeUri } from "../../trust/identity.ts";
 import { secretMatches } from "../../trust/tokens.ts";
 import type { Coordinator } from "../context.ts";
-import { memberAddresses } from "../members.ts";
 import { eventStamp } from "../random.ts";
 import { read } from "../read.ts";
 import { isExpired } from "./auth.ts";
@@ -26,7 +25,7 @@ import { isExpired } from "./auth.ts";
 const joinBytesMax = 64 * KiB;
 
 export function joinRoutes(coordinator: Coordinator) {
-  const { cluster, store, driver } = coordinator;
+  const { cluster, driver } = coordinator;
   return new Hono().post("/v1/join", async (c) => {
     const request = await read(c, JoinRequest, "join request", joinBytesMax);
     const token = await findJoinToken(coordinator, request.id, request.secret);
@@ -44,7 +43,7 @@ export function joinRoutes(coordinator: Coordinator) {
       certificate,
       clusterCa: cluster.cluster.certificate,
       workloadCa: cluster.workload.certificate,
-      agentAddresses: (await memberAddresses(store, coordinator.addresses())).agents,
+      agentAddresses: coordinator.members.addresses("agents"),
     };
     return c.json(answer);
   });

@@ -8,7 +8,6 @@ import { settleTxn } from "../../store/settle.ts";
 import type { Store } from "../../store/store.ts";
 import { mintApiToken, mintJoinToken } from "../../trust/tokens.ts";
 import type { ApiEnv, Coordinator } from "../context.ts";
-import { memberAddresses } from "../members.ts";
 import { read } from "../read.ts";
 import { isExpired, needs } from "./auth.ts";
 
@@ -29,7 +28,7 @@ export function tokenRoutes(coordinator: Coordinator) {
     const minted =
       request.kind === "join"
         ? mintJoinToken({
-            addresses: (await memberAddresses(store, coordinator.addresses())).api,
+            addresses: coordinator.members.addresses("api"),
             caFingerprint,
           })
         : mintApiToken({ caFingerprint });

@@ -52,7 +52,9 @@ export function plainLink(address: string): CoordinatorLink {
       const text = await new Response(body).text();
       await request(`/agent/v1/streams/${id}`, { method: "POST", body: text, signal });
     },
+    address: () => address,
     rotate() {},
+    setAddresses() {},
     close() {},
   };
 }

@@ -61,9 +61,9 @@ test("after a restart nothing goes to agents before all have reported: no upstre
 test("an agent that is new to this coordinator is asked for its report", async () => {
   lab = await Lab.start();
   const agent = await FakeAgent.join(lab, "n1");
-  expect(await agent.beat(null)).toEqual({ reportWanted: true });
-  expect(await agent.beat()).toEqual({ reportWanted: false });
-  expect(await agent.beat(null)).toEqual({ reportWanted: false });
+  expect(await agent.beat(null)).toMatchObject({ reportWanted: true });
+  expect(await agent.beat()).toMatchObject({ reportWanted: false });
+  expect(await agent.beat(null)).toMatchObject({ reportWanted: false });
 });
 
 test("a node that is removed is told so on its stream, and refused from then on", async () => {

@@ -2,7 +2,13 @@
 import type { CoordinatorLink } from "../../../core/agent/coordinator-link.ts";
 import type { Enrolled } from "../../../core/agent/identity.ts";
 import { connectCoordinators } from "../../../core/agent/transport-link.ts";
-import type { ContainerReport, Desired, Report, ToAgent } from "../../../core/agent-protocol.ts";
+import type {
+  ContainerReport,
+  Desired,
+  HeartbeatAnswer,
+  Report,
+  ToAgent,
+} from "../../../core/agent-protocol.ts";
 import { JoinAnswer, type JoinRequest } from "../../../core/api/schema.ts";
 import { DvsError } from "../../../core/errors.ts";
 import { createClient } from "../../../core/transport/client.ts";
@@ -119,7 +125,7 @@ export class FakeAgent {
     return this;
   }
 
-  beat(report: Report | null = this.report()): Promise<{ reportWanted: boolean }> {
+  beat(report: Report | null = this.report()): Promise<HeartbeatAnswer> {
     this.#sequence++;
     const beat = { incarnation: this.#incarnation, sequence: this.#sequence };
     return this.#link.heartbeat(report ? { ...beat, report } : beat, this.#abort.signal);
