@@ -240,10 +240,10 @@ export const frameBlocksKept = 32;
 export const linkFramesHigh = 32_768;
 export const linkBytesHigh = 4 * MiB;
 /** What was received is acknowledged at the latest after so much of it, and with the next tick. */
-export const ackFramesMax = 64;
-export const ackBytesMax = 64 * KiB;
+export const ackFramesMax = 256;
+export const ackBytesMax = 256 * KiB;
 /** Messages of one turn of the event loop that leave together: half a microsecond each, and a write costs three. */
-export const gatherFramesMax = 32;
+export const gatherFramesMax = 64;
 /** A link is told the time this often. */
 export const linkTickMs = 20;
 /** A link that has been silent for this long is asked for a sign of life, */

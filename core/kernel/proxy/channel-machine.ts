@@ -126,14 +126,20 @@ export class Channel {
     const { link } = this;
     if (!link || this.#blocked) return;
     const wire = link.wire!;
-    const untold = this.received - this.#told;
-    const due = untold >= ackFramesMax || this.#untoldBytes >= ackBytesMax;
-    if (due || (untold >= ackAlong && this.outbox.hasUnsent)) this.#tell();
     if (this.#loose.size > 0) {
       for (const frame of this.#loose.values()) wire.write(frame, 0, frame.length);
       this.#loose.clear();
     }
-    if (this.outbox.hasUnsent) this.#blocked = !this.outbox.sendTo(wire);
+    const { outbox } = this;
+    const untold = this.received - this.#told;
+    const due = untold >= ackFramesMax || this.#untoldBytes >= ackBytesMax;
+    if (outbox.hasUnsent) {
+      const goesAlong = due || untold >= ackAlong;
+      if (goesAlong) writeAck(ack, this.received);
+      this.#blocked = !outbox.sendTo(wire, goesAlong ? ack : null);
+      if (outbox.trailed) this.#haveTold();
+      else if (due && !this.#blocked) this.#tell();
+    } else if (due) this.#tell();
   }
 
   drained(connection: Connection): void {
@@ -300,9 +306,13 @@ export class Channel {
     else connection.destroy();
   }
 
-  #tell(): void {
+  #haveTold(): void {
     this.#told = this.received;
     this.#untoldBytes = 0;
+  }
+
+  #tell(): void {
+    this.#haveTold();
     writeAck(ack, this.received);
     this.link!.wire!.write(ack, 0, ack.length);
   }

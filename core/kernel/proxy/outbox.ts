@@ -47,6 +47,8 @@ export class Outbox {
   acknowledged = 0;
   /** Of everything kept: frames, with the rest of their segment. */
   bytes = 0;
+  /** Whether the last sendTo has sent its trailer. */
+  trailed = false;
   #first: Segment | null = null;
   #last: Segment | null = null;
   /** What is next to be sent: a segment (null: nothing) and a place in it, and then its tail. */
@@ -85,16 +87,27 @@ export class Outbox {
     this.#cursor ??= segment;
   }
 
-  /** Writes what is unsent until the wire has enough: false, and onDrain will follow. */
-  sendTo(wire: Wire): boolean {
+  /**
+   * Writes what is unsent until the wire has enough: false, and onDrain will follow. `trailer` is a frame that is not
+   * kept: it goes in the same write as the last message, if there is room behind it (`trailed`).
+   */
+  sendTo(wire: Wire, trailer: Uint8Array | null = null): boolean {
+    this.trailed = false;
     for (;;) {
       const cursor = this.#cursor;
       if (!cursor) return true;
       const from = this.#cursorAt;
       let more = true;
       if (from < cursor.end) {
-        this.#cursorAt = cursor.end;
-        more = wire.write(cursor.block.bytes, from, cursor.end);
+        let { end } = cursor;
+        this.#cursorAt = end;
+        if (trailer && !cursor.next && !cursor.tail && end + trailer.length <= frameBlockBytes) {
+          // The next message will be written over it.
+          cursor.block.bytes.set(trailer, end);
+          end += trailer.length;
+          this.trailed = true;
+        }
+        more = wire.write(cursor.block.bytes, from, end);
       }
       // The rest of a frame follows its head even when the wire has enough: between frames others may be put.
       if (cursor.tail) more = wire.write(cursor.tail, 0, cursor.tail.length);

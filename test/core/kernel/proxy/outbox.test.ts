@@ -44,6 +44,29 @@ test("frames that gather leave in one write; a big body leaves from where it lie
   expect(outbox.hasUnsent).toBe(false);
 });
 
+test("a trailer goes in the last message's write, and is not kept; behind a big body there is no room for it", () => {
+  const outbox = new Outbox();
+  const wire = new LabWire();
+  const trailer = new Uint8Array(8).fill(3);
+  add(outbox, taken(1));
+  outbox.sendTo(wire, trailer);
+  expect(outbox.trailed).toBe(true);
+  expect(wire.sent).toHaveLength(1);
+  expect(wire.sent.pop()!.subarray(-8)).toEqual(trailer);
+  add(outbox, taken(2));
+  outbox.sendTo(wire, trailer);
+  wire.sent[0] = wire.sent[0]!.subarray(0, -8);
+  expect(sent(wire)).toEqual([2]);
+  outbox.rewind(0);
+  outbox.sendTo(wire);
+  expect(outbox.trailed).toBe(false);
+  expect(sent(wire)).toEqual([1, 2]);
+  add(outbox, request(3, new Uint8Array(ownSegmentBytes)));
+  outbox.sendTo(wire, trailer);
+  expect(outbox.trailed).toBe(false);
+  expect(sent(wire)).toEqual([3]);
+});
+
 test("a wire that has enough gets the rest of a frame, and then nothing", () => {
   const outbox = new Outbox();
   const wire = new LabWire();
