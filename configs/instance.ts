@@ -6,6 +6,7 @@ import { z } from "zod";
 import { Labels, Name, Port } from "../core/names.ts";
 import { nearest } from "../core/nearest.ts";
 import { InstanceSpec, PublishedPort } from "../core/records.ts";
+import { policyMistakes, stateFields, StateRequest } from "../core/state/policy.ts";
 import type { VosPlugin, VosRegistry } from "../core/vos.ts";
 import type { ConfigKind } from "./kind.ts";
 import { type Mistake, mistakesOf } from "./mistakes.ts";
@@ -59,6 +60,18 @@ export const InstanceConfig = z.strictObject({
     .optional()
     .describe("Image it boots from: a name or a sha256 digest (`dvs image ls`)"),
   options: z.record(z.string(), z.unknown()).default({}).describe("Options of the VOS"),
+  replicas: StateRequest.shape.replicas.describe(
+    "On how many of its nodes its state is kept, 1 to 5; by default 3, or as many as it has nodes",
+  ),
+  minInSync: StateRequest.shape.minInSync.describe(
+    "Writes fail while fewer replicas than this have everything; by default 2 of 3 or more, else 1",
+  ),
+  durability: StateRequest.shape.durability.describe(
+    "When a write is acknowledged: fsync (on the disk of every replica in sync, the default) or replicated (in the memory of each: a power cut of all at once may lose the last 100 ms)",
+  ),
+  replaceAfterMs: StateRequest.shape.replaceAfterMs.describe(
+    "Milliseconds for which a replica's node is gone before another node takes its place; by default 300000",
+  ),
 });
 export type InstanceConfig = z.output<typeof InstanceConfig>;
 
@@ -67,7 +80,7 @@ export function instanceKind(registry: VosRegistry): ConfigKind<typeof InstanceC
     name: "instance",
     prefix: "DVS_INSTANCE",
     schema: InstanceConfig,
-    text: ["name", "os", "site", "image"],
+    text: ["name", "os", "site", "image", "durability"],
     exclusive: [["site", "image"]],
     async extra(value) {
       const mistakes: Mistake[] = [];
@@ -99,6 +112,7 @@ export function instanceKind(registry: VosRegistry): ConfigKind<typeof InstanceC
         mistakes.push({ path, message: `VOS "${os}" has no image: leave it out` });
       }
       mistakes.push(...mistakesOf(optionsOf(plugin), value["options"] ?? {}, ["options"]));
+      mistakes.push(...stateMistakes(value, plugin));
       return mistakes;
     },
   };
@@ -107,6 +121,21 @@ export function instanceKind(registry: VosRegistry): ConfigKind<typeof InstanceC
 /** The plugin's options, refusing unknown ones: a mistyped option would be ignored silently. */
 export function optionsOf(plugin: VosPlugin): z.ZodType {
   return plugin.options instanceof z.ZodObject ? plugin.options.strict() : plugin.options;
+}
+
+/** What was given of it, as the coordinator is asked for it. */
+export function stateRequestOf(value: Record<string, unknown>): StateRequest {
+  const given = stateFields.filter((field) => value[field] !== undefined);
+  return Object.fromEntries(given.map((field) => [field, value[field]]));
+}
+
+/** Only where each of them is good for itself: that is told already. */
+function stateMistakes(value: Record<string, unknown>, plugin: VosPlugin): Mistake[] {
+  const request = StateRequest.safeParse(stateRequestOf(value));
+  const nodes = InstanceSpec.shape.nodes.safeParse(value["nodes"] ?? 1);
+  if (!request.success || !nodes.success) return [];
+  const mistakes = policyMistakes(request.data, nodes.data, plugin.needs?.state === true);
+  return mistakes.map(({ path, message }) => ({ path: [path], message }));
 }
 
 function twice(publish: unknown): Mistake[] {

@@ -23,6 +23,8 @@
 import { z } from "zod";
 import { Incarnation, KernelRecordSchema, RecordBatch, RecordId } from "./kernel/record-schema.ts";
 import { Digest, Name, Port } from "./names.ts";
+import { KvAsk } from "./state/kv-ask.ts";
+import { ReplicaStatus } from "./state/replica-status.ts";
 import {
   ChangeOutcome,
   ChangeSchema,
@@ -126,6 +128,8 @@ export const ToAgent = z.discriminatedUnion("type", [
   }),
   /** Send what a container's kernel tells of itself to POST /agent/v1/streams/:id, as lines of JSON. */
   z.object({ type: z.literal("kernelStream"), id: z.string(), uid: z.string(), ...KernelQuery.shape }),
+  /** Send the answer to a question to an instance's key-value to POST /agent/v1/streams/:id, as lines of JSON. */
+  z.object({ type: z.literal("kvStream"), id: z.string(), uid: z.string(), ask: KvAsk }),
   /** Records of an instance's kernels that this node follows, each once and in order: what comes after those before. */
   z.object({ type: z.literal("records"), uid: z.string(), ...RecordBatch.shape }),
   /** Who keeps the OS state of an instance that has a replica or a container here: at each change, and in each stream. */
@@ -171,6 +175,29 @@ export const ContainerReport = z.object({
 });
 export type ContainerReport = z.infer<typeof ContainerReport>;
 
+/** A replica on a node: its process as the agent sees it, and what that tells of itself. */
+export const ReplicaReport = z.object({
+  tenant: Name,
+  instance: Name,
+  uid: z.string(),
+  generation: z.number().int(),
+  /** Empty until its process has told it. */
+  disk: z.string(),
+  incarnation: z.string(),
+  /** `kept`: its data is here, and no process is wanted. */
+  state: z.enum([...ContainerState.options, "kept"]),
+  /** Why, in words for people, when the state is not `ready`. */
+  reason: z.string(),
+  /** True when trying again cannot help. */
+  permanent: z.boolean(),
+  pid: z.number().int(),
+  restarts: z.number().int(),
+  startedAt: z.string(),
+  /** Null before its process has told it. */
+  status: ReplicaStatus.nullable(),
+});
+export type ReplicaReport = z.infer<typeof ReplicaReport>;
+
 export const PortReport = z.object({
   port: Port,
   uid: z.string(),
@@ -191,6 +218,7 @@ export const Report = z.object({
   /** Applied Desired.revision. */
   revision: z.number().int(),
   containers: z.array(ContainerReport),
+  replicas: z.array(ReplicaReport).default([]),
   ports: z.array(PortReport),
   /** Published-port requests since the ingress started. */
   ingressRequests: z.number().int(),

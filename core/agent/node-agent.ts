@@ -307,6 +307,7 @@ export class NodeAgent {
       this.#lagWarning,
     ];
     return {
+      replicas: [],
       revision: this.#applied?.revision ?? 0,
       containers: this.#supervisor.reports(),
       ports: this.#ingress.ports,

@@ -1,7 +1,7 @@
 /** What a node tells of itself with a heartbeat. */
 import { statfs } from "node:fs/promises";
 import { availableParallelism, totalmem } from "node:os";
-import type { ContainerReport, PortReport, Report } from "../agent-protocol.ts";
+import type { ContainerReport, PortReport, ReplicaReport, Report } from "../agent-protocol.ts";
 import { MiB } from "../limits.ts";
 import { runtimeName } from "../platform/runtime.ts";
 import { bootId } from "../platform/uptime.ts";
@@ -10,6 +10,7 @@ import { version } from "../version.ts";
 export interface ReportParts {
   revision: number;
   containers: ContainerReport[];
+  replicas: ReplicaReport[];
   ports: PortReport[];
   ingressRequests: number;
   warnings: string[];

@@ -30,6 +30,7 @@ import { digestsPerRequestMax } from "../limits.ts";
 import { Digest, Labels, Name } from "../names.ts";
 import { ImageRecord, InstanceSpec, Role, TokenRecord } from "../records.ts";
 import { KvEntryJson } from "../state/kv-ask.ts";
+import { StateRequest } from "../state/policy.ts";
 import { InstanceView, NodeView } from "./views.ts";
 
 /** As core/trust/tokens.ts draws it. */
@@ -89,7 +90,8 @@ export type TokenCreated = z.infer<typeof TokenCreated>;
 
 export const InstanceRequest = z.strictObject({
   name: Name,
-  spec: InstanceSpec.strict(),
+  /** What is left out of `state` is completed by the coordinator, for a VOS that keeps any. */
+  spec: InstanceSpec.extend({ state: StateRequest.nullable().default(null) }).strict(),
 });
 export type InstanceRequest = z.input<typeof InstanceRequest>;
 

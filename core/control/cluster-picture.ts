@@ -2,7 +2,7 @@
  * All that the controllers know at one moment: the store's records, what nodes report, and who lives. What they
  * decide is a function of it. Pure machine.
  */
-import type { ContainerReport } from "../agent-protocol.ts";
+import type { ContainerReport, ReplicaReport } from "../agent-protocol.ts";
 import type { ControllerLimits } from "./control-event.ts";
 import { NodeLiveness } from "./node-liveness.ts";
 import { NodeReports } from "./node-reports.ts";
@@ -19,8 +19,12 @@ export class ClusterPicture {
   /** True when every living node has reported to this leader, or had the time to. Before, it decides nothing. */
   settled = false;
 
-  constructor(limits: ControllerLimits, nowMs: number) {
+  /** Of the store; what replicas know by an older one is worth nothing. */
+  readonly storeGeneration: number;
+
+  constructor(limits: ControllerLimits, nowMs: number, storeGeneration: number) {
     this.limits = limits;
+    this.storeGeneration = storeGeneration;
     this.liveness = new NodeLiveness(limits, nowMs);
   }
 
@@ -42,6 +46,26 @@ export class ClusterPicture {
   mayServe(uid: string, node: string): boolean {
     if (this.reports.upstream(uid, node)) return true;
     return this.alive(node) && this.reports.report(node) === null;
+  }
+
+  /** The replica that a living node reports. */
+  replica(uid: string, node: string): ReplicaReport | undefined {
+    return this.alive(node) ? this.reports.replica(uid, node) : undefined;
+  }
+
+  /** Nodes whose registered disk is in sync, by the configuration in the store. */
+  inSync(uid: string): Set<string> {
+    const state = this.records.states.get(uid);
+    const disks = state?.configuration?.record.configuration.inSync ?? [];
+    const registered = [...(state?.replicas.values() ?? [])].filter(({ record }) =>
+      disks.includes(record.disk),
+    );
+    return new Set(registered.map(({ record }) => record.node));
+  }
+
+  /** Some living node reports a container of it. */
+  hasContainers(uid: string): boolean {
+    return [...this.reports.containersOf(uid).keys()].some((node) => this.alive(node));
   }
 
   nodeName(id: string): string {
@@ -71,13 +95,14 @@ export class ClusterPicture {
     return nodes;
   }
 
-  /** Living nodes whose report still shows a container of the instance, a port, or an older Desired than its end. */
+  /** Living nodes whose report still shows something of the instance, a port, or an older Desired than its end. */
   notYetRidOf(entry: InstanceEntry, appliedRevision: (node: string) => number | null): string[] {
     const { uid, spec } = entry.record;
     const ports = spec.publish.map((p) => p.port);
     return this.livingNodes().filter((id) => {
       const report = this.reports.report(id);
-      if (!report || this.reports.container(uid, id) || this.reports.hasPortOf(id, uid, ports)) return true;
+      if (!report || this.reports.container(uid, id) || this.reports.replica(uid, id)) return true;
+      if (this.reports.hasPortOf(id, uid, ports)) return true;
       const sent = appliedRevision(id);
       return sent === null || (sent >= entry.modRevision && report.revision < entry.modRevision);
     });

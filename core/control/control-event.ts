@@ -1,6 +1,7 @@
 /** What the control plane's machine is told, and what it answers. Pure machine: types only. */
 import type { Desired, Report } from "../agent-protocol.ts";
 import type { InstanceWatchEvent } from "../api/views.ts";
+import type { ReplicaSet } from "../state/replica-set.ts";
 import type { KeyValue, Txn, WatchEvent } from "../store/store.ts";
 
 export interface ControllerLimits {
@@ -54,13 +55,24 @@ export type TxnOutcome =
   | "failed";
 
 /** What a transaction is for; shown in logs, counted by the simulator. */
-export type TxnKind = "place" | "prune" | "establish" | "rollback" | "delete" | "node-remove" | "event";
+export type TxnKind =
+  | "place"
+  | "prune"
+  | "replicas"
+  | "unregister"
+  | "establish"
+  | "rollback"
+  | "delete"
+  | "node-remove"
+  | "event";
 
 export type ControlEffect =
   /** The driver adds the compare on the create revision of the leader's key, so that a deposed leader changes nothing. */
   | { type: "txn"; id: string; kind: TxnKind; txn: Txn }
   /** Only when it changed for that node. */
   | { type: "desired"; node: string; desired: Desired }
+  /** Who keeps an instance's OS state: for each node that has a part in it, whenever it changed. */
+  | { type: "replicas"; node: string; uid: string; replicas: ReplicaSet }
   /** The record of the node is gone: its agent is to end. */
   | { type: "removed"; node: string }
   /** The view of an instance changed. */

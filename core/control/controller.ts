@@ -14,6 +14,7 @@ import type { Desired } from "../agent-protocol.ts";
 import type { InstanceView, NodeView } from "../api/views.ts";
 import { nodeDownMs, portFailedMs, replaceAfterMs, txnRetryMs } from "../limits.ts";
 import { keys } from "../records.ts";
+import type { ReplicaSet } from "../state/replica-set.ts";
 import type { Txn } from "../store/store.ts";
 import { ClusterPicture } from "./cluster-picture.ts";
 import type {
@@ -33,6 +34,7 @@ import type { NodeTransition } from "./node-liveness.ts";
 import { viewNode } from "./node-view.ts";
 import type { PlacementNode } from "./placement.ts";
 import type { RecordChanges } from "./records-table.ts";
+import { ReplicaSets } from "./replica-sets.ts";
 import { removeNodeTxn } from "./requests.ts";
 
 export type {
@@ -71,12 +73,15 @@ export class Controller {
   readonly #wanting = new Set<string>();
   readonly #removing = new Set<string>();
   readonly #leaving = new Set<string>();
+  readonly #replicaSets = new ReplicaSets();
+  /** Node that is down → for how long it was at the last tick. */
+  readonly #downSeenMs = new Map<string, number>();
   #effects: ControlEffect[] = [];
 
   constructor(options: ControllerOptions) {
     this.#options = options;
     this.#limits = { nodeDownMs, replaceAfterMs, portFailedMs, txnRetryMs, ...options.limits };
-    this.#picture = new ClusterPicture(this.#limits, 0);
+    this.#picture = new ClusterPicture(this.#limits, 0, 0);
     this.#deriver = new DesiredDeriver(options.clusterId, 0);
     this.#inFlight = new InFlightTxns(this.#picture.promised, this.#limits.txnRetryMs);
   }
@@ -150,13 +155,20 @@ export class Controller {
     return this.#deriver.desiredFor(node);
   }
 
+  /** What a node that connects is to know of the replicas of its instances' OS state. */
+  replicaSetsFor(node: string): { uid: string; replicas: ReplicaSet }[] {
+    return this.#replicaSets.of(node);
+  }
+
   portOwner(port: number): { tenant: string; instance: string; uid: string } | null {
     const owner = this.#picture.records.ports.get(port);
     return owner ? { tenant: owner.tenant, instance: owner.instance, uid: owner.uid } : null;
   }
 
   #becomeLeader(event: Extract<ControlEvent, { type: "start" }>): void {
-    this.#picture = new ClusterPicture(this.#limits, event.nowMs);
+    this.#picture = new ClusterPicture(this.#limits, event.nowMs, event.storeGeneration);
+    this.#replicaSets.clear();
+    this.#downSeenMs.clear();
     this.#deriver = new DesiredDeriver(this.#options.clusterId, event.storeGeneration);
     this.#inFlight = new InFlightTxns(this.#picture.promised, this.#limits.txnRetryMs);
     this.wallMs = event.wallMs;
@@ -179,6 +191,7 @@ export class Controller {
     for (const { record } of changes.removedInstances) {
       const { tenant, name, uid, failure } = record;
       reports.removeInstance(uid);
+      this.#replicaSets.update(this.#picture, keys.instance(tenant, name), uid);
       this.#effects.push({ type: "instance", event: { type: "removed", tenant, name, uid, failure } });
     }
     for (const id of changes.nodes) {
@@ -219,6 +232,23 @@ export class Controller {
     for (const transition of liveness.tick(event.nowMs, event.lagMs)) this.#handleTransition(transition);
     for (const key of this.#inFlight.expired(liveness.clockMs)) this.#dirty.add(key);
     for (const uid of reports.uidsWithFailedPort()) this.#touchUid(uid);
+    this.#touchGoneReplicas();
+  }
+
+  /** Each instance has its own patience with a node that is down. */
+  #touchGoneReplicas(): void {
+    const { records, liveness } = this.#picture;
+    for (const id of records.nodes.keys()) {
+      const downMs = liveness.downMs(id);
+      const seenMs = this.#downSeenMs.get(id) ?? 0;
+      if (downMs === 0) this.#downSeenMs.delete(id);
+      else this.#downSeenMs.set(id, downMs);
+      if (downMs <= seenMs) continue;
+      for (const key of records.replicasOn(id)) {
+        const afterMs = records.instances.get(key)?.record.spec.state?.replaceAfterMs ?? 0;
+        if (seenMs < afterMs && downMs >= afterMs) this.#touch([key]);
+      }
+    }
   }
 
   #handleTransition({ id, to, from }: NodeTransition): void {
@@ -258,6 +288,7 @@ export class Controller {
     const dirty = [...this.#dirty];
     this.#dirty.clear();
     for (const key of dirty) {
+      this.#tellReplicas(key);
       if (picture.settled) this.#decide(key, nodes);
       this.#view(key, nodes);
     }
@@ -295,13 +326,24 @@ export class Controller {
     for (const id of added) nodes.get(id)!.containers++;
   }
 
+  #tellReplicas(key: string): void {
+    const uid = this.#picture.records.instances.get(key)?.record.uid;
+    if (uid === undefined) return;
+    for (const { node, replicas } of this.#replicaSets.update(this.#picture, key, uid)) {
+      this.#effects.push({ type: "replicas", node, uid, replicas });
+    }
+  }
+
   /** A node that leaves goes when nothing is placed on it and it runs nothing, or is down. */
   #maybeRemoveNode(id: string): void {
     const { records, reports, promised } = this.#picture;
     const entry = records.nodes.get(id);
     if (!entry || this.#inFlight.has(entry.key)) return;
     if (records.placedOn(id).size > 0 || (promised.get(id)?.size ?? 0) > 0) return;
-    if (this.#picture.alive(id) && reports.report(id)?.containers.length !== 0) return;
+    if (records.replicasOn(id).size > 0) return;
+    const report = reports.report(id);
+    const has = !report || report.containers.length > 0 || report.replicas.length > 0;
+    if (this.#picture.alive(id) && has) return;
     const txn = removeNodeTxn(entry.record, entry.modRevision, this.#stamp());
     this.#send("node-remove", { key: entry.key, places: [] }, txn);
   }
@@ -351,6 +393,7 @@ export class Controller {
   #touchNode(id: string): void {
     this.#dirtyNodes.add(id);
     this.#touch(this.#picture.records.placedOn(id));
+    this.#touch(this.#picture.records.replicasOn(id));
     this.#touch(this.#unfinished);
     this.#touch(this.#wanting);
     this.#effects.push({ type: "node", id });

@@ -21,6 +21,10 @@ export function decisionTxn(
     key,
     value: JSON.stringify({ ...record, ...change }),
   });
+  const moveWords = ({ added, dropped }: { added: string[]; dropped: string[] }) =>
+    [added.length > 0 && `now on ${names(added)}`, dropped.length > 0 && `off ${names(dropped)}`]
+      .filter(Boolean)
+      .join(", ");
   return {
     if: [{ key, target: "mod", op: "=", value: modRevision }],
     then: operations(),
@@ -30,15 +34,24 @@ export function decisionTxn(
     switch (decision.kind) {
       case "place":
       case "prune": {
-        const { placement, added, dropped } = decision;
+        const { placement } = decision;
         const first = record.placement.length === 0;
-        const parts = [
-          added.length > 0 && `now on ${names(added)}`,
-          dropped.length > 0 && `off ${names(dropped)}`,
-        ];
-        const words = first ? `placed on ${names(placement)}` : parts.filter(Boolean).join(", ");
-        return [put({ placement }), event("normal", first ? "Placed" : "Moved", words)];
+        const words = first ? `placed on ${names(placement)}` : moveWords(decision);
+        const replicas = decision.kind === "place" ? decision.replicas : record.replicas;
+        return [put({ placement, replicas }), event("normal", first ? "Placed" : "Moved", words)];
       }
+      case "replicas": {
+        const { replicas } = decision;
+        return [
+          put({ replicas }),
+          event("normal", "StateMoved", `replicas of its state: ${moveWords(decision)}`),
+        ];
+      }
+      case "unregister":
+        return decision.nodes.map((id) => ({
+          type: "delete",
+          key: keys.replica(record.tenant, record.uid, id),
+        }));
       case "establish":
         return [
           put({ phase: "established" }),
@@ -53,8 +66,17 @@ export function decisionTxn(
         return [
           { type: "delete", key },
           ...record.spec.publish.map((p): Operation => ({ type: "delete", key: keys.port(p.port) })),
+          ...stateKeys(picture, record).map((of): Operation => ({ type: "delete", key: of })),
           event("normal", "Deleted", `instance ${record.name} is gone, its ports are free`),
         ];
     }
   }
+}
+
+/** All that the store may hold of the instance's OS state, also where the watch has not shown it yet. */
+function stateKeys(picture: ClusterPicture, { tenant, uid, spec, replicas }: InstanceRecord): string[] {
+  if (!spec.state) return [];
+  const registered = picture.records.states.get(uid)?.replicas.keys() ?? [];
+  const nodes = new Set([...replicas, ...registered]);
+  return [keys.configuration(tenant, uid), ...[...nodes].map((node) => keys.replica(tenant, uid, node))];
 }

@@ -5,17 +5,14 @@
  * An upstream is known from a report only. A new leader therefore derives nothing before it is settled: a Desired
  * without the containers it has not heard of yet would take them out of service.
  */
-import type { ContainerSpec, Desired, Route, RouteUpstream } from "../agent-protocol.ts";
+import type { ContainerSpec, Desired, ReplicaSpec, Route, RouteUpstream } from "../agent-protocol.ts";
+import type { InstanceRecord } from "../records.ts";
 import type { ClusterPicture } from "./cluster-picture.ts";
-import type { InstanceEntry } from "./records-table.ts";
+import { PerNode } from "./per-node.ts";
 
 interface Derived {
-  /** Nodes whose Desired names it. */
-  nodes: string[];
-  container: ContainerSpec;
   routes: Route[];
-  /** The three above as text, to see whether anything changed. */
-  containerText: string;
+  /** As text, to see whether anything changed. */
   routesText: string;
 }
 
@@ -23,7 +20,8 @@ export class DesiredDeriver {
   readonly #clusterId: string;
   readonly #storeGeneration: number;
   readonly #derived = new Map<string, Derived>();
-  readonly #containersOn = new Map<string, Map<string, ContainerSpec>>();
+  readonly #containers = new PerNode<ContainerSpec>();
+  readonly #replicas = new PerNode<ReplicaSpec>();
   readonly #desired = new Map<string, Desired>();
   #routes: Route[] | null = [];
 
@@ -46,7 +44,8 @@ export class DesiredDeriver {
       if (picture.records.nodes.has(id)) changed.add(id);
       else {
         this.#desired.delete(id);
-        this.#containersOn.delete(id);
+        this.#containers.removeNode(id);
+        this.#replicas.removeNode(id);
       }
     }
     for (const key of instances) this.#update(picture, key, changed);
@@ -58,63 +57,38 @@ export class DesiredDeriver {
   }
 
   #update(picture: ClusterPicture, key: string, changed: Set<string>): void {
-    const old = this.#derived.get(key);
-    const entry = picture.records.instances.get(key);
-    const next = entry && this.#deriveInstance(picture, entry);
-    if ((old?.routesText ?? "[]") !== (next?.routesText ?? "[]")) this.#routes = null;
-    if (next) this.#derived.set(key, next);
+    const record = picture.records.instances.get(key)?.record;
+    const runs = record?.desired === "running" && record.placement.length > 0;
+    const routes = runs ? this.#routesOf(picture, record) : [];
+    const routesText = JSON.stringify(routes);
+    if ((this.#derived.get(key)?.routesText ?? "[]") !== routesText) this.#routes = null;
+    if (routes.length > 0) this.#derived.set(key, { routes, routesText });
     else this.#derived.delete(key);
-    const sameContainer = old?.containerText === next?.containerText;
-    for (const id of old?.nodes ?? []) {
-      if (next?.nodes.includes(id)) continue;
-      this.#containersOn.get(id)?.delete(key);
-      changed.add(id);
-    }
-    for (const id of next?.nodes ?? []) {
-      if (sameContainer && old?.nodes.includes(id)) continue;
-      const on = this.#containersOn.get(id) ?? new Map<string, ContainerSpec>();
-      this.#containersOn.set(id, on.set(key, next!.container));
-      changed.add(id);
-    }
+    const container = runs ? containerOf(record) : null;
+    const containers = container ? record!.placement.map((id) => [id, container] as const) : [];
+    this.#containers.set(key, new Map(containers), changed);
+    this.#replicas.set(key, record ? replicasOf(picture, record) : new Map(), changed);
   }
 
-  /** Undefined for an instance that runs nowhere and has no open port. */
-  #deriveInstance(picture: ClusterPicture, { record }: InstanceEntry): Derived | undefined {
-    if (record.desired !== "running" || record.placement.length === 0) return undefined;
-    const { tenant, name: instance, uid, generation, spec } = record;
-    const { os, image, options } = spec;
-    const container: ContainerSpec = { tenant, instance, uid, generation, os, image, options };
+  #routesOf(
+    picture: ClusterPicture,
+    { tenant, name: instance, uid, spec, placement }: InstanceRecord,
+  ): Route[] {
     const uri = routeUri({ clusterId: this.#clusterId, tenant, instance, uid });
-    const upstreams = record.placement.flatMap((id) => upstreamOn(picture, uid, id) ?? []);
-    const routes = spec.publish.map(({ port, policy }) => ({
-      port,
-      policy,
-      tenant,
-      instance,
-      uid,
-      uri,
-      upstreams,
-    }));
-    return {
-      nodes: record.placement,
-      container,
-      routes,
-      containerText: JSON.stringify(container),
-      routesText: JSON.stringify(routes),
-    };
+    const upstreams = placement.flatMap((id) => upstreamOn(picture, uid, id) ?? []);
+    return spec.publish.map(({ port, policy }) => ({ port, policy, tenant, instance, uid, uri, upstreams }));
   }
 
   #assemble(picture: ClusterPicture, id: string): Desired | null {
     const node = picture.records.nodes.get(id)?.record;
     if (!node) return null;
-    const on = [...(this.#containersOn.get(id) ?? [])].sort(([a], [b]) => (a < b ? -1 : 1));
     const desired: Desired = {
       clusterId: this.#clusterId,
       storeGeneration: this.#storeGeneration,
       revision: picture.records.revision,
       node: { id, name: node.name, address: node.address },
-      containers: on.map(([, container]) => container),
-      replicas: [],
+      containers: this.#containers.on(id),
+      replicas: this.#replicas.on(id),
       routes: this.#routes ?? [],
     };
     const old = this.#desired.get(id);
@@ -122,6 +96,31 @@ export class DesiredDeriver {
     this.#desired.set(id, desired);
     return desired;
   }
+}
+
+function containerOf({ tenant, name: instance, uid, generation, spec }: InstanceRecord): ContainerSpec {
+  const { os, image, options } = spec;
+  return { tenant, instance, uid, generation, os, image, options };
+}
+
+/**
+ * By node. What is in sync and not wanted any more keeps its data, and also runs as long as nobody that is wanted has
+ * everything. State processes go after the containers, which write until their end; data goes with the instance.
+ */
+function replicasOf(picture: ClusterPicture, record: InstanceRecord): Map<string, ReplicaSpec> {
+  const { tenant, name: instance, uid, generation, spec, desired, replicas } = record;
+  const active = desired === "running" || picture.hasContainers(uid);
+  if (!spec.state || (desired === "removed" && !active)) return new Map();
+  const { replicas: wanted, minInSync, durability } = spec.state;
+  const inSync = picture.inSync(uid);
+  const taken = replicas.some((id) => inSync.has(id));
+  const policy = { replicas: wanted, minInSync, durability };
+  const of = { tenant, instance, uid, generation, os: spec.os, policy };
+  const specOn = (id: string): [string, ReplicaSpec] => [
+    id,
+    { ...of, run: active && (replicas.includes(id) || !taken) },
+  ];
+  return new Map([...new Set([...replicas, ...inSync])].map(specOn));
 }
 
 /** What the certificates of an instance's containers have in common: `instanceUri` of core/trust, without its I/O. */
@@ -142,7 +141,11 @@ function sameDesired(a: Desired, b: Desired): boolean {
     a.routes === b.routes &&
     a.node.name === b.node.name &&
     a.node.address === b.node.address &&
-    a.containers.length === b.containers.length &&
-    a.containers.every((container, i) => container === b.containers[i])
+    sameParts(a.containers, b.containers) &&
+    sameParts(a.replicas, b.replicas)
   );
+}
+
+function sameParts(a: readonly object[], b: readonly object[]): boolean {
+  return a.length === b.length && a.every((part, i) => part === b[i]);
 }

@@ -15,11 +15,16 @@ import type { Condition, InstanceRecord } from "../records.ts";
 import type { ClusterPicture } from "./cluster-picture.ts";
 import { place, type PlacementNode, type PlacementRequest, type PlacementResult } from "./placement.ts";
 import type { InstanceEntry } from "./records-table.ts";
+import { placeReplicas, type ReplicaRequest } from "./replica-placement.ts";
 
 export type Decision =
-  /** Fewer or other places than the record names. */
-  | { kind: "place"; placement: string[]; added: string[]; dropped: string[] }
+  /** Fewer or other places than the record names; `replicas` as it follows from them. */
+  | { kind: "place"; placement: string[]; added: string[]; dropped: string[]; replicas: string[] }
   | { kind: "prune"; placement: string[]; added: string[]; dropped: string[] }
+  /** Other nodes are to hold its OS state. */
+  | { kind: "replicas"; replicas: string[]; added: string[]; dropped: string[] }
+  /** What these nodes registered is of no use any more: their replicas are neither wanted nor in sync. */
+  | { kind: "unregister"; nodes: string[] }
   | { kind: "rollback"; failure: Condition }
   | { kind: "establish" }
   | { kind: "delete" };
@@ -63,6 +68,18 @@ export function placementRequest(picture: ClusterPicture, record: InstanceRecord
   };
 }
 
+/** Where the replicas of a running instance belong, once its containers are on `placement`. */
+export function replicaRequest(picture: ClusterPicture, record: InstanceRecord): ReplicaRequest {
+  const { uid, spec, placement, replicas, phase } = record;
+  const inSync = picture.inSync(uid);
+  // It holds nothing yet that could be lost by leaving a node as soon as that is down.
+  const impatient = phase === "creating" && !picture.records.states.get(uid)?.configuration;
+  const patienceMs = impatient ? 0 : (spec.state?.replaceAfterMs ?? 0);
+  const gone = (node: string) => !picture.alive(node) && picture.liveness.downMs(node) >= patienceMs;
+  const wanted = Math.min(spec.state?.replicas ?? 0, Math.max(placement.length, spec.nodes));
+  return { wanted, placement, current: replicas, inSync: (node) => inSync.has(node), gone };
+}
+
 /** Why the creation cannot succeed; null while it still may. */
 export function creationFailure(picture: ClusterPicture, record: InstanceRecord): Condition | null {
   const { uid } = record;
@@ -71,6 +88,12 @@ export function creationFailure(picture: ClusterPicture, record: InstanceRecord)
     if (container?.state !== "failed" || !container.permanent) continue;
     const message = `container on node ${picture.nodeName(node)}: ${container.reason}`;
     return { reason: "container-failed", message };
+  }
+  for (const node of record.replicas) {
+    const replica = picture.replica(uid, node);
+    if (replica?.state !== "failed" || !replica.permanent) continue;
+    const message = `replica of its state on node ${picture.nodeName(node)}: ${replica.reason}`;
+    return { reason: "replica-failed", message };
   }
   for (const node of picture.livingNodes()) {
     for (const { port } of record.spec.publish) {
@@ -91,6 +114,13 @@ export function creationWaitsFor(picture: ClusterPicture, record: InstanceRecord
     const container = picture.container(record.uid, node);
     const state = container ? `${container.state}${container.reason && `: ${container.reason}`}` : "waiting";
     waits.push({ reason: "container", message: `container on node ${picture.nodeName(node)} is ${state}` });
+  }
+  for (const node of record.replicas) {
+    const replica = picture.replica(record.uid, node);
+    if (replica?.state === "ready") continue;
+    const state = replica ? `${replica.state}${replica.reason && `: ${replica.reason}`}` : "waiting";
+    const name = picture.nodeName(node);
+    waits.push({ reason: "replica", message: `replica of its state on node ${name} is ${state}` });
   }
   return [...waits, ...portsNotServing(picture, record, picture.livingNodes())];
 }
@@ -129,7 +159,12 @@ function run(
   }
   const { placement, missing } = placementOf(picture, record, nodes);
   const move = difference(record.placement, placement);
-  if (move) return { kind: "place", ...move };
+  const { replicas } = placeReplicas(replicaRequest(picture, { ...record, placement }), nodes);
+  if (move) return { kind: "place", placement, added: move.added, dropped: move.dropped, replicas };
+  const copies = difference(record.replicas, replicas);
+  if (copies) return { kind: "replicas", replicas, added: copies.added, dropped: copies.dropped };
+  const useless = unregistered(picture, record);
+  if (useless.length > 0) return { kind: "unregister", nodes: useless };
   if (record.phase !== "creating" || missing > 0) return null;
   return creationWaitsFor(picture, record).length === 0 ? { kind: "establish" } : null;
 }
@@ -138,11 +173,20 @@ function run(
 function prune(record: InstanceRecord, nodes: ReadonlyMap<string, PlacementNode>): Decision | null {
   const placement = record.placement.filter((id) => nodes.get(id)?.draining === false);
   const move = difference(record.placement, placement);
-  return move && { kind: "prune", ...move };
+  return move && { kind: "prune", placement, added: move.added, dropped: move.dropped };
+}
+
+/** Nodes whose registration is of no use: their replicas are not wanted, not in sync, and not there any more. */
+function unregistered(picture: ClusterPicture, { uid, replicas }: InstanceRecord): string[] {
+  const state = picture.records.states.get(uid);
+  if (!state) return [];
+  const inSync = picture.inSync(uid);
+  const nodes = [...state.replicas.keys()];
+  return nodes.filter((n) => !replicas.includes(n) && !inSync.has(n) && !picture.replica(uid, n));
 }
 
 function difference(before: readonly string[], after: string[]) {
   const added = after.filter((id) => !before.includes(id));
   const dropped = before.filter((id) => !after.includes(id));
-  return added.length + dropped.length === 0 ? null : { placement: after, added, dropped };
+  return added.length + dropped.length === 0 ? null : { added, dropped };
 }

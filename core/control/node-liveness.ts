@@ -91,6 +91,13 @@ export class NodeLiveness {
     return this.#nodes.get(id)?.lost ?? true;
   }
 
+  /** For how long it has been down, since its last heartbeat; 0 while it is not, Infinity for a node nobody knows. */
+  downMs(id: string): number {
+    const node = this.#nodes.get(id);
+    if (!node) return Infinity;
+    return node.state === "down" ? this.clockMs - node.seenMs : 0;
+  }
+
   /** Null before the first heartbeat. */
   lastSeenMs(id: string, nowMs: number): number | null {
     const at = this.#nodes.get(id)?.heardAtMs;

@@ -2,7 +2,7 @@
  * What the nodes report, indexed by instance. Nothing here is stored: a new leader asks every agent for its whole
  * report. Pure machine.
  */
-import type { ContainerReport, PortReport, Report } from "../agent-protocol.ts";
+import type { ContainerReport, PortReport, ReplicaReport, Report } from "../agent-protocol.ts";
 
 /** Where other nodes reach a container. */
 export interface Upstream {
@@ -44,6 +44,8 @@ export class NodeReports {
   readonly #nodes = new Map<string, NodeReport>();
   /** uid → node → what it last reported. Also of nodes that are down: see NodeLiveness. */
   readonly #containers = new Map<string, Map<string, ContainerReport>>();
+  /** The same of replicas of its OS state. */
+  readonly #replicas = new Map<string, Map<string, ReplicaReport>>();
   /** uid → node → the last incarnation that was ready, until it is reported dead. */
   readonly #upstreams = new Map<string, Map<string, Upstream>>();
   /** uid → nodes where its container was ready at least once. */
@@ -66,6 +68,15 @@ export class NodeReports {
   /** The container that the agent process now in charge of the node reports. */
   container(uid: string, node: string): ContainerReport | undefined {
     return this.#containers.get(uid)?.get(node);
+  }
+
+  replicasOf(uid: string): ReadonlyMap<string, ReplicaReport> {
+    return this.#replicas.get(uid) ?? new Map();
+  }
+
+  /** The replica that the agent process now in charge of the node reports. */
+  replica(uid: string, node: string): ReplicaReport | undefined {
+    return this.#replicas.get(uid)?.get(node);
   }
 
   upstream(uid: string, node: string): Upstream | undefined {
@@ -124,7 +135,7 @@ export class NodeReports {
   removeNode(id: string): Set<string> {
     const uids = new Set<string>();
     this.#nodes.delete(id);
-    for (const index of [this.#containers, this.#upstreams, this.#readyOnce]) {
+    for (const index of [this.#containers, this.#replicas, this.#upstreams, this.#readyOnce]) {
       for (const [uid, nodes] of index) if (nodes.delete(id)) uids.add(uid);
     }
     return uids;
@@ -140,6 +151,10 @@ export class NodeReports {
     changes.node = true;
     for (const { uid } of node.report?.containers ?? []) {
       this.#drop(this.#containers, uid, id);
+      changes.uids.add(uid);
+    }
+    for (const { uid } of node.report?.replicas ?? []) {
+      this.#drop(this.#replicas, uid, id);
       changes.uids.add(uid);
     }
   }
@@ -171,7 +186,22 @@ export class NodeReports {
     for (const [uid, nodes] of this.#readyOnce) {
       if (!present.has(uid) && nodes.delete(id) && nodes.size === 0) this.#readyOnce.delete(uid);
     }
+    this.#applyReplicas(id, old, report, changes);
     this.#applyPorts(node, report, clockMs, changes);
+  }
+
+  #applyReplicas(id: string, old: Report | null, report: Report, changes: ReportChanges): void {
+    const present = new Set(report.replicas.map((replica) => replica.uid));
+    for (const replica of report.replicas) {
+      const before = this.replica(replica.uid, id);
+      if (!before || replicaDiffers(before, replica)) changes.uids.add(replica.uid);
+      put(this.#replicas, replica.uid, id, replica);
+    }
+    for (const { uid } of old?.replicas ?? []) {
+      if (present.has(uid)) continue;
+      this.#drop(this.#replicas, uid, id);
+      changes.uids.add(uid);
+    }
   }
 
   /** A ready container is an upstream until another incarnation, or its death, is reported. */
@@ -229,6 +259,24 @@ function containerDiffers(a: ContainerReport, b: ContainerReport): boolean {
     a.startedAt !== b.startedAt ||
     a.kernel?.kernel !== b.kernel?.kernel ||
     a.kernel?.state !== b.kernel?.state
+  );
+}
+
+/** All but the figures, which never stand still and decide nothing. */
+function replicaDiffers(a: ReplicaReport, b: ReplicaReport): boolean {
+  return (
+    a.disk !== b.disk ||
+    a.incarnation !== b.incarnation ||
+    a.state !== b.state ||
+    a.reason !== b.reason ||
+    a.permanent !== b.permanent ||
+    a.pid !== b.pid ||
+    a.restarts !== b.restarts ||
+    a.status?.role !== b.status?.role ||
+    a.status?.serving !== b.status?.serving ||
+    a.status?.epoch !== b.status?.epoch ||
+    a.status?.durability !== b.status?.durability ||
+    a.status?.problem !== b.status?.problem
   );
 }
 

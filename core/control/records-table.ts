@@ -5,7 +5,14 @@
  * Each key follows its own revisions, so that separate watches per prefix and repeated batches do no harm.
  */
 import type { z } from "zod";
-import { InstanceRecord, keys, NodeRecord, PortRecord } from "../records.ts";
+import {
+  ConfigurationRecord,
+  InstanceRecord,
+  keys,
+  NodeRecord,
+  PortRecord,
+  ReplicaRecord,
+} from "../records.ts";
 import type { KeyValue, WatchEvent } from "../store/store.ts";
 
 export interface InstanceEntry {
@@ -21,6 +28,13 @@ export interface NodeEntry {
   modRevision: number;
 }
 
+/** What the store holds of an instance's OS state. */
+export interface StateEntry {
+  configuration: { key: string; record: ConfigurationRecord; modRevision: number } | null;
+  /** Node → the state process that it registered last. */
+  replicas: Map<string, { key: string; record: ReplicaRecord; modRevision: number }>;
+}
+
 /** What a batch changed. */
 export interface RecordChanges {
   instances: Set<string>;
@@ -34,6 +48,7 @@ export interface RecordChanges {
   placesFreed: boolean;
 }
 
+const stateKey = /^\/t\/[^/]+\/s\/([^/]+)\/(configuration$|r\/(.+)$)/;
 const instanceKey = /^\/t\/[^/]+\/i\/[^/]+$/;
 
 export class RecordsTable {
@@ -46,16 +61,27 @@ export class RecordsTable {
   readonly byUid = new Map<string, string>();
   /** Keys that hold what this version cannot read → why. */
   readonly unreadable = new Map<string, string>();
+  /** Uid → who keeps its OS state; also before and after its instance is known. */
+  readonly states = new Map<string, StateEntry>();
   readonly #placedOn = new Map<string, Set<string>>();
+  readonly #replicasOn = new Map<string, Set<string>>();
 
   /** Keys of the instances whose placement names the node. */
   placedOn(node: string): ReadonlySet<string> {
     return this.#placedOn.get(node) ?? new Set();
   }
 
+  /** Keys of the instances of which a replica is wanted on the node. */
+  replicasOn(node: string): ReadonlySet<string> {
+    return this.#replicasOn.get(node) ?? new Set();
+  }
+
   /** Whether some readable form of the key is known. */
   known(key: string): boolean {
-    return this.instances.has(key) || [...this.nodes.values()].some((node) => node.key === key);
+    if (this.instances.has(key) || [...this.nodes.values()].some((node) => node.key === key)) return true;
+    const [, uid = "", what, node = ""] = stateKey.exec(key) ?? [];
+    const state = this.states.get(uid);
+    return what === "configuration" ? Boolean(state?.configuration) : (state?.replicas.has(node) ?? false);
   }
 
   applySnapshot(revision: number, kvs: readonly KeyValue[]): RecordChanges {
@@ -77,6 +103,7 @@ export class RecordsTable {
     };
     for (const event of events) {
       if (instanceKey.test(event.key)) this.#applyInstance(event, revision, changes);
+      else if (stateKey.test(event.key)) this.#applyState(event, revision, changes);
       else if (event.key.startsWith(keys.nodes)) this.#applyNode(event, revision, changes);
       else if (event.key.startsWith(keys.ports)) this.#applyPort(event, revision, changes);
     }
@@ -92,6 +119,7 @@ export class RecordsTable {
     this.unreadable.delete(key);
     changes.instances.add(key);
     if (old) {
+      for (const node of old.record.replicas) this.#replicasOn.get(node)?.delete(key);
       for (const node of old.record.placement) {
         this.#placedOn.get(node)?.delete(key);
         changes.placesFreed ||= !record?.placement.includes(node);
@@ -107,10 +135,30 @@ export class RecordsTable {
     }
     this.instances.set(key, { key, record, modRevision: kv.modRevision });
     this.byUid.set(record.uid, key);
-    for (const node of record.placement) {
-      const on = this.#placedOn.get(node) ?? new Set();
-      this.#placedOn.set(node, on.add(key));
+    for (const node of record.placement) put(this.#placedOn, node, key);
+    for (const node of record.replicas) put(this.#replicasOn, node, key);
+  }
+
+  #applyState({ key, kv }: WatchEvent, revision: number, changes: RecordChanges): void {
+    const [, uid = "", what, node = ""] = stateKey.exec(key)!;
+    const state = this.states.get(uid) ?? { configuration: null, replicas: new Map() };
+    const old = what === "configuration" ? state.configuration : state.replicas.get(node);
+    if (old && old.modRevision >= (kv?.modRevision ?? revision)) return;
+    if (what === "configuration") {
+      const record = kv ? this.#parse(ConfigurationRecord, kv, changes) : null;
+      if (kv && !record) return;
+      state.configuration = kv && record ? { key, record, modRevision: kv.modRevision } : null;
+    } else {
+      const record = kv ? this.#parse(ReplicaRecord, kv, changes) : null;
+      if (kv && !record) return;
+      if (kv && record) state.replicas.set(node, { key, record, modRevision: kv.modRevision });
+      else state.replicas.delete(node);
     }
+    this.unreadable.delete(key);
+    if (state.configuration || state.replicas.size > 0) this.states.set(uid, state);
+    else this.states.delete(uid);
+    const instance = this.byUid.get(uid);
+    if (instance !== undefined) changes.instances.add(instance);
   }
 
   #applyNode({ key, kv }: WatchEvent, revision: number, changes: RecordChanges): void {
@@ -152,6 +200,10 @@ export class RecordsTable {
     yield* this.instances.keys();
     for (const id of this.nodes.keys()) yield keys.node(id);
     for (const port of this.ports.keys()) yield keys.port(port);
+    for (const { configuration, replicas } of this.states.values()) {
+      if (configuration) yield configuration.key;
+      for (const { key } of replicas.values()) yield key;
+    }
     yield* this.unreadable.keys();
   }
 }
@@ -163,4 +215,9 @@ function jsonOf(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+function put(index: Map<string, Set<string>>, node: string, key: string): void {
+  const on = index.get(node) ?? new Set();
+  index.set(node, on.add(key));
 }

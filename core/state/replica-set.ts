@@ -30,6 +30,7 @@ export const ConfigurationSchema = z
   .strictObject({
     epoch: z.number().int().min(1),
     primary: HolderSchema,
+    generation: counter,
     // More than `replicasMax` while some of them are being replaced.
     inSync: z
       .array(DiskId)

@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import type { Api } from "../../../core/api/client.ts";
+import type { InstanceRequest } from "../../../core/api/schema.ts";
 import type { InstanceView } from "../../../core/api/views.ts";
 import type { InstanceConfig } from "../../../configs/instance.ts";
 import { DvsError } from "../../../core/errors.ts";
-import type { InstanceSpec } from "../../../core/records.ts";
 import { clientArgs, outputArgs, waitArgs } from "../../args.ts";
 import { changeInstance } from "../../change.ts";
 import { command } from "../../command.ts";
@@ -44,6 +44,27 @@ export default command({
       description: "An option of the VOS, as in --set spaFallback=/index.html",
     },
     on: { type: "list", value: "LABEL=VALUE", description: "Only on nodes that carry this label" },
+    replicas: {
+      type: "number",
+      min: 1,
+      max: 5,
+      description: "On how many of its nodes its state is kept (default 3, or all of fewer nodes)",
+    },
+    "min-in-sync": {
+      type: "number",
+      min: 1,
+      max: 5,
+      description: "Writes fail while fewer replicas have everything (default 2 of 3, else 1)",
+    },
+    durability: {
+      type: "enum",
+      options: ["fsync", "replicated"],
+      description: "When a write counts: on every disk (fsync, the default), or in every memory (replicated)",
+    },
+    "replace-after": {
+      type: "duration",
+      description: "For so long a replica's node is gone before another takes its place (default 5m)",
+    },
     file: {
       type: "string",
       short: "f",
@@ -69,12 +90,13 @@ export default command({
   ],
   async run(context) {
     const { args, io } = context;
-    const { config, site } = await readInstance(context);
+    const read = await readInstance(context);
+    const { config } = read;
     const name = config.name ?? readableName();
     // A name that this command made is data: it is the only way to know it.
     if (config.name === undefined && args.output === "table") io.stdout.write(`${name}\n`);
     await changeInstance(context, {
-      change: (api) => create(api, name, config, site, context),
+      change: (api) => create(api, name, read, context),
       goal: "running",
       // One that was there already and is stopped is left as it is.
       reached: (view) => view.phase === "running" || view.phase === "stopped",
@@ -87,6 +109,12 @@ export default command({
     });
   },
 });
+
+interface Read {
+  config: InstanceConfig;
+  state: NonNullable<InstanceRequest["spec"]["state"]>;
+  site: string | undefined;
+}
 
 async function readInstance({
   args,
@@ -101,11 +129,15 @@ async function readInstance({
     publish: string[];
     set: string[];
     on: string[];
+    replicas?: number | undefined;
+    "min-in-sync"?: number | undefined;
+    durability?: string | undefined;
+    "replace-after"?: number | undefined;
     file?: string | undefined;
   };
   io: Io;
-}): Promise<{ config: InstanceConfig; site: string | undefined }> {
-  const [{ instanceKind }, { readConfig }, file, registry] = await Promise.all([
+}): Promise<Read> {
+  const [{ instanceKind, stateRequestOf }, { readConfig }, file, registry] = await Promise.all([
     import("../../../configs/instance.ts"),
     import("../../../configs/kind.ts"),
     readFile(io, args.file),
@@ -122,6 +154,10 @@ async function readInstance({
       site: ["--site", args.site],
       image: ["--image", args.image],
       publish: ["--publish", args.publish],
+      replicas: ["--replicas", args.replicas],
+      minInSync: ["--min-in-sync", args["min-in-sync"]],
+      durability: ["--durability", args.durability],
+      replaceAfterMs: ["--replace-after", args["replace-after"]],
       on: ["--on", args.on.length > 0 ? on : undefined],
       options: ["--set", args.set.length > 0 ? options : undefined],
     }),
@@ -129,14 +165,14 @@ async function readInstance({
   const fromFile =
     args.site === undefined && !io.env["DVS_INSTANCE_SITE"] && args.file !== undefined && args.file !== "-";
   const base = fromFile ? dirname(resolve(io.cwd, args.file!)) : io.cwd;
-  return { config, site: config.site === undefined ? undefined : resolve(base, config.site) };
+  const site = config.site === undefined ? undefined : resolve(base, config.site);
+  return { config, state: stateRequestOf(config), site };
 }
 
 async function create(
   api: Api,
   name: string,
-  config: InstanceConfig,
-  site: string | undefined,
+  { config, state, site }: Read,
   context: SettleContext & { args: { "if-not-exists": boolean } },
 ): Promise<InstanceView> {
   const existing = await find(api, name);
@@ -151,14 +187,14 @@ async function create(
       : config.image === undefined
         ? null
         : (await api.images.get(config.image)).digest;
-  const spec: InstanceSpec = {
+  const spec: InstanceRequest["spec"] = {
     os: config.os,
     nodes: config.nodes,
     on: config.on,
     image,
     options: config.options,
     publish: config.publish,
-    state: null,
+    ...(Object.keys(state).length > 0 ? { state } : {}),
   };
   // One key for all attempts: a repeated request answers with the instance that the first one made.
   const key = randomBytes(16).toString("hex");

@@ -8,7 +8,8 @@ import { DvsError, parseOrThrow } from "../../errors.ts";
 import { keys, type InstanceRecord, type InstanceSpec } from "../../records.ts";
 import { settleTxn } from "../../store/settle.ts";
 import type { KeyValue, TxnResult } from "../../store/store.ts";
-import type { VosRegistry } from "../../vos.ts";
+import { completePolicy, policyMistakes } from "../../state/policy.ts";
+import type { VosPlugin, VosRegistry } from "../../vos.ts";
 import type { Coordinator } from "../context.ts";
 import { eventStamp, randomId } from "../random.ts";
 import { unchanged } from "./images.ts";
@@ -79,7 +80,7 @@ function uidOf(idempotencyKey: string | undefined, request: Request): string {
 }
 
 /** Checks the spec against the VOS that it names; returns it with defaults filled in. */
-async function complete(registry: VosRegistry, spec: InstanceSpec): Promise<InstanceSpec> {
+async function complete(registry: VosRegistry, spec: Request["spec"]): Promise<InstanceSpec> {
   const plugin = await registry.load(spec.os);
   if (!plugin) {
     const names = registry.names().join(", ");
@@ -94,5 +95,17 @@ async function complete(registry: VosRegistry, spec: InstanceSpec): Promise<Inst
     throw new DvsError("INVALID", `OS ${spec.os} takes no image.`);
   }
   const options = parseOrThrow(plugin.options, spec.options, `options of OS ${spec.os}`);
-  return { ...spec, options: options as Record<string, unknown> };
+  const state = stateOf(plugin, spec);
+  return { ...spec, options: options as Record<string, unknown>, state };
+}
+
+function stateOf(plugin: VosPlugin, { os, nodes, state }: Request["spec"]): InstanceSpec["state"] {
+  const keepsState = plugin.needs?.state === true;
+  const mistakes = policyMistakes(state ?? {}, nodes, keepsState);
+  if (mistakes.length === 0) return keepsState ? completePolicy(state ?? {}, nodes) : null;
+  const issues = mistakes.map(({ path, message }) => ({ path: `spec.state.${path}`, message }));
+  const lines = issues.map(({ path, message }) => `  ${path}: ${message}`);
+  throw new DvsError("INVALID", `Cannot keep the state of OS ${os} like that:\n${lines.join("\n")}`, {
+    issues,
+  });
 }

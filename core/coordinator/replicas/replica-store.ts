@@ -179,9 +179,21 @@ function judge(held: Held, { generation, version, configuration }: Change): Chan
       `it was made for generation ${generation} of the store, which has generation ${held.generation}`,
     );
   }
+  if (configuration.generation !== generation) {
+    return refused(
+      `it is written for generation ${configuration.generation} of the store, not ${generation}`,
+    );
+  }
   const { record } = held;
   if (record?.changes.includes(configuration.changeId)) return { outcome: "done", reason: "" };
   const now = record?.version ?? 0;
+  const writtenFor = record?.configuration.generation ?? generation;
+  if (writtenFor !== generation) {
+    return refused(
+      `the store was restored or copied, and the configuration in it is of generation ${writtenFor}: ` +
+        `somebody has to say that it is the newest, by dvs coordinator recover`,
+    );
+  }
   return version === now ? null : refused(`it was made for version ${version}, and version ${now} is there`);
 }
 

@@ -232,6 +232,7 @@ export const emptyReport: Report = {
   diskFreeBytes: 1,
   revision: 0,
   containers: [],
+  replicas: [],
   ports: [],
   ingressRequests: 0,
   warnings: [],

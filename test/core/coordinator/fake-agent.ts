@@ -4,6 +4,7 @@ import type { Enrolled } from "../../../core/agent/identity.ts";
 import { connectCoordinators } from "../../../core/agent/transport-link.ts";
 import type {
   ContainerReport,
+  ReplicaReport,
   Desired,
   HeartbeatAnswer,
   Report,
@@ -150,6 +151,12 @@ export class FakeAgent {
         requests: 0,
       }),
     );
+    const replicas = (this.desired?.replicas ?? []).map(
+      ({ tenant, instance, uid, generation, run }): ReplicaReport => ({
+        ...{ tenant, instance, uid, generation, disk: "", incarnation: "i1", reason: "", permanent: false },
+        ...{ state: run ? "ready" : "kept", pid: 1, restarts: 0, startedAt: "", status: null },
+      }),
+    );
     const ports = (this.desired?.routes ?? []).map(({ port, uid }) => ({
       port,
       uid,
@@ -165,6 +172,7 @@ export class FakeAgent {
       diskFreeBytes: 1,
       revision: this.desired?.revision ?? 0,
       containers: this.obedient ? containers : [],
+      replicas: this.obedient ? replicas : [],
       ports: this.obedient ? ports : [],
       ingressRequests: 0,
       warnings: [],

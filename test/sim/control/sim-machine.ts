@@ -197,6 +197,7 @@ export class SimMachine {
       diskFreeBytes: 1,
       revision,
       containers,
+      replicas: [],
       ports,
       ingressRequests: 0,
       warnings: [],

@@ -56,7 +56,13 @@ function change(
   return {
     generation: 1,
     version,
-    configuration: { epoch: 1, inSync: [configuration.primary.disk], changeId, ...configuration },
+    configuration: {
+      generation: 1,
+      epoch: 1,
+      inSync: [configuration.primary.disk],
+      changeId,
+      ...configuration,
+    },
   };
 }
 const holder = (node: Node, incarnation = `${node}-a`) => ({ disk: disks[node], incarnation });
@@ -140,6 +146,17 @@ test("a change for another generation of the store is refused", async () => {
     expect(answer.outcome).toBe("refused");
     expect(answer.reason).toContain("generation");
   }
+});
+
+test("a configuration that came with a restored store is changed by no member", async () => {
+  await established();
+  const status = await memory.status();
+  store.status = () => Promise.resolve({ ...status, generation: 2 });
+  const { configuration } = change(2, { primary: holder("n1"), generation: 2, inSync: [disks.n1, disks.n2] });
+  const answer = await replicas.change("n1", of, { generation: 2, version: 2, configuration });
+  expect(answer.outcome).toBe("refused");
+  expect(answer.reason).toContain("dvs coordinator recover");
+  expect(await versioned()).toMatchObject({ generation: 2, configuration: { generation: 1 } });
 });
 
 test("who may propose what", async () => {
