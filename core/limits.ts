@@ -65,6 +65,8 @@ export const secondCopyTimeoutMs = 20_000;
 export const publishedPortsMax = 32;
 
 // Containers
+/** A line from an agent over a control socket: the View of a large instance is the longest that comes. */
+export const controlLineCharsMax = 8 * MiB;
 export const containerReadyTimeoutMs = 10_000;
 /** After `ready`, before a container that serves without its kernel loads it. */
 export const kernelStartDelayMs = 500;

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { DvsError } from "../errors.ts";
 import {
   containerStopGraceMs,
+  controlLineCharsMax,
   drainQuietMs,
   failedLingerMs,
   kernelLeaveMs,
@@ -14,8 +15,8 @@ import type { Vos, VosRegistry } from "../vos.ts";
 import { BlobRepairs } from "./blob-repairs.ts";
 import { bootVos } from "./boot-vos.ts";
 import type { RunDir } from "./claim.ts";
-import { ControlServer } from "./control-server.ts";
-import type { ContainerBoot, ContainerTls, FromContainer, ToContainer } from "./control.ts";
+import { ControlServer } from "../transport/control-server.ts";
+import { type ContainerBoot, type ContainerTls, type FromContainer, ToContainer } from "./control.ts";
 import { DeferredKernel } from "./deferred-kernel.ts";
 import type { KernelHost } from "./kernel-host.ts";
 import { openListeners, type Listeners } from "./listeners.ts";
@@ -31,7 +32,7 @@ export class Container {
   readonly #dir: RunDir;
   readonly #boot: ContainerBoot;
   readonly #log: ContainerLog["log"];
-  readonly #control: ControlServer;
+  readonly #control: ControlServer<typeof ToContainer, FromContainer>;
   readonly #repairs: BlobRepairs;
   readonly #accessLog: LogFile;
   #state: State = { state: "starting", reason: "", permanent: false };
@@ -59,6 +60,8 @@ export class Container {
     this.#removed.promise.catch(() => undefined);
     this.#control = new ControlServer({
       path: dir.controlSocket,
+      schema: ToContainer,
+      lineCharsMax: controlLineCharsMax,
       greeting: () => this.#greeting(),
       onMessage: (message) => this.#onMessage(message),
     });

@@ -7,11 +7,15 @@ import { chmod, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { DvsError } from "../errors.ts";
 import { tryLockFile } from "../file-lock.ts";
+import { MiB } from "../limits.ts";
 import { secureEnvironment } from "../trust/environment.ts";
-import { ControlServer } from "./control-server.ts";
-import type { FromIngress, IngressTable, ToIngress } from "./control.ts";
+import { ControlServer } from "../transport/control-server.ts";
+import { type FromIngress, type IngressTable, ToIngress } from "./control.ts";
 import { Ingress } from "./ingress.ts";
 import { statsMs, stopGraceMs } from "./ingress-limits.ts";
+
+/** A table of some ten thousand routes. */
+const tableCharsMax = 64 * MiB;
 
 export interface IngressOptions {
   /** Holds ingress.sock; of mode 0700. */
@@ -66,14 +70,17 @@ async function serve(path: string, log: (message: string) => void, signal?: Abor
   const stopped = new Promise<number>((resolve) => {
     stopping = resolve;
   });
-  const server = new ControlServer({
+  const server = new ControlServer<typeof ToIngress, FromIngress>({
     path,
+    schema: ToIngress,
+    lineCharsMax: tableCharsMax,
+    unreadBytesMax: 8 * MiB,
     greeting: () => [
       { type: "hello", pid: process.pid, incarnation },
       { type: "ports", ports: ingress.ports },
       statsOf(ingress),
     ],
-    onMessage: (message: ToIngress) => {
+    onMessage: (message) => {
       if (message.type === "table") {
         void applyTable(ingress, message.table, log).then(() => reporter.ports());
       } else stopping(message.graceMs);
@@ -125,12 +132,12 @@ function statsOf(ingress: Ingress): FromIngress {
 
 /** Tells agents what changed: ports at once, counters once a second. */
 class Reporter {
-  #server: ControlServer | null = null;
+  #server: ControlServer<typeof ToIngress, FromIngress> | null = null;
   #ingress: Ingress | null = null;
   #timer: ReturnType<typeof setInterval> | undefined;
   #last = "";
 
-  start(server: ControlServer, ingress: Ingress): void {
+  start(server: ControlServer<typeof ToIngress, FromIngress>, ingress: Ingress): void {
     this.#server = server;
     this.#ingress = ingress;
     this.#timer = setInterval(() => this.#stats(), statsMs);
