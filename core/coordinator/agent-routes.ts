@@ -55,7 +55,9 @@ export function agentRoutes(coordinator: Coordinator) {
   app.get("/agent/v1/desired", (c) => {
     const node = c.get("node");
     const recordsAfter = (uid: string, index: number) => kernelLogs.batch(uid, index);
-    return ndjson(sessions.listen(node, driver.desiredFor(node), recordsAfter), signal);
+    const lines = sessions.listen(node, driver.desiredFor(node), recordsAfter);
+    for (const { uid, replicas } of controller.replicaSetsFor(node)) sessions.replicas(node, uid, replicas);
+    return ndjson(lines, signal);
   });
 
   app.post("/agent/v1/heartbeat", async (c) => {

@@ -13,6 +13,7 @@ import { DvsError } from "../errors.ts";
 import { Topic } from "./topic.ts";
 import type { InstanceWatchEvent } from "../api/views.ts";
 import type { Desired } from "../agent-protocol.ts";
+import type { ReplicaSet } from "../state/replica-set.ts";
 import { pause } from "./pause.ts";
 import type { Log } from "./log.ts";
 
@@ -33,6 +34,8 @@ export interface DriverOptions {
   /** False: another coordinator may be acting, so agents get no orders from this one. */
   mayOrder: () => boolean;
   onDesired(node: string, desired: Desired): void;
+  /** Whenever it changed; a node that connects gets what there is by `Controller.replicaSetsFor`. */
+  onReplicas(node: string, uid: string, replicas: ReplicaSet): void;
   onNodeRemoved(node: string): void;
   /** Called once: the leader compare failed (another coordinator acts) or the controller threw (a defect). All is over then. */
   onEnd: (reason: string, defect: boolean) => void;
@@ -224,6 +227,9 @@ export class Driver {
       case "desired":
         if (this.#options.mayOrder()) this.#options.onDesired(effect.node, effect.desired);
         else this.#withheld.add(effect.node);
+        break;
+      case "replicas":
+        this.#options.onReplicas(effect.node, effect.uid, effect.replicas);
         break;
       case "removed":
         this.#options.onNodeRemoved(effect.node);

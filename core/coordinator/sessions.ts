@@ -7,6 +7,7 @@ import type { Desired, KernelQuery, LogName, ToAgent } from "../agent-protocol.t
 import { DvsError } from "../errors.ts";
 import type { RecordBatch } from "../kernel/record-schema.ts";
 import type { KvAsk } from "../state/kv-ask.ts";
+import type { ReplicaSet } from "../state/replica-set.ts";
 import { Mailbox } from "./mailbox.ts";
 import { keepAliveMs, type LineSource } from "./ndjson.ts";
 
@@ -92,6 +93,11 @@ export class Sessions {
 
   desired(node: string, desired: Desired): void {
     this.#byNode.get(node)?.mailbox.put({ type: "desired", desired });
+  }
+
+  /** Who keeps the OS state of an instance that the node has a part in. */
+  replicas(node: string, uid: string, replicas: ReplicaSet): void {
+    this.#byNode.get(node)?.mailbox.put({ type: "replicas", uid, replicas });
   }
 
   removed(node: string): void {
@@ -220,5 +226,6 @@ async function recordsOf(
 
 function keyOf(message: ToAgent | News): string {
   if (message.type === "news") return `news/${message.uid}`;
+  if (message.type === "replicas") return `replicas/${message.uid}`;
   return "id" in message ? `stream/${message.id}` : message.type;
 }

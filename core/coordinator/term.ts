@@ -70,6 +70,7 @@ export async function beginTerm(options: TermOptions): Promise<Term | null> {
     leader: leadership.compare,
     mayOrder: leadership.isFresh,
     onDesired: (node, desired) => sessions.desired(node, desired),
+    onReplicas: (node, uid, replicas) => sessions.replicas(node, uid, replicas),
     onNodeRemoved: (node) => sessions.removed(node),
     onEnd: options.onEnd,
     log,

@@ -14,7 +14,7 @@ const desired: Desired = {
   revision: 1,
   node: { id: "n-1", name: "n1", address: "127.0.0.1" },
   containers: [],
-      replicas: [],
+  replicas: [],
   routes: [],
 };
 
@@ -46,6 +46,7 @@ function drive(react: (event: ControlEvent) => ControlEffect[], options: Partial
     leader,
     mayOrder: () => true,
     onDesired: (node) => world.told.push(node),
+    onReplicas: () => undefined,
     onNodeRemoved: () => undefined,
     onEnd: (reason) => world.ends.push(reason),
     log: (_, message) => world.log.push(message),
