@@ -1,0 +1,94 @@
+/** The log's directory on a real disk, by node:fs. Its operations run in the runtime's thread pool, never on the loop. */
+import fs from "node:fs";
+import { join } from "node:path";
+import { type Done, type LogFile, type LogFiles, NoSpace } from "./log-files.ts";
+
+/** writev(2) takes so many buffers at a time (IOV_MAX). */
+const buffersMax = 1_024;
+
+/** `dir` exists and belongs to this replica alone. Files get mode 0600. */
+export function nodeFiles(dir: string): LogFiles {
+  const path = (name: string): string => join(dir, name);
+  return {
+    list: (done) => fs.readdir(dir, (e, names) => done(e && errorOf(e), names)),
+    open(name, how, done) {
+      const flags = how === "create" ? "w+" : how === "write" ? "r+" : "r";
+      fs.open(path(name), flags, 0o600, (e, fd) => (e ? done(errorOf(e)) : done(null, new NodeFile(fd))));
+    },
+    rename: (from, to, done) => fs.rename(path(from), path(to), (e) => done(e && errorOf(e))),
+    remove: (name, done) =>
+      fs.unlink(path(name), (e) => done(e === null || e.code === "ENOENT" ? null : errorOf(e))),
+    syncDirectory(done) {
+      fs.open(dir, "r", (e, fd) => {
+        if (e) return done(errorOf(e));
+        fs.fsync(fd, (failed) => fs.close(fd, () => done(failed && errorOf(failed))));
+      });
+    },
+  };
+}
+
+class NodeFile implements LogFile {
+  readonly #fd: number;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  size(done: Done<number>): void {
+    fs.fstat(this.#fd, (e, stat) => (e ? done(errorOf(e)) : done(null, stat.size)));
+  }
+
+  write(blocks: Uint8Array[], position: number, done: Done): void {
+    if (blocks.length === 0) return done(null);
+    fs.writev(this.#fd, blocks.slice(0, buffersMax), position, (e, written) => {
+      if (e) return done(errorOf(e));
+      // It may write less than it was given: near the end of the space, or of 2 GiB.
+      const rest = after(blocks, written);
+      if (rest.length === 0) return done(null);
+      if (written === 0) return done(new Error("write(2) wrote nothing"));
+      this.write(rest, position + written, done);
+    });
+  }
+
+  datasync(done: Done): void {
+    fs.fdatasync(this.#fd, (e) => done(e && errorOf(e)));
+  }
+
+  truncate(bytes: number, done: Done): void {
+    fs.ftruncate(this.#fd, bytes, (e) => done(e && errorOf(e)));
+  }
+
+  read(position: number, bytes: number, done: Done<Uint8Array>): void {
+    const buffer = new Uint8Array(bytes);
+    let got = 0;
+    const more = (): void => {
+      fs.read(this.#fd, buffer, got, bytes - got, position + got, (e, n) => {
+        if (e) return done(errorOf(e));
+        got += n;
+        if (n === 0 || got === bytes) return done(null, buffer.subarray(0, got));
+        more();
+      });
+    };
+    if (bytes === 0) done(null, buffer);
+    else more();
+  }
+
+  close(done: Done): void {
+    fs.close(this.#fd, (e) => done(e ? errorOf(e) : null));
+  }
+}
+
+/** The blocks without their first `bytes`. */
+function after(blocks: Uint8Array[], bytes: number): Uint8Array[] {
+  let skipped = 0;
+  for (const [i, block] of blocks.entries()) {
+    if (skipped + block.length > bytes) return [block.subarray(bytes - skipped), ...blocks.slice(i + 1)];
+    skipped += block.length;
+  }
+  return [];
+}
+
+function errorOf(e: NodeJS.ErrnoException): Error {
+  const full = e.code === "ENOSPC" || e.code === "EDQUOT";
+  return full ? new NoSpace(e.message, { cause: e }) : e;
+}
