@@ -61,6 +61,8 @@ export class StateClient {
   #backoffMs = stateRedialMinMs;
   #redial: ReturnType<typeof setTimeout> | undefined;
   #sequence = 0;
+  /** A write of this client was carried out. */
+  #known = false;
   #ticket = 0;
   readonly #writes = new Map<number, Asked>();
   readonly #reads = new Map<number, Asked>();
@@ -172,8 +174,12 @@ export class StateClient {
     link.send(asked.fields);
   }
 
-  /** Writes below it have an outcome that this client knows, or does not want to know any more. */
+  /**
+   * Writes below it have an outcome that this client knows, or does not want to know any more. It stays 1 until one was
+   * carried out: of a client whose first writes came to nothing, the replicas know nothing.
+   */
   #ackedBelow(): number {
+    if (!this.#known) return 1;
     for (const sequence of this.#writes.keys()) return sequence;
     return this.#sequence + 1;
   }
@@ -263,8 +269,10 @@ export class StateClient {
     }
     table.delete(key);
     clearTimeout(asked.timer);
-    if (outcome === outcomes.ok) asked.resolve({ value, index });
-    else if (outcome === outcomes.invalid) asked.reject(new DvsError("INVALID", String(value)));
+    if (outcome === outcomes.ok) {
+      this.#known ||= asked.isWrite;
+      asked.resolve({ value, index });
+    } else if (outcome === outcomes.invalid) asked.reject(new DvsError("INVALID", String(value)));
     else if (outcome === outcomes.unavailable && !asked.uncertain) {
       asked.reject(new DvsError("UNAVAILABLE", `Cannot ${asked.what}: ${String(value)}.`));
     } else

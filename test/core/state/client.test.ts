@@ -101,6 +101,19 @@ test("results are acknowledged by later writes", async () => {
   ]);
 });
 
+test("a client of which nothing was carried out acknowledges nothing: the replicas would not know it", async () => {
+  let times = 0;
+  const one = await replica((fields, link) => {
+    const outcome = times++ === 0 ? outcomes.unavailable : outcomes.ok;
+    link.send(written(fields, outcome, "too few replicas"));
+  });
+  const c = client(one);
+  expect(await rejection(c.write("kv", 1))).toMatchObject({ code: "UNAVAILABLE" });
+  await c.write("kv", 2);
+  await c.write("kv", 3);
+  expect(one.got.map((fields) => readClientMessage("write", fields)[2])).toEqual([1, 1, 3]);
+});
+
 test("a replica that does not serve is left for another", async () => {
   const first = await replica((fields, link) => link.send(written(fields, outcomes.refused, "no primary")));
   const second = await replica((fields, link) => link.send(written(fields, outcomes.ok, 5)));
