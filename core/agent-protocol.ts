@@ -104,10 +104,10 @@ export type Desired = z.infer<typeof Desired>;
 export const LogName = z.enum(["container", "access"]);
 export type LogName = z.infer<typeof LogName>;
 
-/** `endpoints`: those that are bound there now; `trace`: messages from or to one of them, as they come and go. */
+/** `endpoints`: a page of those that the kernel knows; `trace`: messages from or to one of them, as they come and go. */
 export const KernelQuery = z.object({
   what: z.enum(["endpoints", "trace"]),
-  /** Of a trace. */
+  /** Of a trace; of a page: those above this one. */
   endpoint: z.number().int().min(0),
   /** The stream ends after so many lines. */
   max: z.number().int().min(1),

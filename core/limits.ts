@@ -212,8 +212,8 @@ export const recordsPerBatch = 256;
 export const foldedIdsKept = 256;
 /** An agent says how far it has read after so many records. */
 export const recordsPerAck = 64;
-/** Endpoints of one container that are listed: what its control socket holds unread. */
-export const endpointsShownMax = 256;
+/** Endpoints of one container that are listed at a time: some 200 KiB, well below what an agent holds unread. */
+export const endpointsPerPage = 512;
 /** Messages a second that a container tells of in a trace; more are left out, and counted. */
 export const tracedPerSecondMax = 200;
 /** A kernel that was removed, in a container that goes on, joins again after this. */

@@ -24,7 +24,8 @@ export default command({
     ...clientArgs,
   },
   details:
-    "Shows messages between kernels from and to the endpoint, one JSON document a line, without what they carry.",
+    "Shows messages from and to the endpoint, one JSON document a line, without what they carry. A message between " +
+    "processes of one kernel has `local: true`; one between kernels is shown by both, with `to` and `from`.",
   examples: [["dvs trace hello 0:1 -n 20", "the next twenty messages of each node"]],
   async run({ args, io }) {
     const [slot, generation] = /^\d+:\d+$/.test(args.endpoint) ? args.endpoint.split(":").map(Number) : [];

@@ -1,5 +1,7 @@
 /** How instances look to people. */
 import type { ContainerView, InstanceView } from "../../core/api/views.ts";
+import type { ListedEndpoint } from "../../core/kernel/endpoint-list.ts";
+import type { ProcCounters } from "../../core/kernel/proc.ts";
 import { age, shortDigest } from "../format.ts";
 import { describeCondition } from "../wait.ts";
 import type { Column } from "../table.ts";
@@ -26,32 +28,24 @@ export const containerColumns: Column<ContainerView>[] = [
   { title: "WHY", value: (c) => c.reason, flexible: true },
 ];
 
-/** An endpoint as its kernel tells of it; bytes are counted where they are known: between kernels. */
-export interface EndpointRow {
-  node: string;
-  endpoint: string;
-  name: string | null;
-  kernel: number;
-  moving: boolean;
-  counters: Record<
-    "sentLocal" | "sentRemote" | "receivedLocal" | "receivedRemote" | "bytesSent" | "bytesReceived",
-    number
-  >;
-}
+/** An endpoint as one node's kernel tells of it; a line of core/kernel/endpoint-list.ts. */
+export type EndpointRow = { node: string } & ListedEndpoint;
+
+const perCounters = (show: (counters: ProcCounters) => string | number) => (e: EndpointRow) =>
+  e.counters ? show(e.counters) : "";
 
 export const endpointColumns: Column<EndpointRow>[] = [
   { title: "ENDPOINT", value: (e) => e.endpoint },
   { title: "NAME", value: (e) => e.name ?? "", flexible: true },
   { title: "NODE", value: (e) => e.node, flexible: true },
+  { title: "KIND", value: (e) => (e.moving ? `${e.kind}, moving` : e.kind) },
   { title: "KERNEL", value: (e) => e.kernel, right: true },
-  { title: "KIND", value: (e) => (e.moving ? "moving" : "local") },
-  { title: "LOCAL OUT/IN", value: (e) => `${e.counters.sentLocal}/${e.counters.receivedLocal}`, right: true },
-  {
-    title: "REMOTE OUT/IN",
-    value: (e) => `${e.counters.sentRemote}/${e.counters.receivedRemote}`,
-    right: true,
-  },
-  { title: "BYTES OUT/IN", value: (e) => `${e.counters.bytesSent}/${e.counters.bytesReceived}`, right: true },
+  { title: "WAITING", value: (e) => e.waiting, right: true },
+  { title: "LOCAL OUT/IN", value: perCounters((c) => `${c.sentLocal}/${c.receivedLocal}`), right: true },
+  { title: "REMOTE OUT/IN", value: perCounters((c) => `${c.sentRemote}/${c.receivedRemote}`), right: true },
+  // Counted where they are known: between kernels.
+  { title: "BYTES OUT/IN", value: perCounters((c) => `${c.bytesSent}/${c.bytesReceived}`), right: true },
+  { title: "COPIED", value: perCounters((c) => c.bytesCopied), right: true },
 ];
 
 export function instanceFields(view: InstanceView): [string, string][] {
@@ -68,6 +62,12 @@ export function instanceFields(view: InstanceView): [string, string][] {
       .filter((p) => p.state === "failed")
       .map((p): [string, string] => ["port", `${p.port} is not open on ${p.nodeName}: ${p.reason}`]),
     ["options", JSON.stringify(view.spec.options)],
+    ...(view.kernels ? [["kernels", describeKernels(view.kernels)] as [string, string]] : []),
     ["created", `${view.createdAt} (${age(view.createdAt)} ago)`],
   ];
+}
+
+function describeKernels({ members, grantor }: NonNullable<InstanceView["kernels"]>): string {
+  if (!grantor) return `${members}, and none of them grants leases`;
+  return `${members}; leases are granted by kernel ${grantor.kernel} on ${grantor.nodeName} (epoch ${grantor.epoch})`;
 }

@@ -53,6 +53,16 @@ export const InstanceView = z.object({
   /** Per node that cannot open one of its ports. */
   ports: z.array(PortReport.extend({ node: z.string(), nodeName: z.string() })),
   createdAt: z.string(),
+  /** Of one instance only, not in lists; missing where the VOS has no kernels, or the store does not answer. */
+  kernels: z
+    .object({
+      members: z.number().int(),
+      /** Who grants the others the leases under which they run. */
+      grantor: z
+        .object({ kernel: z.number().int(), node: z.string(), nodeName: z.string(), epoch: z.number().int() })
+        .nullable(),
+    })
+    .optional(),
 });
 export type InstanceView = z.infer<typeof InstanceView>;
 

@@ -98,7 +98,7 @@ export class KernelHost implements VosKernel {
   receive(message: Extract<ToContainer, { type: `kernel${string}` }>): void {
     switch (message.type) {
       case "kernelStream":
-        return this.#streams.start(message.id, message, this.#life?.kernel.machine ?? null);
+        return this.#streams.start(message.id, message);
       case "kernelStreamStop":
         return this.#streams.stop(message.id);
       default:
@@ -175,6 +175,7 @@ export class KernelHost implements VosKernel {
     if (this.#ended) return linked.links.close();
     const life: Life = { ...linked, records };
     this.#life = life;
+    this.#streams.attach(life.kernel.machine);
     this.#become("joining");
     this.#begun.resolve(life);
     linked.run().catch((e: unknown) => this.#exit(life, String(e)));
@@ -186,6 +187,7 @@ export class KernelHost implements VosKernel {
     // Not within a step of the proxies, which may be what has led here.
     setImmediate(() => life.links.close());
     this.#life = null;
+    this.#streams.attach(null);
     this.#begun = Promise.withResolvers();
     this.#become("exited");
     if (this.#ended) return;

@@ -26,20 +26,26 @@ export function instanceLog(
   containers: readonly Pick<ContainerView, "node" | "nodeName">[],
   request: LogRequest,
 ): LineSource {
-  return mergedLines(containers, (node, signal) => sessions.logs(node, request, signal));
+  return mergedLines(containers, (node, signal) => linesOf(sessions.logs(node, request, signal), signal));
 }
 
-/** Lines of a stream from each container. */
+export async function* linesOf(
+  stream: Promise<ReadableStream<Uint8Array>>,
+  signal: AbortSignal,
+): AsyncGenerator<string> {
+  yield* splitLog(await stream, signal);
+}
+
+/** Lines from each container, as they come. What one of them throws is a line that says so. */
 export function mergedLines(
   containers: readonly Pick<ContainerView, "node" | "nodeName">[],
-  open: (node: string, signal: AbortSignal) => Promise<ReadableStream<Uint8Array>>,
+  open: (node: string, signal: AbortSignal) => AsyncIterable<string>,
 ): LineSource {
   const mailbox = new Mailbox<LogLine>({ max: linesAheadMax });
   const stopped = new AbortController();
   const copy = async ({ node, nodeName }: Pick<ContainerView, "node" | "nodeName">) => {
     try {
-      const stream = await open(node, stopped.signal);
-      for await (const line of splitLog(stream, stopped.signal)) {
+      for await (const line of open(node, stopped.signal)) {
         if (!(await mailbox.send({ node: nodeName, line }))) return;
       }
     } catch (e) {

@@ -50,6 +50,13 @@ export interface KernelOptions {
   nowMs: number;
 }
 
+export type WatchLocal = (
+  what: "send" | "request" | "reply" | "notify",
+  source: Endpoint,
+  destination: Endpoint,
+  type: number,
+) => void;
+
 /** A record that has been read, and the messages that are lost by it. */
 interface Reading {
   change: ViewChange;
@@ -89,6 +96,8 @@ export class KernelMachine {
   /** To be looked at again after the next record. */
   #later: (() => void)[] = [];
   #audits = 0;
+  /** Sees each message between two processes of this kernel; null while nobody traces, which costs nothing. */
+  watchLocal: WatchLocal | null = null;
   readonly #expire = (call: Call) => giveUp(this, call, "TIMED_OUT");
 
   constructor(sink: KernelSink, options: KernelOptions) {

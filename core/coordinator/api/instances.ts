@@ -5,17 +5,18 @@ import { InstanceRequest, type InstancePage } from "../../api/schema.ts";
 import type { InstanceView } from "../../api/views.ts";
 import { setDesiredTxn } from "../../control/requests.ts";
 import { DvsError, parseOrThrow } from "../../errors.ts";
-import { endpointsShownMax } from "../../limits.ts";
 import { defaultTenant, Name } from "../../names.ts";
 import { InstanceRecord, keys } from "../../records.ts";
 import { settleTxn } from "../../store/settle.ts";
 import type { ApiEnv, Coordinator } from "../context.ts";
 import { watchInstances } from "../instance-watch.ts";
-import { instanceLog, mergedLines } from "../log-lines.ts";
+import { endpointLines } from "../endpoint-lines.ts";
+import { instanceLog, linesOf, mergedLines } from "../log-lines.ts";
 import { ndjson } from "../ndjson.ts";
 import { eventStamp } from "../random.ts";
 import { queryFlag, queryNumber, read } from "../read.ts";
 import { createInstance } from "./create-instance.ts";
+import { kernelsOf } from "./kernels-of.ts";
 
 const tenant = defaultTenant;
 const pageLimits = { fallback: 500, min: 1, max: 1_000 };
@@ -46,7 +47,11 @@ export function instanceRoutes(coordinator: Coordinator) {
     ndjson(watchInstances(coordinator, tenant, c.req.query("name")), signal),
   );
 
-  app.get("/v1/instances/:name", (c) => c.json(find(c.req.param("name"))));
+  app.get("/v1/instances/:name", async (c) => {
+    const view = find(c.req.param("name"));
+    const kernels = await kernelsOf(coordinator, view);
+    return c.json(kernels ? { ...view, kernels } : view);
+  });
 
   app.post("/v1/instances", async (c) => {
     const request = await read(c, InstanceRequest, "instance");
@@ -90,8 +95,9 @@ export function instanceRoutes(coordinator: Coordinator) {
 
   app.get("/v1/instances/:name/endpoints", (c) => {
     const { uid, containers } = find(c.req.param("name"));
-    const query = { uid, what: "endpoints" as const, endpoint: 0, max: endpointsShownMax };
-    const source = mergedLines(containers, (node, stop) => sessions.kernelStream(node, query, stop));
+    const source = mergedLines(containers, (node, stop) =>
+      endpointLines((query) => sessions.kernelStream(node, { uid, ...query }, stop), stop),
+    );
     return ndjson(source, signal);
   });
 
@@ -100,7 +106,9 @@ export function instanceRoutes(coordinator: Coordinator) {
     const endpoint = queryNumber(c.req.query("endpoint"), "endpoint", endpointLimits);
     const max = queryNumber(c.req.query("max"), "max", traceLimits);
     const query = { uid, what: "trace" as const, endpoint, max };
-    const source = mergedLines(containers, (node, stop) => sessions.kernelStream(node, query, stop));
+    const source = mergedLines(containers, (node, stop) =>
+      linesOf(sessions.kernelStream(node, query, stop), stop),
+    );
     return ndjson(source, signal);
   });
   return app;

@@ -2,6 +2,7 @@
 import { ANY, type Endpoint, isEndpoint, SELF } from "../endpoint.ts";
 import { finish } from "../finish.ts";
 import type { KernelMachine } from "../kernel-machine.ts";
+import { notificationType } from "../message.ts";
 import type { Outcome } from "../outcome.ts";
 import { callBits } from "../privileges.ts";
 import type { Proc } from "../proc.ts";
@@ -18,6 +19,9 @@ export function doNotify(kernel: KernelMachine, caller: Proc, destination: Endpo
   }
   if (((caller.to >>> to.group) & 1) === 0 || ((to.from >>> caller.group) & 1) === 0) return "NOT_ALLOWED";
   caller.counters.sentLocal++;
+  if (kernel.watchLocal !== null) {
+    kernel.watchLocal("notify", caller.endpoint, endpoint, notificationType);
+  }
   notifyProc(kernel, to, caller.endpoint, 1);
   return "OK";
 }

@@ -18,6 +18,9 @@ export function doReply(kernel: KernelMachine, replier: Proc, request: Call, mes
   if (replier.held) return "BUSY";
   if (request.caller) {
     replier.counters.sentLocal++;
+    if (kernel.watchLocal !== null) {
+      kernel.watchLocal("reply", replier.endpoint, request.source, message.type);
+    }
     replier.open.remove(request);
     if (kernel.frozen) {
       // Taken from it, so that it is not replied to twice; the caller is told when processes may run again.

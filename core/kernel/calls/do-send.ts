@@ -70,6 +70,9 @@ export function dispatchHere(kernel: KernelMachine, call: Call, caller: Proc, to
     return;
   }
   caller.counters.sentLocal++;
+  if (kernel.watchLocal !== null) {
+    kernel.watchLocal(call.isRequest ? "request" : "send", call.source, call.destination, call.type);
+  }
   deliver(kernel, call, to);
 }
 
