@@ -166,6 +166,8 @@ export const windowBytes = 512 * KiB;
 export const outletsIdleMax = 16_384;
 /** Calls of one process under way, among them those that wait in its kernel for room in a window. */
 export const processCallsMax = 4_096;
+/** Sources on other kernels whose last notification a process's kernel remembers, so as to count each once. */
+export const notifiersKept = 1_024;
 /** Outside of a process's calls, what a kernel keeps per process. */
 export const processGrantsMax = 1_024;
 /** A copy goes in frames of this size, and so much of it is on its way at most: beside it a call waits for one frame. */

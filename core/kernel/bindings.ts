@@ -142,7 +142,7 @@ export class Bindings {
   /** A call that is in no queue and was not carried out; from here or from another kernel. */
   fail(call: Call, outcome: Outcome): void {
     if (call.caller) finish(this.#kernel, call, outcome);
-    else this.#kernel.peers.fail(call, outcome);
+    else this.#kernel.answers.fail(call, outcome);
   }
 
   /** `call` is answered when the endpoint, which this kernel holds or may give out, is bound or not. */
@@ -221,6 +221,6 @@ export class Bindings {
 
   #answer(call: Call): void {
     if (call.caller) finish(this.#kernel, call, "OK");
-    else this.#kernel.peers.answer(call, null);
+    else this.#kernel.answers.answer(call, null);
   }
 }

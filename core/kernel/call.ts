@@ -76,14 +76,11 @@ export class Call implements Received {
   requestsOnly = false;
   /** The caller has given up, and waits for the other kernel's word. */
   cancelled: "TIMED_OUT" | "CANCELLED" | null = null;
-  /** Its process is frozen, and what it is to be told waits with it. */
+  /** Its process is frozen, and its outcome waits with it. */
   answered = false;
   /** Taken, and its sender's kernel has not been told. */
   untold = false;
-  /**
-   * Of a message from another kernel: that one. Of a call that its process has brought along from another kernel, and
-   * that went out by it: that one. Else 0.
-   */
+  /** Of a message from another kernel: that one. Else 0. */
   via = 0;
   /** Counted in the windows and totals of a destination on another kernel. */
   bytes = 0;

@@ -13,6 +13,7 @@ import { allows, type Grant } from "./grant.ts";
 import type { KernelMachine } from "./kernel-machine.ts";
 import { type KernelMessage, messageTable } from "./messages.ts";
 import type { Outcome } from "./outcome.ts";
+import type { Stay } from "./outlet.ts";
 import { callBits } from "./privileges.ts";
 import type { Proc } from "./proc.ts";
 import type { KernelId } from "./view.ts";
@@ -95,12 +96,12 @@ export class Copies {
     if (call.state === states.done) return;
     const kernel = this.#kernel;
     const owner = kernel.table.find(call.destination);
-    if (!owner) {
-      kernel.peers.ask(call);
+    if (call.caller!.held || owner?.held) {
+      kernel.peers.finishAway(call, "BUSY");
       return;
     }
-    if (owner.held) {
-      finish(kernel, call, "BUSY");
+    if (!owner) {
+      kernel.peers.ask(call);
       return;
     }
     const { direction, grant: id, offset, buffer } = call.body as CopyRequest;
@@ -139,7 +140,7 @@ export class Copies {
   }
 
   /** Begins, or begins again, a copy whose owner is at another kernel. */
-  open(call: Call, to: KernelId): void {
+  open(call: Call, { kernel: to, since }: Stay): void {
     const caller = call.caller!;
     const { direction, grant, offset, buffer } = call.body as CopyRequest;
     const isRead = direction === "read";
@@ -161,7 +162,7 @@ export class Copies {
     const { source, number, destination, group } = call;
     const length = buffer.byteLength;
     const kind = isRead ? messageTable.copyRead.number : messageTable.copyWrite.number;
-    this.#kernel.transmit(to, [kind, source, number, destination, group, grant, offset, length]);
+    this.#kernel.transmit(to, [kind, source, number, destination, group, since, grant, offset, length]);
     this.#pump(stream);
     if (length === 0) this.#end(stream, "OK");
   }
@@ -183,14 +184,14 @@ export class Copies {
       },
     });
     const { number } = messageTable.copyRead;
-    this.#kernel.transmit(from, [number, endpoint, g, endpoint, 0, grant, 0, image.byteLength]);
+    this.#kernel.transmit(from, [number, endpoint, g, endpoint, 0, 0, grant, 0, image.byteLength]);
     if (image.byteLength === 0) this.#end(stream, "OK");
   }
 
   /** Another kernel's process copies from or to a grant of one of this kernel's. */
   handleOpen(from: KernelId, m: KernelMessage<"copyRead"> | KernelMessage<"copyWrite">): void {
     const kernel = this.#kernel;
-    const [kind, source, number, ownerEndpoint, group, id, offset, length] = m;
+    const [kind, source, number, ownerEndpoint, group, since, id, offset, length] = m;
     const direction = kind === messageTable.copyRead.number ? "read" : "write";
     const owner = kernel.table.find(ownerEndpoint);
     const isMove = source === ownerEndpoint;
@@ -198,12 +199,15 @@ export class Copies {
     const move = kernel.moves.outgoing.get(ownerEndpoint);
     const mayMove = isMove && move?.to === from && move.grant === id;
     if (!owner || (owner.held && !mayMove)) {
-      if (!isMove) kernel.missing(from, source, number, ownerEndpoint);
+      if (isMove) return;
+      // Bytes would come before the record is read, and after the process has gone.
+      if (owner || since > kernel.view.index) kernel.answers.failed(from, source, number, "BUSY");
+      else kernel.missing(from, source, number, ownerEndpoint);
       return;
     }
     const grant = this.#grantOf(owner, id, source, isMove ? -1 : group, direction, offset, length);
     if (typeof grant === "string" || length === 0) {
-      if (typeof grant === "string") kernel.peers.failed(from, source, number, grant);
+      if (typeof grant === "string") kernel.answers.failed(from, source, number, grant);
       return;
     }
     const stream = this.#add({
@@ -217,7 +221,7 @@ export class Copies {
       },
       end: (outcome) => {
         if (outcome === "OK") owner.counters.bytesCopied += length;
-        else if (outcome !== "CANCELLED") kernel.peers.failed(from, source, number, outcome);
+        else if (outcome !== "CANCELLED") kernel.answers.failed(from, source, number, outcome);
       },
     });
     this.#pump(stream);

@@ -40,7 +40,7 @@ export function take(kernel: KernelMachine, call: Call, to: Proc): void {
   } else {
     to.counters.receivedRemote++;
     to.counters.bytesReceived += call.bytes;
-    kernel.peers.tellTaken(call);
+    kernel.answers.tellTaken(call);
     if (!isRequest) {
       call.state = states.done;
       return;

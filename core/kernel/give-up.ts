@@ -47,7 +47,7 @@ export function giveUp(kernel: KernelMachine, call: Call, why: "TIMED_OUT" | "CA
 /** The process has ended: nobody waits for its calls. */
 export function giveUpCalls(kernel: KernelMachine, proc: Proc): void {
   if (proc.underWay === 0) return;
-  const calls = [...proc.away.values(), ...proc.sweepQueue.toArray()];
+  const calls = [...proc.away.values()];
   for (const outlet of kernel.peers.outlets.values()) {
     for (const queue of [outlet.queue, outlet.asks]) calls.push(...queue.toArray());
   }

@@ -5,6 +5,7 @@ import { handleCancel } from "./handlers/cancel.ts";
 import { handleInfo } from "./handlers/info.ts";
 import { handleMiss } from "./handlers/miss.ts";
 import { handleNotify } from "./handlers/notify.ts";
+import { handleNotified } from "./notices.ts";
 import { handleResolve, handleResolved } from "./handlers/resolve.ts";
 import { handleRequest, handleSend } from "./handlers/send.ts";
 import { handleSettled } from "./handlers/settled.ts";
@@ -23,6 +24,7 @@ export const handlers: { [N in MessageName]: Handler<N> } = {
   send: handleSend,
   request: handleRequest,
   notify: handleNotify,
+  notified: handleNotified,
   taken: handleTaken,
   reply: handleReply,
   failed: handleFailed,
@@ -42,8 +44,6 @@ export const handlers: { [N in MessageName]: Handler<N> } = {
   decline: (kernel, from, m) => kernel.moves.handleDecline(from, m),
   marker: (kernel, from, m) => kernel.moves.handleMarker(from, m),
   settled: handleSettled,
-  sweep: (kernel, _from, m) => kernel.moves.handleSweep(m),
-  swept: (kernel, from, m) => kernel.moves.handleSwept(from, m),
   audit: handleAudit,
   audited: handleAudited,
   beacon: (kernel, from, m) => kernel.membership.handleBeacon(from, m),

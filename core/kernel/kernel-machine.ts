@@ -13,6 +13,7 @@
  * processes ask for: all of it happens, in that order, when it thaws.
  */
 import { cancelGraceMs, processGrantsMax } from "../limits.ts";
+import { Answers } from "./answers.ts";
 import { Bindings, type BindOptions } from "./bindings.ts";
 import { type Call, callKinds } from "./call.ts";
 import { doGetInfo, infoOf } from "./calls/do-get-info.ts";
@@ -75,6 +76,7 @@ export class KernelMachine {
   readonly proposals = new Proposals(this);
   readonly bindings = new Bindings(this);
   readonly peers = new Peers(this);
+  readonly answers = new Answers(this);
   readonly copies = new Copies(this);
   readonly moves = new MovesMachine(this);
   readonly leaving = new Leaving(this);
@@ -93,9 +95,9 @@ export class KernelMachine {
   readonly #early = new Map<KernelId, KernelMessage[]>();
   /** Asked for while frozen. Bounded by the calls of the processes. */
   #parked: (() => void)[] = [];
-  /** To be looked at again after the next record. */
-  #later: (() => void)[] = [];
-  #audits = 0;
+  /** Ahead of this kernel's View: handled after the next record. Bounded by the windows of peers. */
+  #ahead: { from: KernelId; message: KernelMessage }[] = [];
+  #tickets = 0;
   /** Sees each message between two processes of this kernel; null while nobody traces, which costs nothing. */
   watchLocal: WatchLocal | null = null;
   readonly #expire = (call: Call) => giveUp(this, call, "TIMED_OUT");
@@ -140,7 +142,7 @@ export class KernelMachine {
 
   /** At the end of a turn of the event loop in which the sink was asked for it. */
   flush(): void {
-    this.peers.flush();
+    this.answers.flush();
   }
 
   proposed(ticket: number, answer: ProposalAnswer): void {
@@ -326,11 +328,13 @@ export class KernelMachine {
   park(act: () => void): void {
     this.#parked.push(act);
   }
-  later(act: () => void): void {
-    this.#later.push(act);
+  /** The message speaks of a record that this kernel has not read. */
+  awaitRecord(from: KernelId, message: KernelMessage): void {
+    this.#ahead.push({ from, message });
   }
-  nextAudit(): number {
-    return ++this.#audits;
+  /** Of a marker or an audit. */
+  nextTicket(): number {
+    return ++this.#tickets;
   }
   notifyProc(to: Proc, source: Endpoint, count: number): void {
     notifyProc(this, to, source, count);
@@ -366,18 +370,18 @@ export class KernelMachine {
     else finish(this, call, this.peers.absence(destination));
   }
 
-  /** Another kernel that holds the endpoint, and by which of its moves. */
-  whereElse(endpoint: Endpoint): { kernel: KernelId; g: number } | null {
+  /** Another kernel holds the endpoint. */
+  isElsewhere(endpoint: Endpoint): boolean {
     const kernel = this.view.holderOf(endpoint);
-    return kernel === 0 || kernel === this.id ? null : { kernel, g: this.view.settledMoveOf(endpoint) };
+    return kernel !== 0 && kernel !== this.id;
   }
-  /** Tells a kernel that its call came to the wrong place, or to nobody. */
+  /** Tells a kernel that its call came to the wrong place or stay, or to nobody. */
   missing(from: KernelId, source: Endpoint, number: number, destination: Endpoint): void {
-    const place = this.whereElse(destination);
-    if (place) {
+    if (this.isElsewhere(destination) || this.table.find(destination)) {
+      const holder = this.view.holderOf(destination);
       const { number: miss } = messageTable.miss;
-      this.transmit(from, [miss, source, number, destination, place.g, place.kernel]);
-    } else this.peers.failed(from, source, number, this.peers.absence(destination));
+      this.transmit(from, [miss, source, number, destination, this.view.placedAt(destination), holder]);
+    } else this.answers.failed(from, source, number, this.peers.absence(destination));
   }
 
   #setFrozen(frozen: boolean): void {
@@ -408,7 +412,7 @@ export class KernelMachine {
     }
     this.bindings.rematchAll();
     this.peers.pumpAll();
-    this.peers.flush();
+    this.answers.flush();
   }
 
   /** What follows from the records that have been read. */
@@ -416,11 +420,11 @@ export class KernelMachine {
     const readings = this.#readings;
     this.#readings = [];
     for (const { change, lost } of readings) this.#react(change, lost);
+    const ahead = this.#ahead;
+    this.#ahead = [];
+    for (const { from, message } of ahead) if (this.view.members.has(from)) this.handle(from, message);
     this.proposals.review();
     this.leaving.review();
-    const later = this.#later;
-    this.#later = [];
-    for (const act of later) this.whenThawed(act);
   }
 
   #react(change: ViewChange, lost: readonly Call[]): void {

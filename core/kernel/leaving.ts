@@ -30,9 +30,9 @@ export class Leaving {
 
   handleFlush(from: KernelId, m: KernelMessage<"flush">): void {
     const kernel = this.#kernel;
-    if (kernel.view.index < m[1]) kernel.later(() => this.handleFlush(from, m));
+    if (kernel.view.index < m[1]) kernel.awaitRecord(from, m);
     else {
-      kernel.peers.flush();
+      kernel.answers.flush();
       kernel.transmit(from, [messageTable.flushed.number, m[1]]);
     }
   }

@@ -4,7 +4,7 @@
  *      1 –  15   links: hello, acknowledgement, bye … (core/kernel/link; not kernel messages, never seen by the kernel)
  *     16 –  31   calls of processes, and their answers
  *     32 –  39   bulk copies
- *     40 –  47   moves of processes
+ *     40 –  47   moves of processes (44 and 45 are retired)
  *     48 –  55   membership
  *     56 –  63   retired numbers go here; a number is never given out twice
  *
@@ -16,7 +16,11 @@
  * worthless when it is late, and is never kept to be sent again.
  *
  * A call has the name (source, call): the endpoint that makes it, and a number that this process counts up. It keeps
- * that name when the process moves, and its answers go to wherever the View has the process by then.
+ * that name when the process moves.
+ *
+ * `since` is the index of the record that brought the destination to the kernel that is addressed (0: it has been there
+ * from the start), `index` that of the sender's View. A message that is ahead of the receiver's View waits there for
+ * the record; one for an earlier stay of the destination is dropped, because its sender will send it again.
  */
 import type { Endpoint } from "./endpoint.ts";
 import type { Outcome } from "./outcome.ts";
@@ -66,7 +70,7 @@ export const callStates = {
   waiting: 1,
   /** Taken; it will be replied to. */
   open: 2,
-  /** It was in the mailbox of the kernel from which the endpoint came: it is to be sent again. */
+  /** It had arrived at the kernel from which the endpoint came, and was not taken: it is to be sent again. */
   untaken: 3,
 } as const;
 
@@ -79,6 +83,7 @@ export const messageTable = {
       ["call", "uint"],
       ["destination", "endpoint"],
       ["group", "group"],
+      ["since", "uint"],
       ["type", "uint"],
       ["body", "body"],
     ],
@@ -92,6 +97,7 @@ export const messageTable = {
       ["call", "uint"],
       ["destination", "endpoint"],
       ["group", "group"],
+      ["since", "uint"],
       ["type", "uint"],
       ["body", "body"],
     ],
@@ -102,11 +108,13 @@ export const messageTable = {
     channel: "calls",
     fields: [
       ["source", "endpoint"],
+      ["call", "uint"],
       ["destination", "endpoint"],
       ["group", "group"],
+      ["since", "uint"],
       ["count", "uint"],
     ],
-    says: "The source has notified the destination so many times. Not answered.",
+    says: "The source has notified the destination so many times. Answered by notified, but not where it is not any more.",
   },
   taken: {
     number: 19,
@@ -155,16 +163,19 @@ export const messageTable = {
       ["source", "endpoint"],
       ["call", "uint"],
       ["destination", "endpoint"],
-      ["g", "uint"],
+      ["since", "uint"],
       ["kernel", "kernel"],
     ],
-    says: "The destination has moved to that kernel by its move number g: nothing was done, look there.",
+    says: "The destination is with that kernel since that record: nothing was done. Read the records, or look there.",
   },
   resolve: {
     number: 24,
     channel: "calls",
-    fields: [["destination", "endpoint"]],
-    says: "Before the first message to an endpoint: is it bound, and in which group? Answered by resolved.",
+    fields: [
+      ["destination", "endpoint"],
+      ["index", "uint"],
+    ],
+    says: "Before the first message to an endpoint: is it bound, and in which group? Answered by resolved, or miss.",
   },
   resolved: {
     number: 25,
@@ -183,9 +194,10 @@ export const messageTable = {
       ["source", "endpoint"],
       ["call", "uint"],
       ["destination", "endpoint"],
+      ["index", "uint"],
       ["bound", "flag"],
     ],
-    says: "Answer when the destination is bound (1) or is no longer (0). Answered by answer, or failed.",
+    says: "Answer when the destination is bound (1) or is no longer (0). Answered by answer, failed, or miss.",
   },
   info: {
     number: 27,
@@ -194,8 +206,9 @@ export const messageTable = {
       ["source", "endpoint"],
       ["call", "uint"],
       ["destination", "endpoint"],
+      ["index", "uint"],
     ],
-    says: "What the kernel knows of the endpoint. Answered by answer, or failed.",
+    says: "What the kernel knows of the endpoint. Answered by answer, failed, or miss.",
   },
   answer: {
     number: 28,
@@ -207,6 +220,16 @@ export const messageTable = {
     ],
     says: "The kernel's own answer to watch and info.",
   },
+  notified: {
+    number: 29,
+    channel: "calls",
+    fields: [
+      ["source", "endpoint"],
+      ["destination", "endpoint"],
+      ["call", "uint"],
+    ],
+    says: "The notification has come to its destination, or that is no more.",
+  },
 
   copyRead: {
     number: 32,
@@ -216,6 +239,7 @@ export const messageTable = {
       ["call", "uint"],
       ["owner", "endpoint"],
       ["group", "group"],
+      ["since", "uint"],
       ["grant", "uint"],
       ["offset", "uint"],
       ["length", "uint"],
@@ -230,6 +254,7 @@ export const messageTable = {
       ["call", "uint"],
       ["owner", "endpoint"],
       ["group", "group"],
+      ["since", "uint"],
       ["grant", "uint"],
       ["offset", "uint"],
       ["length", "uint"],
@@ -294,37 +319,19 @@ export const messageTable = {
     channel: "calls",
     fields: [
       ["endpoint", "endpoint"],
-      ["g", "uint"],
+      ["since", "uint"],
+      ["ticket", "uint"],
     ],
-    says: "To the old kernel: nothing more for the endpoint comes from me. Answered by settled.",
+    says: "Nothing for the endpoint follows from me; what it has not taken, forget. Answered by settled.",
   },
   settled: {
     number: 43,
     channel: "calls",
     fields: [
       ["endpoint", "endpoint"],
-      ["g", "uint"],
+      ["ticket", "uint"],
     ],
-    says: "No answer to a call to the endpoint comes from me any more: what has none was not taken, but for the open.",
-  },
-  sweep: {
-    number: 44,
-    channel: "calls",
-    fields: [
-      ["endpoint", "endpoint"],
-      ["g", "uint"],
-      ["to", "kernel"],
-    ],
-    says: "From the old kernel: no call of the endpoint's process comes from me any more. Tell its new kernel: swept.",
-  },
-  swept: {
-    number: 45,
-    channel: "calls",
-    fields: [
-      ["endpoint", "endpoint"],
-      ["g", "uint"],
-    ],
-    says: "The process's calls that went by its old kernel are here, new ones may come.",
+    says: "Of your messages before the marker, those of which you have not been told were not taken, and will not be.",
   },
   audit: {
     number: 46,
@@ -333,9 +340,10 @@ export const messageTable = {
       ["audit", "uint"],
       ["index", "uint"],
       ["endpoint", "endpoint"],
+      ["since", "uint"],
       ["calls", "calls"],
     ],
-    says: "What of these calls to the endpoint, once your View has this index? Asked when the kernel between has died.",
+    says: "What of these calls to the endpoint, once your View has this index? Asked when a kernel between has died.",
   },
   audited: {
     number: 47,
@@ -344,7 +352,7 @@ export const messageTable = {
       ["audit", "uint"],
       ["states", "states"],
     ],
-    says: "The state of each of these calls, in the same order.",
+    says: "The state of each of these calls, in the same order. None: the endpoint is elsewhere.",
   },
 
   beacon: {

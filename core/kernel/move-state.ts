@@ -4,28 +4,22 @@
  *
  * It comes from another kernel of the instance and is checked here, where it enters.
  */
-import { processCallsMax } from "../limits.ts";
+import { notifiersKept, processCallsMax } from "../limits.ts";
 import { type Call, callKinds, states } from "./call.ts";
 import { type Endpoint, isEndpoint } from "./endpoint.ts";
+import type { Notice } from "./notices.ts";
 import { isPrivilegeBits, type PrivilegeBits } from "./privileges.ts";
 import type { Proc } from "./proc.ts";
 import type { TimerWheel } from "./timer-wheel.ts";
-import type { KernelId } from "./view.ts";
 
 export interface MovedCall {
   kind: number;
-  /** 0: no other kernel has heard of it. */
   number: number;
   destination: Endpoint;
   type: number;
   body: unknown;
-  /** Its message has been taken. */
+  /** Its message has been taken, or its outcome follows. Else nobody has heard of it, or has forgotten it. */
   open: boolean;
-  /** Its answer has come to the old kernel, and follows. */
-  answered: boolean;
-  /** Where its message went, and by which of the destination's moves; 0: nowhere yet. */
-  at: KernelId;
-  g: number;
   /** Left of its timeout; −1: for ever. */
   timeoutMs: number;
 }
@@ -36,59 +30,69 @@ export interface MoveState {
   name: string | null;
   lastCall: number;
   lastGrant: number;
+  /** Index of the record by which it has been where it was. */
+  since: number;
   /** [source, count, …] */
   notifications: number[];
+  /** [source, number of its last, …] */
+  notified: number[];
+  /** Its own that are not known to have arrived: [destination, number, count, next number, next count, …]. */
+  notices: number[];
   /** Requests taken and not replied to: [source, call, …]. */
   open: number[];
   /** Messages that had arrived and were not taken: [source, call, …]. */
   untaken: number[];
+  /** Those to the same destination in order. */
   calls: MovedCall[];
 }
 
-/** A call, and where its message went, by its outlet. */
-export interface CallAt {
-  call: Call;
-  at: KernelId;
-  g: number;
-}
-
-export function exportState(proc: Proc, timers: TimerWheel, calls: readonly CallAt[]): MoveState {
+/** Of a frozen process. `notices` by destination. */
+export function exportState(
+  proc: Proc,
+  since: number,
+  calls: readonly Call[],
+  notices: ReadonlyMap<Endpoint, Notice>,
+  timers: TimerWheel,
+): MoveState {
   const names = (queue: readonly Call[]) => queue.flatMap((call) => [call.source, call.number]);
-  const remote = proc.mailbox.toArray().filter((call) => !call.caller);
-  const before = [...proc.untaken].flatMap((name) => name.split("/").map(Number));
   return {
     privileges: proc.privileges,
     callsMax: proc.callsMax,
     name: proc.name,
     lastCall: proc.lastCall,
     lastGrant: proc.lastGrant,
+    since,
     notifications: [...proc.notifications].flat(),
+    notified: [...proc.notified].flat(),
+    notices: [...notices].flatMap(([destination, { number, count, nextNumber, nextCount }]) => {
+      return [destination, number, count, nextNumber, nextCount];
+    }),
     open: names(proc.open.toArray()),
-    untaken: [...names(remote), ...before],
-    calls: calls.map(({ call, at, g }) => ({
+    untaken: names(proc.mailbox.toArray().filter((call) => !call.caller)),
+    calls: calls.map((call) => ({
       kind: call.kind,
       number: call.number,
       destination: call.destination,
       type: call.type,
       body: call.body,
-      open: call.state === states.open,
-      answered: call.answered,
-      at,
-      g,
+      open: call.answered || call.state === states.open,
       timeoutMs: timers.remaining(call),
     })),
   };
 }
 
+const movable: readonly number[] = [
+  callKinds.send,
+  callKinds.request,
+  callKinds.watch,
+  callKinds.info,
+  callKinds.lookup,
+];
+
 /** Null for what no kernel sends. */
 export function parseState(value: unknown): MoveState | null {
   const state = value as MoveState | null;
   if (typeof state !== "object" || state === null) return null;
-  const isCount = (n: unknown) => Number.isSafeInteger(n) && (n as number) >= 0;
-  const isPairs = (list: unknown) =>
-    Array.isArray(list) &&
-    list.length % 2 === 0 &&
-    list.every((n, i) => (i % 2 === 0 ? isEndpoint(n) : isCount(n)));
   const isWhole =
     isPrivilegeBits(state.privileges) &&
     isCount(state.callsMax) &&
@@ -97,29 +101,42 @@ export function parseState(value: unknown): MoveState | null {
     (state.name === null || typeof state.name === "string") &&
     isCount(state.lastCall) &&
     isCount(state.lastGrant) &&
-    isPairs(state.notifications) &&
-    isPairs(state.open) &&
-    isPairs(state.untaken) &&
+    isCount(state.since) &&
+    isRows(state.notifications, 2) &&
+    isRows(state.notified, 2) &&
+    state.notified.length <= 2 * notifiersKept &&
+    isRows(state.notices, 5) &&
+    isRows(state.open, 2) &&
+    isRows(state.untaken, 2) &&
     Array.isArray(state.calls) &&
     state.calls.length <= 2 * processCallsMax &&
     state.calls.every(isMovedCall);
   return isWhole ? state : null;
 }
 
-function isMovedCall(call: MovedCall): boolean {
-  const kinds: number[] = [
-    callKinds.send,
-    callKinds.request,
-    callKinds.watch,
-    callKinds.info,
-    callKinds.lookup,
-  ];
+function isCount(n: unknown): boolean {
+  return Number.isSafeInteger(n) && (n as number) >= 0;
+}
+
+/** Rows of an endpoint and counts, one after another. */
+function isRows(list: unknown, width: number): boolean {
   return (
-    kinds.includes(call.kind) &&
-    [call.number, call.type, call.at, call.g].every((n) => Number.isSafeInteger(n) && n >= 0) &&
+    Array.isArray(list) &&
+    list.length % width === 0 &&
+    list.every((n, i) => (i % width === 0 ? isEndpoint(n) : isCount(n)))
+  );
+}
+
+function isMovedCall(call: MovedCall): boolean {
+  return (
+    typeof call === "object" &&
+    call !== null &&
+    movable.includes(call.kind) &&
+    isCount(call.number) &&
+    isCount(call.type) &&
     Number.isSafeInteger(call.destination) &&
     typeof call.open === "boolean" &&
-    typeof call.answered === "boolean" &&
+    (!call.open || (call.number > 0 && isEndpoint(call.destination))) &&
     typeof call.timeoutMs === "number"
   );
 }

@@ -3,23 +3,30 @@
  * windowBytes that the destination's process has not taken. What goes beyond waits here, in order, so that a slow
  * receiver delays nobody else and the memory that it costs its kernel is bounded.
  *
- *     unresolved ─▶ resolving ─▶ open ─▶ settling (it has moved) ─▶ open
+ *     unresolved ─▶ resolving ─▶ open ─▶ settling (the destination, or a caller, moves) ─▶ open
  *
  * While it settles, nothing is sent: first it must be known which messages the process took where it was. See
- * settling.ts.
+ * settling.ts. An endpoint that has come to this kernel itself keeps its outlet until nothing is left in it.
  */
 import { windowBytes, windowMessages } from "../limits.ts";
 import { type Call, states } from "./call.ts";
 import { CallQueue } from "./call-queue.ts";
 import type { Endpoint } from "./endpoint.ts";
+import type { Notice } from "./notices.ts";
 import type { KernelId } from "./view.ts";
+
+/** Where an endpoint is, and by which record. */
+export interface Stay {
+  kernel: KernelId;
+  since: number;
+}
 
 export class Outlet {
   readonly endpoint: Endpoint;
   /** Where its messages go. While it settles: where they went. */
   kernel: KernelId;
-  /** Number of the move that brought the endpoint there. */
-  g: number;
+  /** Index of the record that brought the endpoint there. */
+  since: number;
   phase: "unresolved" | "resolving" | "open" | "settling" = "unresolved";
   /** Group of the endpoint, once resolved: it never changes. */
   group = -1;
@@ -32,28 +39,30 @@ export class Outlet {
   readonly open = new CallQueue();
   /** Calls that the other kernel itself answers: watch, info, copies. They may be asked again. */
   readonly asks = new CallQueue();
-  /** Source → how often it has notified, and the other kernel has not been told. */
-  readonly notifications = new Map<Endpoint, number>();
-  /** While it settles: where the endpoint is now. */
-  target: { kernel: KernelId; g: number } | null = null;
-  /** Number of the audit that it waits for; 0: it waits for the marker's answer. */
+  /** By source: how often it has notified, and the other kernel has not said that it knows. */
+  readonly notices = new Map<Endpoint, Notice>();
+  /** While it settles: where the endpoint is now; kernel 0: nowhere. */
+  target: Stay | null = null;
+  /** Number of the marker that it waits for; 0: none. */
+  marker = 0;
+  /** Number of the audit that it waits for; 0: none. */
   audit = 0;
   /** The calls that the audit asks about. */
   audited: Call[] = [];
+  /** Answers to its open requests may come by other kernels than the one that has the endpoint. */
+  displaced = false;
+  /** One of those has died: whether the requests are still open must be asked. */
+  doubtful = false;
 
-  constructor(endpoint: Endpoint, kernel: KernelId, g: number) {
+  constructor(endpoint: Endpoint, { kernel, since }: Stay) {
     this.endpoint = endpoint;
     this.kernel = kernel;
-    this.g = g;
+    this.since = since;
   }
 
-  /** Takes over a call that is under way already. */
-  adopt(call: Call): void {
-    if (call.state === states.open) this.open.push(call);
-    else {
-      this.sent.push(call);
-      this.sentBytes += call.bytes;
-    }
+  /** Where the endpoint is, as far as this kernel knows. */
+  get stay(): Stay {
+    return this.target ?? this;
   }
 
   hasRoom(call: Call): boolean {
@@ -61,11 +70,28 @@ export class Outlet {
     return this.sent.length < windowMessages && this.sentBytes + call.bytes <= windowBytes;
   }
 
+  /** Something is on its way of which it is not known whether it arrives. */
+  get isUnderWay(): boolean {
+    if (this.sent.length + this.open.length > 0) return true;
+    for (const notice of this.notices.values()) if (notice.isSent) return true;
+    return false;
+  }
+
   get isIdle(): boolean {
     return (
       this.queue.length + this.sent.length + this.open.length + this.asks.length === 0 &&
-      this.notifications.size === 0 &&
+      this.notices.size === 0 &&
       this.phase !== "settling"
     );
+  }
+
+  /** Calls that have not been taken, oldest first: before everything that waits. */
+  putBack(calls: readonly Call[]): void {
+    const first = this.queue.head;
+    for (const call of calls) {
+      call.state = states.queued;
+      if (first) this.queue.insertBefore(first, call);
+      else this.queue.push(call);
+    }
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The calls of this kernel's processes to endpoints of other kernels, and its answers to theirs. What is on its way to
- * one endpoint is an Outlet; where endpoints are, the View says, corrected by what other kernels say (`miss`).
+ * The calls of this kernel's processes to endpoints of other kernels. What is on its way to one endpoint is an Outlet;
+ * where endpoints are, the View says, and other kernels when they have read more of it (`miss`).
  */
 import { messageBytesMax, outletsIdleMax } from "../limits.ts";
 import { type Call, callKinds, states } from "./call.ts";
@@ -9,10 +9,11 @@ import { finish } from "./finish.ts";
 import type { KernelMachine } from "./kernel-machine.ts";
 import { bodyBytes, type Message, notPlain } from "./message.ts";
 import { messageTable } from "./messages.ts";
+import { addNotice, sendNotices } from "./notices.ts";
 import type { Outcome } from "./outcome.ts";
 import { Outlet } from "./outlet.ts";
 import type { Proc } from "./proc.ts";
-import { beginSettling, redispatchHere } from "./settling.ts";
+import { redispatchHere, settle } from "./settling.ts";
 import type { KernelId } from "./view.ts";
 
 const numbers = messageTable;
@@ -22,8 +23,6 @@ export class Peers {
   readonly outlets = new Map<Endpoint, Outlet>();
   /** Peers whose proxy is full. */
   readonly #full = new Set<KernelId>();
-  /** Requests that processes have taken and whose kernels have not been told: replies mostly come first. */
-  #untold: Call[] = [];
 
   constructor(kernel: KernelMachine) {
     this.#kernel = kernel;
@@ -31,21 +30,21 @@ export class Peers {
 
   /** Where messages to the endpoint go; 0: there is no such place. */
   locate(endpoint: Endpoint): KernelId {
-    const outlet = this.outlets.get(endpoint);
-    return outlet?.target?.kernel ?? outlet?.kernel ?? this.#kernel.view.holderOf(endpoint);
+    return this.outlets.get(endpoint)?.stay.kernel ?? this.#kernel.view.holderOf(endpoint);
   }
 
   /** A send or request to an endpoint that this kernel does not hold. */
   dispatch(call: Call): void {
-    const kernel = this.#kernel;
     call.bytes = bodyBytes(call.body, messageBytesMax);
     if (call.bytes > messageBytesMax) {
-      finish(kernel, call, call.bytes === notPlain ? "BAD_MESSAGE" : "TOO_LARGE");
+      this.finishAway(call, call.bytes === notPlain ? "BAD_MESSAGE" : "TOO_LARGE");
       return;
     }
-    const outlet = this.outletTo(call.destination);
+    const { caller, destination } = call;
+    // A frozen process's wait here, wherever they go.
+    const outlet = caller?.held ? this.outletFor(destination) : this.outletTo(destination);
     if (!outlet) {
-      finish(kernel, call, this.absence(call.destination));
+      this.finishAway(call, this.absence(destination));
       return;
     }
     outlet.queue.push(call);
@@ -78,20 +77,23 @@ export class Peers {
     this.number(call);
     call.state = states.sent;
     const to = outlet.kernel;
+    const { index } = this.#kernel.view;
     if (call.kind === callKinds.watch) {
       const { number } = numbers.watch;
-      this.#kernel.transmit(to, [number, source, call.number, destination, call.type]);
+      this.#kernel.transmit(to, [number, source, call.number, destination, index, call.type]);
     } else if (call.kind === callKinds.info) {
-      this.#kernel.transmit(to, [numbers.info.number, source, call.number, destination]);
-    } else if (caller) this.#kernel.copies.open(call, to);
+      this.#kernel.transmit(to, [numbers.info.number, source, call.number, destination, index]);
+    } else if (caller) this.#kernel.copies.open(call, outlet);
   }
 
   notify(caller: Proc, endpoint: Endpoint): Outcome {
     if (caller.held) return "BUSY";
-    const outlet = this.outletTo(endpoint);
+    // One that is here is frozen.
+    const isHere = this.#kernel.table.find(endpoint) !== undefined;
+    const outlet = isHere ? this.outletFor(endpoint) : this.outletTo(endpoint);
     if (!outlet) return this.absence(endpoint);
     if (outlet.group >= 0 && ((caller.to >>> outlet.group) & 1) === 0) return "NOT_ALLOWED";
-    outlet.notifications.set(caller.endpoint, (outlet.notifications.get(caller.endpoint) ?? 0) + 1);
+    addNotice(outlet, caller);
     caller.counters.sentRemote++;
     this.pump(outlet);
     return "OK";
@@ -111,11 +113,11 @@ export class Peers {
       redispatchHere(kernel, outlet);
       return;
     }
-    if (outlet.phase === "unresolved" && (outlet.queue.head || outlet.notifications.size > 0)) {
+    if (outlet.phase === "unresolved" && (outlet.queue.head || outlet.notices.size > 0)) {
       this.resolve(outlet);
     }
     if (outlet.phase !== "open" || this.#full.has(outlet.kernel)) return;
-    if (outlet.notifications.size > 0) this.#pumpNotifications(outlet);
+    if (outlet.notices.size > 0) sendNotices(kernel, outlet);
     for (let call = outlet.queue.head; call;) {
       const { next } = call;
       // Its process is being moved: the call goes along, or on from here when it has stayed.
@@ -143,23 +145,13 @@ export class Peers {
       caller.counters.bytesSent += call.bytes;
     }
     const { source, destination, group, type, body } = call;
+    const { kernel: to, since } = outlet;
     if (call.kind === callKinds.send) {
       const { number } = numbers.send;
-      this.#kernel.transmit(outlet.kernel, [number, source, call.number, destination, group, type, body]);
+      this.#kernel.transmit(to, [number, source, call.number, destination, group, since, type, body]);
     } else {
       const { number } = numbers.request;
-      this.#kernel.transmit(outlet.kernel, [number, source, call.number, destination, group, type, body]);
-    }
-  }
-
-  #pumpNotifications(outlet: Outlet): void {
-    for (const [source, count] of outlet.notifications) {
-      outlet.notifications.delete(source);
-      const proc = this.#kernel.table.find(source);
-      if (proc && ((proc.to >>> outlet.group) & 1) === 0) continue;
-      const group = proc?.group ?? 0;
-      const { number } = numbers.notify;
-      this.#kernel.transmit(outlet.kernel, [number, source, outlet.endpoint, group, count]);
+      this.#kernel.transmit(to, [number, source, call.number, destination, group, since, type, body]);
     }
   }
 
@@ -194,7 +186,7 @@ export class Peers {
     const holder = view.holderOf(endpoint);
     if (!view.members.has(holder)) return undefined;
     if (this.outlets.size >= outletsIdleMax) this.#evict();
-    const outlet = new Outlet(endpoint, holder, view.settledMoveOf(endpoint));
+    const outlet = new Outlet(endpoint, { kernel: holder, since: view.placedAt(endpoint) });
     this.outlets.set(endpoint, outlet);
     return outlet;
   }
@@ -210,7 +202,7 @@ export class Peers {
   resolve(outlet: Outlet): void {
     if (outlet.phase !== "unresolved") return;
     outlet.phase = "resolving";
-    this.#kernel.transmit(outlet.kernel, [numbers.resolve.number, outlet.endpoint]);
+    this.#kernel.transmit(outlet.kernel, [numbers.resolve.number, outlet.endpoint, this.#kernel.view.index]);
   }
 
   /** Why there is no such endpoint: it will never be again, or it is not yet. */
@@ -226,11 +218,8 @@ export class Peers {
 
   /** A call of this kernel's that had left it is over. */
   finishAway(call: Call, outcome: Outcome, result: Message | null = null): void {
-    if (call.caller?.held && outcome !== "MOVED") {
-      // Its process is frozen, and its image tells of this call as it was.
-      const { source, number } = call;
-      const answer = [numbers.failed.number, source, number, outcome] as const;
-      this.#kernel.moves.holdAnswer(call.caller, number, answer);
+    if (call.caller?.held) {
+      this.#kernel.moves.hold(call, outcome, result);
       return;
     }
     const outlet = this.leave(call);
@@ -254,13 +243,13 @@ export class Peers {
   taken(call: Call): void {
     if (call.kind === callKinds.send) this.finishAway(call, "OK");
     else if (call.state === states.sent) {
-      const outlet = this.leave(call);
       if (call.cancelled) {
-        finish(this.#kernel, call, "OUTCOME_UNKNOWN");
-      } else {
-        call.state = states.open;
-        outlet?.open.push(call);
+        this.finishAway(call, "OUTCOME_UNKNOWN");
+        return;
       }
+      const outlet = this.leave(call);
+      call.state = states.open;
+      outlet?.open.push(call);
       if (outlet) this.pump(outlet);
     }
   }
@@ -268,13 +257,8 @@ export class Peers {
   /** The caller does not wait any longer for a call that has left this kernel. */
   cancel(call: Call, why: "TIMED_OUT" | "CANCELLED"): void {
     const kernel = this.#kernel;
-    const outlet = this.outlets.get(call.destination);
-    const to = outlet?.kernel ?? kernel.view.holderOf(call.destination);
-    const isSettling = outlet?.phase === "settling";
-    if (!isSettling || call.state === states.open) {
-      const { source, number, destination } = call;
-      kernel.transmit(outlet?.target?.kernel ?? to, [numbers.cancel.number, source, number, destination]);
-    }
+    const isSettling = this.outlets.get(call.destination)?.phase === "settling";
+    if (!isSettling || call.state === states.open) this.tellCancel(call);
     if (call.state === states.open) this.finishAway(call, "OUTCOME_UNKNOWN");
     else {
       call.cancelled = why;
@@ -286,73 +270,6 @@ export class Peers {
   tellCancel({ source, number, destination }: Call): void {
     const to = this.locate(destination);
     this.#kernel.transmit(to, [numbers.cancel.number, source, number, destination]);
-  }
-
-  /** A taken message's kernel is told: of a send now, of a request when no reply comes in this turn. */
-  tellTaken(call: Call): void {
-    if (call.kind === callKinds.send) this.#tell(call);
-    else {
-      call.untold = true;
-      if (this.#untold.push(call) === 1) this.#kernel.sink.wantFlush();
-    }
-  }
-
-  flush(): void {
-    if (this.#kernel.frozen || this.#untold.length === 0) return;
-    const untold = this.#untold;
-    this.#untold = [];
-    for (const call of untold) if (call.untold && call.state === states.open) this.#tell(call);
-  }
-
-  #tell(call: Call): void {
-    call.untold = false;
-    const { number } = numbers.taken;
-    this.#kernel.transmit(this.#answerTo(call), [number, call.source, call.number]);
-  }
-
-  /** The reply to a request from another kernel. */
-  reply(request: Call, message: Message, replier: Proc): Outcome {
-    const bytes = bodyBytes(message.body, messageBytesMax);
-    if (bytes === notPlain) return "BAD_MESSAGE";
-    if (bytes > messageBytesMax) return "TOO_LARGE";
-    replier.open.remove(request);
-    request.state = states.done;
-    replier.counters.sentRemote++;
-    replier.counters.bytesSent += bytes;
-    const kernel = this.#kernel;
-    if (kernel.frozen) kernel.park(() => this.#reply(request, message));
-    else this.#reply(request, message);
-    return "OK";
-  }
-
-  #reply(request: Call, { type, body }: Message): void {
-    const { source, number } = request;
-    this.#kernel.transmit(this.#answerTo(request), [numbers.reply.number, source, number, type, body]);
-  }
-
-  /** A message, watch or copy of another kernel that is in no queue and was not carried out. */
-  fail(call: Call, outcome: Outcome): void {
-    call.state = states.done;
-    this.failed(this.#answerTo(call), call.source, call.number, outcome);
-  }
-
-  failed(to: KernelId, source: Endpoint, number: number, outcome: Outcome): void {
-    this.#kernel.transmit(to, [numbers.failed.number, source, number, outcome]);
-  }
-
-  answer(call: Call, body: unknown): void {
-    call.state = states.done;
-    const { number } = numbers.answer;
-    this.#kernel.transmit(this.#answerTo(call), [number, call.source, call.number, body]);
-  }
-
-  /**
-   * Answers go back to the kernel from which the call came, which hands them on if the process has left it: so that
-   * they come before the answer to a marker that came behind the call. Once it is no more, to where the process is.
-   */
-  #answerTo({ via, source }: Call): KernelId {
-    const { view } = this.#kernel;
-    return view.members.has(via) ? via : view.holderOf(source);
   }
 
   full(peer: KernelId): void {
@@ -369,19 +286,24 @@ export class Peers {
     for (const outlet of this.outlets.values()) this.pump(outlet);
   }
 
-  /** The endpoint is at another kernel now, by a record or by what that kernel's predecessor said. */
-  relocate(endpoint: Endpoint, to: KernelId, g: number): void {
+  /** The endpoint is there since that record. */
+  relocate(endpoint: Endpoint, kernel: KernelId, since: number): void {
     const outlet = this.outlets.get(endpoint);
-    if (outlet && (outlet.target?.g ?? outlet.g) < g) beginSettling(this.#kernel, outlet, to, g);
+    if (outlet && outlet.stay.since < since) settle(this.#kernel, outlet, { kernel, since });
   }
 
-  /** The kernel has been removed: `lost` are its processes' messages, watches and copies here. */
-  removed(peer: KernelId, lost: readonly Call[]): void {
-    this.#full.delete(peer);
-    for (const call of lost) {
-      call.queue?.remove(call);
-      call.state = states.done;
-      call.untold = false;
+  /** The endpoint is no more. */
+  endOutlet(outlet: Outlet): void {
+    outlet.phase = "settling";
+    for (const queue of [outlet.sent, outlet.open, outlet.queue, outlet.asks]) {
+      for (const call of queue.toArray()) this.finishAway(call, "DIED");
     }
+    this.outlets.delete(outlet.endpoint);
+    this.#kernel.moves.settled(outlet);
+  }
+
+  /** The kernel has been removed. */
+  removed(peer: KernelId): void {
+    this.#full.delete(peer);
   }
 }

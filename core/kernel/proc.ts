@@ -5,7 +5,6 @@ import { CallTable } from "./call-table.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { Grant } from "./grant.ts";
 import type { PrivilegeBits } from "./privileges.ts";
-import type { KernelId } from "./view.ts";
 
 /** Messages and bytes since it was bound here, for getInfo. Bytes are counted where the size is known: remotely. */
 export interface ProcCounters {
@@ -54,16 +53,16 @@ export class Proc {
   bound = true;
   /** Nothing is delivered to it and no call of it leaves: it is being moved, or is a backup. */
   held = false;
-  /** Its calls do not simply go ahead, nor those to it: it is held, or has come here with calls under way. */
+  /** Calls do not simply go ahead: it is held, or older calls to it are still on their way from where it was. */
   detour = false;
   /**
-   * Destinations to which it has messages under way from where it was (`via`), to be at the kernel `at`; newer ones
-   * wait until they are.
+   * Messages that had arrived where it was last, in its stay since that record, and that it had not taken, by
+   * callName(): their senders send them again.
    */
-  readonly sweeping = new Map<Endpoint, { at: KernelId; via: KernelId }>();
-  readonly sweepQueue = new CallQueue();
-  /** Messages that it had not taken where it was, by callName(): their senders will send them again. */
-  readonly untaken = new Set<string>();
+  untaken: ReadonlySet<string> = new Set();
+  untakenSince = -1;
+  /** Number of the last notification of each source on another kernel: see notices.ts. At most notifiersKept. */
+  readonly notified = new Map<Endpoint, number>();
   readonly counters: ProcCounters = {
     sentLocal: 0,
     sentRemote: 0,

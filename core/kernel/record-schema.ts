@@ -49,7 +49,10 @@ export const OrderedRecordSchema = z.object({
   record: KernelRecordSchema,
 }) satisfies z.ZodType<OrderedRecord>;
 
-const place = z.object({ holder: kernel, g: counter, to: counter, backups: z.array(kernel) });
+const place = z.object({
+  ...{ holder: kernel, g: counter, since: counter, to: counter },
+  backups: z.array(kernel),
+});
 export const ViewSnapshotSchema = z.object({
   index: counter,
   members: z.array(MemberSchema),

@@ -1,14 +1,13 @@
 /** What the removal of another kernel means here: the one event that ends calls to its processes, with DIED. */
-import type { Call } from "./call.ts";
+import { type Call, states } from "./call.ts";
 import type { KernelMachine } from "./kernel-machine.ts";
-import { conclude, startAudit } from "./settling.ts";
+import { conclude, markerLost, startAudit } from "./settling.ts";
 import type { Relocation, ViewChange } from "./view-change.ts";
 import type { KernelId } from "./view.ts";
 
-/** Messages, watches and copies here of processes that this kernel holds: to be asked before the record is applied. */
+/** Messages and watches here of processes that this kernel holds: to be asked before the record is applied. */
 export function messagesOf(kernel: KernelMachine, peer: KernelId): Call[] {
   const queues = [...kernel.table.all()].flatMap((proc) => [proc.mailbox, proc.open]);
-  for (const move of kernel.moves.incoming.values()) queues.push(move.mailbox);
   const calls = [...queues.flatMap((queue) => queue.toArray()), ...kernel.bindings.watching()];
   return calls.filter((call) => !call.caller && kernel.view.holderOf(call.source) === peer);
 }
@@ -18,34 +17,36 @@ export function handleRemoved(
   { kernel: peer, aborted, promoted }: Extract<ViewChange, { type: "removed" }>,
   lost: readonly Call[],
 ): void {
-  kernel.peers.removed(peer, lost);
+  kernel.peers.removed(peer);
+  for (const call of lost) {
+    call.queue?.remove(call);
+    kernel.bindings.unwatch(call);
+    call.state = states.done;
+    call.untold = false;
+  }
   kernel.copies.kernelRemoved(peer);
   for (const move of aborted) kernel.moves.handleAborted(move);
   for (const relocation of promoted) kernel.moves.handlePromoted(relocation);
-  endOutlets(kernel, peer, promoted);
-  kernel.moves.auditBrought(peer);
+  reviewOutlets(kernel, peer, promoted);
 }
 
-function endOutlets(kernel: KernelMachine, peer: KernelId, promoted: readonly Relocation[]): void {
-  const { peers } = kernel;
-  for (const outlet of [...peers.outlets.values()]) {
-    const { target } = outlet;
-    if ((target ?? outlet).kernel !== peer) {
-      // It had gone on before: who has it now knows what its old kernel can no longer tell.
-      if (target && outlet.kernel === peer && outlet.audit === 0) startAudit(kernel, outlet);
-      continue;
+function reviewOutlets(kernel: KernelMachine, peer: KernelId, promoted: readonly Relocation[]): void {
+  for (const outlet of [...kernel.peers.outlets.values()]) {
+    if (outlet.stay.kernel === peer) {
+      // What its process had taken has died with it; what it had not, too, unless a backup may take it.
+      for (const call of [...outlet.sent.toArray(), ...outlet.open.toArray()]) {
+        kernel.peers.finishAway(call, "DIED");
+      }
+      const backup = promoted.find(({ endpoint }) => endpoint === outlet.endpoint);
+      if (backup) {
+        outlet.group = -1;
+        outlet.target = { kernel: backup.to, since: backup.since };
+        conclude(kernel, outlet);
+      } else kernel.peers.endOutlet(outlet);
+    } else if (outlet.marker !== 0 && outlet.kernel === peer) markerLost(kernel, outlet);
+    else if (outlet.displaced && outlet.open.length > 0) {
+      outlet.doubtful = true;
+      if (outlet.marker === 0) startAudit(kernel, outlet);
     }
-    outlet.phase = "settling";
-    outlet.audit = 0;
-    for (const call of [...outlet.sent.toArray(), ...outlet.open.toArray()]) peers.finishAway(call, "DIED");
-    const backup = promoted.find(({ endpoint }) => endpoint === outlet.endpoint);
-    if (backup) {
-      outlet.group = -1;
-      outlet.target = { kernel: backup.to, g: backup.g };
-      conclude(kernel, outlet, new Set());
-      continue;
-    }
-    for (const call of [...outlet.queue.toArray(), ...outlet.asks.toArray()]) peers.finishAway(call, "DIED");
-    peers.outlets.delete(outlet.endpoint);
   }
 }

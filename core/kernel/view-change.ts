@@ -7,6 +7,8 @@ import type { KernelId, Member } from "./view.ts";
 export interface Relocation {
   endpoint: Endpoint;
   g: number;
+  /** Index of the record: it tells one stay of the endpoint with a kernel from another. */
+  since: number;
   from: KernelId;
   to: KernelId;
 }
@@ -17,7 +19,7 @@ export type ViewChange =
       type: "removed";
       kernel: KernelId;
       /** Moves from or to it that will not take place. */
-      aborted: { endpoint: Endpoint; g: number; from: KernelId; to: KernelId }[];
+      aborted: Relocation[];
       /** Its endpoints that a backup has now. Every other of its endpoints is dead. */
       promoted: Relocation[];
     }
@@ -30,8 +32,7 @@ export type ViewChange =
   | ({ type: "aborted" } & Relocation)
   | { type: "backup"; endpoint: Endpoint; kernel: KernelId }
   /**
-   * `promoted`: the backup that holds it now, if it had one. Else it is dead, and `left` says who leases its slot: what
-   * is sent there gets to know it.
+   * `promoted`: the backup that holds it now, if it had one. Else it is dead, and `left` goes to kernel 0.
    */
   | {
       type: "ended";

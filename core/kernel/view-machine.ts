@@ -18,6 +18,8 @@ export interface Place {
   holder: KernelId;
   /** Number of its last move that began. */
   g: number;
+  /** Index of the record that gave it to the holder; 0: the holder leases its slot. */
+  since: number;
   /** Where it is moving to; 0: it is at rest. */
   to: KernelId;
   backups: KernelId[];
@@ -88,10 +90,9 @@ export class ViewMachine {
     return this.places.get(endpoint)?.g ?? 0;
   }
 
-  /** Number of the endpoint's last move that is decided: it is where that has left it. */
-  settledMoveOf(endpoint: Endpoint): number {
-    const place = this.places.get(endpoint);
-    return place ? place.g - (place.to === 0 ? 0 : 1) : 0;
+  /** Index of the record that brought the endpoint to its holder; 0: it has been there from the start. */
+  placedAt(endpoint: Endpoint): number {
+    return this.places.size === 0 ? 0 : (this.places.get(endpoint)?.since ?? 0);
   }
 
   /** Whether somebody may have given out the endpoint: then nobody who asks for it will ever find another there. */
@@ -171,7 +172,7 @@ export class ViewMachine {
     for (const [endpoint, place] of this.places) {
       place.backups = place.backups.filter((backup) => backup !== kernel);
       if (place.to !== 0 && (place.holder === kernel || place.to === kernel)) {
-        aborted.push({ endpoint, g: place.g, from: place.holder, to: place.to });
+        aborted.push({ endpoint, g: place.g, since: place.since, from: place.holder, to: place.to });
         place.to = 0;
       }
       if (place.holder !== kernel) continue;
@@ -216,13 +217,13 @@ export class ViewMachine {
   #moving({ endpoint, g, from, to }: Extract<KernelRecord, { type: "moving" }>): ViewChange {
     if (!this.#isHeldBy(endpoint, from)) return refused(notHeld(endpoint, from));
     if (from === to || !this.members.has(to)) return refused(`kernel ${to} cannot take it`);
-    const place = this.places.get(endpoint) ?? { holder: from, g: 0, to: 0, backups: [] };
+    const place = this.places.get(endpoint) ?? { holder: from, g: 0, since: 0, to: 0, backups: [] };
     if (place.to !== 0) return refused(`${formatEndpoint(endpoint)} is moving`);
     if (g !== place.g + 1) return refused(`move ${g} does not follow ${place.g}`);
     place.g = g;
     place.to = to;
     this.places.set(endpoint, place);
-    return { type: "moving", endpoint, g, from, to };
+    return { type: "moving", endpoint, g, since: place.since, from, to };
   }
 
   #moved(endpoint: Endpoint, g: number): ViewChange {
@@ -230,9 +231,10 @@ export class ViewMachine {
     if (!place || place.to === 0 || place.g !== g) return refused(notMoving(endpoint, g));
     const { holder: from, to } = place;
     place.holder = to;
+    place.since = this.index;
     place.to = 0;
     place.backups = place.backups.filter((backup) => backup !== to);
-    return { type: "moved", endpoint, g, from, to };
+    return { type: "moved", endpoint, g, since: place.since, from, to };
   }
 
   #aborted(endpoint: Endpoint, g: number): ViewChange {
@@ -240,14 +242,14 @@ export class ViewMachine {
     if (!place || place.to === 0 || place.g !== g) return refused(notMoving(endpoint, g));
     const { holder: from, to } = place;
     place.to = 0;
-    return { type: "aborted", endpoint, g, from, to };
+    return { type: "aborted", endpoint, g, since: place.since, from, to };
   }
 
   #backup(endpoint: Endpoint, kernel: KernelId): ViewChange {
     const holder = this.holderOf(endpoint);
     if (!this.members.has(kernel) || !this.members.has(holder)) return refused("no such kernel or holder");
     if (holder === kernel) return refused(`kernel ${kernel} holds ${formatEndpoint(endpoint)} itself`);
-    const place = this.places.get(endpoint) ?? { holder, g: 0, to: 0, backups: [] };
+    const place = this.places.get(endpoint) ?? { holder, g: 0, since: 0, to: 0, backups: [] };
     if (place.backups.includes(kernel)) return refused(`kernel ${kernel} is a backup already`);
     if (place.backups.length >= backupsMax) return refused(`${backupsMax} backups are the most`);
     place.backups.push(kernel);
@@ -266,7 +268,7 @@ export class ViewMachine {
     const promoted = this.#promote(endpoint, place);
     if (promoted) return { type: "ended", endpoint, kernel, promoted, left: null };
     for (const [name, named] of this.names) if (named === endpoint) this.names.delete(name);
-    const left = { endpoint, g: place.g + 1, from: kernel, to: this.holderOf(endpoint) };
+    const left = { endpoint, g: place.g + 1, since: this.index, from: kernel, to: 0 };
     return { type: "ended", endpoint, kernel, promoted, left };
   }
 
@@ -280,8 +282,9 @@ export class ViewMachine {
     const from = place.holder;
     place.holder = to;
     place.g++;
+    place.since = this.index;
     place.backups = backups;
-    return { endpoint, g: place.g, from, to };
+    return { endpoint, g: place.g, since: place.since, from, to };
   }
 
   #isHeldBy(endpoint: Endpoint, kernel: KernelId): boolean {

@@ -103,7 +103,7 @@ for (const [kind, nodes, uid] of [
       for (let round = 0; round < 4; round++) {
         for (let i = 0; i < 300; i++) {
           const body = new Uint8Array(i % 50 === 0 ? 40_000 : i);
-          proxies.transmit(2, [messageTable.request.number, source, ++sent, source, 0, 1, body]);
+          proxies.transmit(2, [messageTable.request.number, source, ++sent, source, 0, 0, 1, body]);
         }
         await until("a link", () => !!proxies.peers.get(2)?.calls.link);
         proxies.peers.get(2)!.calls.link!.wire!.destroy();

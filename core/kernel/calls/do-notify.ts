@@ -14,7 +14,7 @@ export function doNotify(kernel: KernelMachine, caller: Proc, destination: Endpo
   if (kernel.exited) return "EXITED";
   const endpoint = destination === SELF ? caller.endpoint : destination;
   const to = kernel.table.find(endpoint);
-  if (!to || caller.held) {
+  if (!to || caller.held || to.held) {
     return isEndpoint(endpoint) ? kernel.peers.notify(caller, endpoint) : "NOT_BOUND";
   }
   if (((caller.to >>> to.group) & 1) === 0 || ((to.from >>> caller.group) & 1) === 0) return "NOT_ALLOWED";

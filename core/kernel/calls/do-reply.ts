@@ -29,9 +29,9 @@ export function doReply(kernel: KernelMachine, replier: Proc, request: Call, mes
     } else finish(kernel, request, "OK", message);
     return "OK";
   }
-  return kernel.peers.reply(request, message, replier);
+  return kernel.answers.reply(request, message, replier);
 }
 
 function answerLocal(kernel: KernelMachine, request: Call, message: Message): void {
-  if (request.state !== states.done) finish(kernel, request, "OK", message);
+  if (request.state !== states.done) kernel.peers.finishAway(request, "OK", message);
 }

@@ -32,6 +32,7 @@ export function doSend(
   if (caller.callsMax === 1) caller.blockedOn = call;
   if (timeoutMs !== undefined) kernel.timers.arm(call, timeoutMs);
   if (kernel.frozen) kernel.park(() => dispatch(kernel, call));
+  else if (caller.held) finish(kernel, call, "BUSY");
   else dispatch(kernel, call);
   if (timeoutMs === 0 && call.state === states.waiting) kernel.expire(call);
   return call;
@@ -51,15 +52,15 @@ export function dispatch(kernel: KernelMachine, call: Call): void {
 
 function dispatchAway(kernel: KernelMachine, call: Call): void {
   const { caller, destination } = call;
-  if (!isEndpoint(destination)) finish(kernel, call, "NOT_BOUND");
-  else if (caller?.held) finish(kernel, call, "BUSY");
-  else if (caller?.sweeping.has(destination)) caller.sweepQueue.push(call);
-  else {
-    const to = kernel.table.find(destination);
-    // Older calls may still be on their way from where it was.
-    if (to && caller && !kernel.peers.isBehind(destination)) dispatchHere(kernel, call, caller, to);
-    else kernel.peers.dispatch(call);
+  if (!isEndpoint(destination)) {
+    kernel.peers.finishAway(call, "NOT_BOUND");
+    return;
   }
+  const to = kernel.table.find(destination);
+  // Older calls may still be on their way from where it was.
+  const mayGo = to && caller && !caller.held && !kernel.peers.isBehind(destination);
+  if (mayGo) dispatchHere(kernel, call, caller, to);
+  else kernel.peers.dispatch(call);
 }
 
 /** To a process of this kernel. */

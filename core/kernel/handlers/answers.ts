@@ -32,21 +32,17 @@ export function handleAnswer(kernel: KernelMachine, from: KernelId, m: KernelMes
   if (call) kernel.peers.finishAway(call, "OK", { type: 0, body: m[3] });
 }
 
-/** The call that the answer is for, if it is to be answered here and now. */
+/** The call that the answer is for, if it is here. */
 function callOf(kernel: KernelMachine, from: KernelId, m: KernelMessage<Answer>): Call | undefined {
   const [, source, number] = m;
   const proc = kernel.table.find(source);
-  if (proc?.held) {
-    kernel.moves.holdAnswer(proc, number, m);
-    return undefined;
+  if (proc) {
+    const call = proc.away.get(number);
+    // Its process may have made it where it is by now.
+    if (!call && proc.held) kernel.awaitRecord(from, m);
+    return call;
   }
-  if (proc) return proc.away.get(number);
-  const coming = kernel.moves.incoming.get(source);
-  if (coming) {
-    coming.answers.push(m);
-    return undefined;
-  }
-  const holder = kernel.view.holderOf(source);
-  if (holder !== 0 && holder !== kernel.id && holder !== from) kernel.transmit(holder, m);
+  if (kernel.moves.incoming.has(source)) kernel.awaitRecord(from, m);
+  else if (kernel.isElsewhere(source)) kernel.transmit(kernel.view.holderOf(source), m);
   return undefined;
 }

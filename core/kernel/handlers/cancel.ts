@@ -16,12 +16,11 @@ export function handleCancel(
     return;
   }
   const proc = kernel.table.find(destination);
-  const mailbox = proc?.mailbox ?? kernel.moves.incoming.get(destination)?.mailbox;
-  const waiting = mailbox?.toArray().find(isIt);
+  const waiting = proc?.mailbox.toArray().find(isIt);
   if (waiting) {
-    mailbox!.remove(waiting);
+    proc!.mailbox.remove(waiting);
     waiting.state = states.done;
-    kernel.peers.failed(from, source, number, "CANCELLED");
+    kernel.answers.failed(from, source, number, "CANCELLED");
     return;
   }
   const open = proc?.open.toArray().find(isIt);

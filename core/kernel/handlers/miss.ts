@@ -1,23 +1,16 @@
-/** The other kernel knows better where an endpoint is. */
-import { callKinds } from "../call.ts";
+/**
+ * The other kernel has read more of where an endpoint is: this one acts as if it had read the record, too. Else there
+ * is nothing to do: what was sent to the wrong place is sent again when the record that moved the endpoint is read.
+ */
 import type { KernelMachine } from "../kernel-machine.ts";
 import type { KernelMessage } from "../messages.ts";
 import type { KernelId } from "../view.ts";
 
-/**
- * Messages to it settle behind a marker, as if the record had been read; what may be asked twice is asked there. A
- * kernel that this one has not read of yet is of no use: its records will come.
- */
 export function handleMiss(
   kernel: KernelMachine,
-  from: KernelId,
-  [, source, number, destination, g, holder]: KernelMessage<"miss">,
+  _from: KernelId,
+  [, , , destination, since, holder]: KernelMessage<"miss">,
 ): void {
-  const outlet = kernel.peers.outlets.get(destination);
-  if (!outlet || outlet.kernel !== from) return;
-  if (outlet.phase === "resolving") outlet.phase = "unresolved";
-  const call = kernel.table.find(source)?.away.get(number);
-  if (call && (call.kind === callKinds.copyRead || call.kind === callKinds.copyWrite))
-    kernel.copies.giveUp(call);
-  if (kernel.view.members.has(holder)) kernel.peers.relocate(destination, holder, g);
+  const { view, peers } = kernel;
+  if (since > view.index && view.members.has(holder)) peers.relocate(destination, holder, since);
 }

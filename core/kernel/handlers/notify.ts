@@ -1,22 +1,24 @@
-import { notifyProc } from "../calls/do-notify.ts";
 import type { KernelMachine } from "../kernel-machine.ts";
 import { type KernelMessage, messageTable } from "../messages.ts";
+import { acceptNotice } from "../notices.ts";
 import type { KernelId } from "../view.ts";
 
-/** Follows the process where it has gone: nobody keeps a notification to send it again. */
+/** Its sender sends it again until it has been told that it has arrived. */
 export function handleNotify(kernel: KernelMachine, from: KernelId, m: KernelMessage<"notify">): void {
-  const [, source, destination, group, count] = m;
+  const [, source, number, destination, group, since, count] = m;
+  if (kernel.view.index < since) {
+    kernel.awaitRecord(from, m);
+    return;
+  }
   const to = kernel.table.find(destination);
-  if (to) {
-    if (((to.from >>> group) & 1) === 1) notifyProc(kernel, to, source, count);
+  if (to?.held) {
+    kernel.moves.outgoing.get(destination)?.park(from, m);
     return;
   }
-  const coming = kernel.moves.incoming.get(destination);
-  if (coming) {
-    coming.notifications.set(source, (coming.notifications.get(source) ?? 0) + count);
+  if (to ? since !== kernel.view.placedAt(destination) : kernel.isElsewhere(destination)) {
+    kernel.missing(from, source, number, destination);
     return;
   }
-  const holder = kernel.view.holderOf(destination);
-  if (holder === 0 || holder === kernel.id || holder === from) return;
-  kernel.transmit(holder, [messageTable.notify.number, source, destination, group, count]);
+  if (to) acceptNotice(kernel, to, source, number, group, count);
+  kernel.transmit(from, [messageTable.notified.number, source, destination, number]);
 }

@@ -3,22 +3,17 @@ import type { KernelMachine } from "../kernel-machine.ts";
 import { type KernelMessage, messageTable } from "../messages.ts";
 import type { KernelId } from "../view.ts";
 
-export function handleResolve(
-  kernel: KernelMachine,
-  from: KernelId,
-  [, destination]: KernelMessage<"resolve">,
-): void {
-  const privileges =
-    kernel.table.find(destination)?.privileges ?? kernel.moves.incoming.get(destination)?.state.privileges;
-  const { number } = messageTable.resolved;
-  if (privileges) kernel.transmit(from, [number, destination, "OK", privileges.group]);
-  else {
-    const place = kernel.whereElse(destination);
-    if (place) {
-      const { number } = messageTable.miss;
-      kernel.transmit(from, [number, destination, 0, destination, place.g, place.kernel]);
-    } else kernel.transmit(from, [number, destination, kernel.peers.absence(destination), 0]);
+export function handleResolve(kernel: KernelMachine, from: KernelId, m: KernelMessage<"resolve">): void {
+  const [, destination, index] = m;
+  if (kernel.view.index < index) {
+    kernel.awaitRecord(from, m);
+    return;
   }
+  const to = kernel.table.find(destination);
+  const { number } = messageTable.resolved;
+  if (to) kernel.transmit(from, [number, destination, "OK", to.group]);
+  else if (kernel.isElsewhere(destination)) kernel.missing(from, destination, 0, destination);
+  else kernel.transmit(from, [number, destination, kernel.peers.absence(destination), 0]);
 }
 
 export function handleResolved(
@@ -37,7 +32,7 @@ export function handleResolved(
     return;
   }
   outlet.phase = "unresolved";
-  outlet.notifications.clear();
+  outlet.notices.clear();
   for (const queue of [outlet.queue, outlet.asks]) {
     for (const call of queue.toArray()) {
       // Waits in the other kernel, which needs no group.

@@ -1,6 +1,6 @@
 /** A message from a process of another kernel, for one of this kernel's. */
 import { messageBytesMax } from "../../limits.ts";
-import { Call, type CallKind, callKinds, callName } from "../call.ts";
+import { Call, type CallKind, callKinds } from "../call.ts";
 import { deliver } from "../deliver.ts";
 import type { KernelMachine } from "../kernel-machine.ts";
 import { bodyBytes } from "../message.ts";
@@ -19,25 +19,26 @@ function arrive(
   kernel: KernelMachine,
   from: KernelId,
   kind: CallKind,
-  [, source, number, destination, group, type, body]: KernelMessage<"send"> | KernelMessage<"request">,
+  m: KernelMessage<"send"> | KernelMessage<"request">,
 ): void {
+  const [, source, number, destination, group, since, type, body] = m;
+  const { view } = kernel;
+  if (since > view.index) {
+    kernel.awaitRecord(from, m);
+    return;
+  }
   const to = kernel.table.find(destination);
-  const coming = to ? undefined : kernel.moves.incoming.get(destination);
-  if (!to && !coming) {
+  if (!to || since !== view.placedAt(destination)) {
     kernel.missing(from, source, number, destination);
     return;
   }
-  const accepted = to ? to.from : coming!.state.privileges.from;
-  if (((accepted >>> group) & 1) === 0) {
-    kernel.peers.failed(from, source, number, "NOT_ALLOWED");
+  if (((to.from >>> group) & 1) === 0) {
+    kernel.answers.failed(from, source, number, "NOT_ALLOWED");
     return;
   }
   const call = new Call(kind, null, source, destination, type, body, group);
   call.number = number;
   call.via = from;
-  if (to) {
-    if (to.untaken.size > 0) to.untaken.delete(callName(source, number));
-    call.bytes = bodyBytes(body, messageBytesMax);
-    deliver(kernel, call, to);
-  } else coming!.mailbox.push(call);
+  call.bytes = bodyBytes(body, messageBytesMax);
+  deliver(kernel, call, to);
 }

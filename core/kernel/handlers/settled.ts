@@ -1,13 +1,13 @@
 import type { KernelMachine } from "../kernel-machine.ts";
 import type { KernelMessage } from "../messages.ts";
-import { settled } from "../settling.ts";
+import { conclude } from "../settling.ts";
 import type { KernelId } from "../view.ts";
 
 export function handleSettled(
   kernel: KernelMachine,
-  from: KernelId,
-  [, endpoint]: KernelMessage<"settled">,
+  _from: KernelId,
+  [, endpoint, ticket]: KernelMessage<"settled">,
 ): void {
   const outlet = kernel.peers.outlets.get(endpoint);
-  if (outlet?.phase === "settling" && outlet.audit === 0 && outlet.kernel === from) settled(kernel, outlet);
+  if (outlet?.phase === "settling" && outlet.marker === ticket) conclude(kernel, outlet);
 }

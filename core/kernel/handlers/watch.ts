@@ -2,16 +2,17 @@
 import { callKinds } from "../call.ts";
 import type { KernelMachine } from "../kernel-machine.ts";
 import type { KernelMessage } from "../messages.ts";
-import { mail } from "../moves-machine.ts";
+import { mail } from "../arrival.ts";
 import type { KernelId } from "../view.ts";
 
-export function handleWatch(
-  kernel: KernelMachine,
-  from: KernelId,
-  [, source, number, destination, bound]: KernelMessage<"watch">,
-): void {
+export function handleWatch(kernel: KernelMachine, from: KernelId, m: KernelMessage<"watch">): void {
+  const [, source, number, destination, index, bound] = m;
+  if (kernel.view.index < index) {
+    kernel.awaitRecord(from, m);
+    return;
+  }
   const call = mail(callKinds.watch, source, destination, number);
   call.via = from;
-  if (kernel.whereElse(destination)) kernel.missing(from, source, number, destination);
+  if (kernel.isElsewhere(destination)) kernel.missing(from, source, number, destination);
   else kernel.bindings.watch(call, destination, bound === 1);
 }

@@ -87,9 +87,9 @@ test("the receiver's kernel does not rely on the sender's", () => {
   const b = far.bind({ privileges: { group: files, from: [disks] } });
   const { send, request, notify } = messageTable;
   // As a kernel sends them that has not asked, or does not care.
-  near.transmit(far.id, [send.number, a.endpoint, 1, b.endpoint, users, 1, null]);
-  near.transmit(far.id, [request.number, a.endpoint, 2, b.endpoint, users, 1, null]);
-  near.transmit(far.id, [notify.number, a.endpoint, b.endpoint, users, 1]);
+  near.transmit(far.id, [send.number, a.endpoint, 1, b.endpoint, users, 0, 1, null]);
+  near.transmit(far.id, [request.number, a.endpoint, 2, b.endpoint, users, 0, 1, null]);
+  near.transmit(far.id, [notify.number, a.endpoint, 3, b.endpoint, users, 0, 1]);
   lab.settle();
   expect(far.taken(b)).toBeNull();
   expect(far.sent.filter((name) => name === "failed").length).toBe(2);

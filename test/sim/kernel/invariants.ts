@@ -1,6 +1,6 @@
 /** What must hold after each step of a simulated instance, whatever has failed. */
 import { formatEndpoint } from "../../../core/kernel/endpoint.ts";
-import { processCallsMax, windowMessages } from "../../../core/limits.ts";
+import { kernelTickMs, processCallsMax, windowMessages } from "../../../core/limits.ts";
 import type { KernelWorld } from "./kernel-world.ts";
 import { assert } from "./ledger.ts";
 import type { SimKernel } from "./sim-kernel.ts";
@@ -10,8 +10,7 @@ export function checkInvariants(world: KernelWorld): void {
   const holders = new Map<number, SimKernel>();
   for (const kernel of world.kernels) {
     const { machine, host } = kernel;
-    // A paused one looks at the clock before it does anything.
-    if (!host.running || host.paused || machine.exited || machine.frozen) continue;
+    if (!mayAct(kernel)) continue;
     for (const proc of machine.table.all()) {
       if (proc.held) continue;
       const other = holders.get(proc.endpoint);
@@ -22,10 +21,17 @@ export function checkInvariants(world: KernelWorld): void {
   checkNames(world);
 }
 
+/** One that was paused looks at the clock before it does anything, also in the step in which it goes on. */
+function mayAct({ machine, host }: SimKernel): boolean {
+  if (!host.running || host.paused || machine.exited || machine.frozen) return false;
+  return host.nowMs() - machine.nowMs <= 2 * kernelTickMs;
+}
+
 /** A kernel that may act is in the view: nobody was removed before its lease had run out. */
 export function checkLeases(world: KernelWorld): void {
-  for (const { machine, host, leaving } of world.kernels) {
-    if (!host.running || host.paused || machine.exited || machine.frozen || leaving) continue;
+  for (const kernel of world.kernels) {
+    const { machine, host } = kernel;
+    if (!mayAct(kernel)) continue;
     const isMember = world.log.truth.members.has(machine.id);
     assert(isMember, `${host.id} (${machine.id}) was removed and may act`);
   }

@@ -117,7 +117,7 @@ export class SimKernel {
     const body = random.chance(0.5)
       ? filled(big, number)
       : { number, text: "ü".repeat(bytes / 2), list: [1.5, null] };
-    return [messageTable.request.number, source, number, source, 3, 70_000, body];
+    return [messageTable.request.number, source, number, source, 3, 0, 70_000, body];
   }
 
   #deliver(from: KernelId, message: KernelMessage): void {
@@ -134,7 +134,7 @@ export class SimKernel {
     if (!this.proxies.peers.has(from))
       this.world.fail(`kernel ${this.id} got a message of ${from}, which has gone`);
     const content =
-      message[0] === data.number ? message[4] : message[0] === request.number ? message[6] : null;
+      message[0] === data.number ? message[4] : message[0] === request.number ? message[7] : null;
     if (content instanceof Uint8Array) this.#check(content, number);
     else if (content !== null && (content as { number: number }).number !== number)
       this.world.fail("another's body");

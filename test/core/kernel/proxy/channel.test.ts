@@ -26,8 +26,8 @@ test("messages arrive in order, bodies whole, on both channels", () => {
   b.proxies.transmit(1, taken(7));
   lab.settle();
   expect(b.numbers().toSorted((x, y) => x - y)).toEqual([1, 2, 3, 4]);
-  expect(b.received.find((m) => m[2] === 2)?.[6]).toEqual(body);
-  expect(b.received.find((m) => m[2] === 3)?.[6]).toEqual(big);
+  expect(b.received.find((m) => m[2] === 2)?.[7]).toEqual(body);
+  expect(b.received.find((m) => m[2] === 3)?.[7]).toEqual(big);
   expect(a.numbers()).toEqual([7]);
 });
 

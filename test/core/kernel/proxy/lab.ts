@@ -17,7 +17,7 @@ export function taken(number: number): KernelMessage {
   return [messageTable.taken.number, source, number];
 }
 export function request(number: number, body: unknown): KernelMessage {
-  return [messageTable.request.number, source, number, source, 0, 1, body];
+  return [messageTable.request.number, source, number, source, 0, 0, 1, body];
 }
 export function data(number: number, bytes: Uint8Array): KernelMessage {
   return [messageTable.data.number, source, number, 1, bytes];

@@ -117,9 +117,9 @@ for (const kind of ["unix", "tls"] as const) {
       const requests = b.received.filter((message) => message[0] === request(0, null)[0]);
       expect(requests.map((message) => message[2])).toEqual(Array.from({ length: 1_000 }, (_, i) => i + 1));
       expect(
-        requests.every((message, i) => Buffer.compare(message[6] as Uint8Array, body(i + 1)) === 0),
+        requests.every((message, i) => Buffer.compare(message[7] as Uint8Array, body(i + 1)) === 0),
       ).toBe(true);
-      expect(a.received.map((message) => (message[6] as { i: number }).i)).toEqual(
+      expect(a.received.map((message) => (message[7] as { i: number }).i)).toEqual(
         requests.map((m) => m[2] as number),
       );
       expect([...a.reports, ...b.reports]).toEqual([]);
