@@ -40,8 +40,12 @@ export const replicaReplaceAfterMsMax = 7 * 24 * 60 * 60_000;
 export const changeIdsKept = 32;
 /** Certificates of a node's state processes; only the last can be in a configuration that is being replaced. */
 export const exitsKept = 8;
-/** A compare-and-set without an answer for this long has an unknown outcome; below `agentRequestTimeoutMs`. */
+/** A compare-and-set without an answer for this long has an unknown outcome; below `stateAttemptMs`. */
 export const changeSettleMs = 1_500;
+/** What a replica asks goes to the next coordinator when one has not answered for this long, */
+export const stateAttemptMs = 2_000;
+/** and is given up after this: three coordinators have been asked. */
+export const stateRequestTimeoutMs = 7_000;
 
 // Leadership of coordinators
 /** A leader's beat, and how often rivals look. */
@@ -198,8 +202,13 @@ export const leaseDriftMs = 20;
 export const beaconMs = 150;
 /** Freezing this long before the lease ends allows for a step of this length between two looks at the clock. */
 export const leaseMarginMs = 100;
-/** A kernel is told the time at least this often. Deadlines are late by at most this, and never early. */
+/** A kernel for which something is due is told the time this often. Deadlines are late by at most this, never early. */
 export const kernelTickMs = 10;
+/**
+ * One that waits for nothing, at least this often. L/4: a stop of this host process as long as that on top of it does
+ * not lapse the leases, one of L/2 always does.
+ */
+export const kernelIdleTickMs = 200;
 /** A record that could not be proposed is proposed again. */
 export const proposeRetryMs = 250;
 
@@ -248,10 +257,12 @@ export const ackFramesMax = 256;
 export const ackBytesMax = 256 * KiB;
 /** Messages of one turn of the event loop that leave together: half a microsecond each, and a write costs three. */
 export const gatherFramesMax = 64;
-/** A link is told the time this often. */
+/** A link for which something is due is told the time this often, */
 export const linkTickMs = 20;
+/** and one that waits for nothing at least this often. */
+export const linkIdleTickMs = 300;
 /** A link that has been silent for this long is asked for a sign of life, */
-export const linkPingMs = 300;
+export const linkPingMs = 500;
 /** and after this it is broken. Above a stop of the world that is no fault: a step of the loop, a page-out. */
 export const linkSilentMs = 1_500;
 /** From the first byte, or the dial, until both sides have proved who they are. */
@@ -262,7 +273,7 @@ export const linkRedialMaxMs = 1_000;
 /** The kernel with the higher number dials this much later, so that usually only one of both does. */
 export const linkSecondDialMs = 50;
 /** A gap between two ticks counts as this much silence of the peer: it was our own. */
-export const linkGapMs = 100;
+export const linkGapMs = 400;
 
 // OS state: links of state processes (core/state/link)
 /** From the first byte until both sides have proved who they are. */

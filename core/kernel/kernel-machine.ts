@@ -6,8 +6,9 @@
  *                                      │
  *     records ─ view-machine ─▶ peers (an outlet per destination), moves, membership
  *
- * `tick` is to be called at least each kernelTickMs, first in each turn of the event loop and before anything is
- * flushed: it is what freezes a kernel whose lease has run out while it was not looking.
+ * `tick` is to be called when something is due (`dueMs`, `sink.wantTick`), at least each kernelIdleTickMs, and first in
+ * each turn of the event loop in which something comes, before anything is flushed: it is what freezes a kernel whose
+ * lease has run out while it was not looking.
  *
  * While it is frozen, records are read but nothing follows from them, messages of peers wait, and so does what
  * processes ask for: all of it happens, in that order, when it thaws.
@@ -106,7 +107,7 @@ export class KernelMachine {
     this.sink = sink;
     this.member = options.member;
     this.nowMs = options.nowMs;
-    this.timers = new TimerWheel(options.nowMs);
+    this.timers = new TimerWheel(options.nowMs, () => this.sink.wantTick?.());
     const host = {
       view: this.view,
       getId: () => this.id,
@@ -138,6 +139,14 @@ export class KernelMachine {
     this.membership.tick(nowMs);
     this.proposals.tick(nowMs);
     if (!this.frozen) this.timers.tick(nowMs, this.#expire);
+  }
+
+  /** The next tick is wanted then, at the latest; what is past: within kernelTickMs. Infinity: no more. */
+  get dueMs(): number {
+    if (this.exited) return Infinity;
+    const dueMs = Math.min(this.membership.dueMs, this.proposals.dueMs);
+    // While it is frozen nobody's time is up.
+    return this.frozen ? dueMs : Math.min(dueMs, this.timers.dueMs);
   }
 
   /** At the end of a turn of the event loop in which the sink was asked for it. */
@@ -181,6 +190,7 @@ export class KernelMachine {
     this.membership.applied(change);
     if (this.frozen) this.proposals.review();
     else this.#catchUp();
+    this.sink.wantTick?.();
   }
 
   /** A message of another kernel, in the order in which it was transmitted. */

@@ -3,7 +3,7 @@
  * into promises; the rest of what may happen it hands to its host.
  */
 import { DvsError } from "../errors.ts";
-import { endpointNameCharsMax, kernelTickMs } from "../limits.ts";
+import { endpointNameCharsMax, kernelIdleTickMs, kernelTickMs } from "../limits.ts";
 import type { BindOptions } from "./bindings.ts";
 import { CallError } from "./call-error.ts";
 import type { Call } from "./call.ts";
@@ -12,10 +12,11 @@ import { type Privileges, privilegeBits } from "./privileges.ts";
 import type { Proc } from "./proc.ts";
 import { Process } from "./process.ts";
 import type { KernelSink } from "./sink.ts";
+import { Ticker } from "./ticker.ts";
 import type { Member, RecordLog } from "./view.ts";
 
 /** What the kernel's host does with its effects; what it leaves out does not happen to it. */
-export type KernelHost = Partial<Omit<KernelSink, "complete" | "propose" | "wantFlush">>;
+export type KernelHost = Partial<Omit<KernelSink, "complete" | "propose" | "wantFlush" | "wantTick">>;
 
 export interface KernelStart {
   member: Omit<Member, "kernel">;
@@ -36,7 +37,9 @@ export class Kernel {
   readonly machine: KernelMachine;
   readonly #start: KernelStart;
   readonly #abort = new AbortController();
-  #timer: ReturnType<typeof setInterval> | null = null;
+  readonly #ticker: Ticker;
+  /** By the clock of performance.now(). */
+  #lookedMs = 0;
   #flushing = false;
 
   constructor(start: KernelStart) {
@@ -54,18 +57,26 @@ export class Kernel {
       complete: (call) => call.waiter!(call),
       propose: (ticket, record) => void this.#propose(ticket, record),
       wantFlush: () => this.#wantFlush(),
+      wantTick: () => this.#ticker.soon(),
       exit: () => {
         this.stop();
         host.exit?.();
       },
     };
+    const { uptimeMs } = start;
+    this.#ticker = new Ticker({
+      tick: () => this.#tick(),
+      dueInMs: () => this.machine.dueMs - uptimeMs(),
+      leastMs: kernelTickMs,
+      mostMs: kernelIdleTickMs,
+    });
     this.machine = new KernelMachine(sink, { member: start.member, nowMs: start.uptimeMs() });
   }
 
   /** Joins the instance. Records are read until `stop`; resolves then, or throws what the log threw. */
   async run(): Promise<void> {
     const { log, uptimeMs } = this.#start;
-    this.#timer = setInterval(() => this.tick(), kernelTickMs);
+    this.#ticker.start();
     this.machine.join();
     for await (const record of log.follow(this.#abort.signal)) {
       this.machine.tick(uptimeMs());
@@ -74,15 +85,22 @@ export class Kernel {
     }
   }
 
-  /** First in each turn of the event loop in which something comes or goes. */
+  /** First in each turn of the event loop in which something comes or goes. The clock is not read more than it moves. */
   tick(): void {
+    const now = performance.now();
+    if (now - this.#lookedMs < 1) return;
+    this.#tick();
+    this.#ticker.ticked();
+  }
+
+  #tick(): void {
+    this.#lookedMs = performance.now();
     this.machine.tick(this.#start.uptimeMs());
   }
 
   stop(): void {
     this.#abort.abort();
-    if (this.#timer) clearInterval(this.#timer);
-    this.#timer = null;
+    this.#ticker.stop();
   }
 
   /** Resolves when the process is bound and has its name. */

@@ -29,17 +29,11 @@ export interface LinkedKernel {
 /** Rejects with the system's error when it cannot listen. */
 export async function linkKernel(start: LinkedKernelStart): Promise<LinkedKernel> {
   const { member, watch } = start;
-  let lookedMs = 0;
   const links = await openLinks({
     ...start.links,
     incarnation: member.incarnation,
-    woken() {
-      // A lease that ran out while nobody looked has to be noticed before anything else happens.
-      const now = performance.now();
-      if (now - lookedMs < 1) return;
-      lookedMs = now;
-      kernel.tick();
-    },
+    // A lease that ran out while nobody looked has to be noticed before anything else happens.
+    woken: () => kernel.tick(),
     deliver(from, message) {
       watch?.("from", from, message);
       kernel.machine.arrived(from, message);

@@ -107,6 +107,28 @@ export class MembershipMachine {
     this.#review();
   }
 
+  /**
+   * When there is something to do for time alone. As soon as anything is not as it should be, at once: then every tick
+   * counts, and none is spared.
+   */
+  get dueMs(): number {
+    const { view } = this.#host;
+    const id = this.#host.getId();
+    if (!view.members.has(id)) return Infinity;
+    const isQuiet = (sinceMs: number) => this.#nowMs - sinceMs >= 2 * beaconMs;
+    const freezesMs = this.#leaseEndsMs - leaseMarginMs;
+    if (this.#nowMs >= freezesMs) return this.#nowMs;
+    if (!this.isGrantor) {
+      return isQuiet(this.#quietSinceMs)
+        ? this.#nowMs
+        : Math.min(freezesMs, this.#quietSinceMs + 2 * beaconMs);
+    }
+    for (const kernel of view.members.keys()) {
+      if (kernel !== id && isQuiet(this.#of(kernel).acknowledgedMs)) return this.#nowMs;
+    }
+    return this.#actingSinceMs === null ? this.#nowMs : Math.min(freezesMs, this.#beaconDueMs);
+  }
+
   /** A record has been applied. */
   applied(change: ViewChange): void {
     if (change.type === "grantor") {

@@ -55,7 +55,10 @@ export class Proposals {
     if (typeof answer === "object") {
       proposal.index = answer.index;
       this.review();
-    } else proposal.againMs = this.#kernel.nowMs + proposeRetryMs;
+    } else {
+      proposal.againMs = this.#kernel.nowMs + proposeRetryMs;
+      this.#kernel.sink.wantTick?.();
+    }
   }
 
   /** A record has been applied: some may have ended. */
@@ -75,6 +78,13 @@ export class Proposals {
       proposal.againMs = null;
       this.#kernel.sink.propose(proposal.ticket, proposal.record);
     }
+  }
+
+  /** When the next one is proposed again; Infinity: none. */
+  get dueMs(): number {
+    let dueMs = Infinity;
+    for (const { againMs } of this.#pending.values()) if (againMs !== null) dueMs = Math.min(dueMs, againMs);
+    return dueMs;
   }
 
   /** This kernel has exited: nothing of it is proposed any more. */

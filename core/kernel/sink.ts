@@ -19,6 +19,11 @@ export interface KernelSink {
   propose(ticket: number, record: KernelRecord): void;
   /** `kernel.flush()` is to be called before this turn of the event loop ends: there are answers that can be joined. */
   wantFlush(): void;
+  /**
+   * A deadline has been set since the last tick: the next one is to come within kernelTickMs. Not needed where there is
+   * one that often.
+   */
+  wantTick?(): void;
   /** Neither a process of it may run nor anything leave, until it has thawed. */
   freeze(): void;
   thaw(): void;

@@ -23,8 +23,30 @@ export class TimerWheel {
   length = 0;
   #freshTail: Call | null = null;
 
-  constructor(nowMs: number) {
+  readonly #onFresh: () => void;
+
+  /** `onFresh` is called when a call is armed and none has been since the last tick: there is to be one soon. */
+  constructor(nowMs: number, onFresh: () => void = () => {}) {
     this.#nowMs = Math.floor(nowMs);
+    this.#onFresh = onFresh;
+  }
+
+  /** When a tick has something to do, at the earliest; Infinity: never. In the past for what was armed since the last. */
+  get dueMs(): number {
+    if (this.length === 0) return Infinity;
+    if (this.#heads[fresh]) return this.#nowMs;
+    let dueMs = Infinity;
+    for (let level = 0; level < levels; level++) {
+      const unitMs = 2 ** (levelBits * level);
+      const current = Math.floor(this.#nowMs / unitMs);
+      for (let ahead = 1; ahead <= slotsPerLevel; ahead++) {
+        if (!this.#heads[level * slotsPerLevel + ((current + ahead) & (slotsPerLevel - 1))]) continue;
+        // Of a higher level: when its calls go down to a lower one.
+        dueMs = Math.min(dueMs, (current + ahead) * unitMs);
+        break;
+      }
+    }
+    return dueMs;
   }
 
   /** After `timeoutMs`, at least 0, the call is expired. It must not be armed. */
@@ -33,10 +55,13 @@ export class TimerWheel {
     call.timerSlot = fresh;
     const tail = this.#freshTail;
     call.timerPrevious = tail;
-    if (tail) tail.timerNext = call;
-    else this.#heads[fresh] = call;
     this.#freshTail = call;
     this.length++;
+    if (tail) tail.timerNext = call;
+    else {
+      this.#heads[fresh] = call;
+      this.#onFresh();
+    }
   }
 
   disarm(call: Call): void {

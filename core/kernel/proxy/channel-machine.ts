@@ -157,6 +157,14 @@ export class Channel {
     } else if (!this.#dialling && this.#host.clockMs >= this.#dialAtMs) this.#dial();
   }
 
+  /** When a tick has something to do, by the host's clock; what is past: at once. */
+  get dueMs(): number {
+    if (this.#closed) return Infinity;
+    // A handshake has a deadline, and what has come is to be acknowledged.
+    if (this.#dialling || this.received > this.#told) return this.#host.clockMs;
+    return this.link ? this.link.dueMs : this.#dialAtMs;
+  }
+
   /** The peer is no more: what waits is dropped. */
   close(): void {
     this.#closed = true;
@@ -180,7 +188,7 @@ export class Channel {
     }
     const message = decodeMessage(bytes, start + 4, end);
     this.#check(message, false);
-    this.received++;
+    if (this.received++ === this.#told) this.#host.wantTick();
     this.#host.deliver(this.member.kernel, message);
   }
 
@@ -277,6 +285,7 @@ export class Channel {
     } else return;
     const delayMs = this.#host.random() * this.#backoffMs + (this.#isLower ? 0 : linkSecondDialMs);
     this.#dialAtMs = this.#host.clockMs + delayMs;
+    this.#host.wantTick();
   }
 
   refused(refusal: Refusal, why: string): void {

@@ -173,6 +173,15 @@ export class Connection implements WireUser, FrameUser {
     wire?.destroy();
   }
 
+  /** When a tick has something to do. */
+  get dueMs(): number {
+    if (this.state !== "up") return this.#sinceMs + linkHandshakeMs;
+    const silentMs = this.#heardMs + linkSilentMs;
+    // Nobody is asked while something is queued.
+    if (this.wire!.queued > 0) return silentMs;
+    return Math.min(silentMs, Math.max(this.#heardMs, this.#pingedMs) + linkPingMs);
+  }
+
   tick(): void {
     const { clockMs } = this.#host;
     if (this.state !== "up") {

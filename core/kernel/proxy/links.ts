@@ -3,12 +3,13 @@
  * reached by Unix socket, those of others by TLS.
  */
 import { randomBytes } from "node:crypto";
-import { linkTickMs } from "../../limits.ts";
+import { linkIdleTickMs, linkTickMs } from "../../limits.ts";
 import { uptimeMs } from "../../platform/uptime.ts";
 import type { KernelMessage } from "../messages.ts";
 import type { KernelId } from "../view.ts";
 import { dialTls, listenTls, type TlsLinkOptions } from "./link-tls.ts";
 import { dialUnix, listenUnix, type UnixLinkOptions } from "./link-unix.ts";
+import { Ticker } from "../ticker.ts";
 import { nonceBytes } from "./link-messages.ts";
 import { ProxiesMachine } from "./proxies-machine.ts";
 import { protocolVersion, protocolVersionMin } from "./version.ts";
@@ -22,6 +23,7 @@ export interface LinksOptions {
   /** As in ProxySink. */
   deliver: (from: KernelId, message: KernelMessage) => void;
   writable: (kernel: KernelId) => void;
+  /** Something has come, and is about to be delivered; not more than once a millisecond. */
   woken?: () => void;
   report: (text: string) => void;
 }
@@ -44,7 +46,8 @@ export async function openLinks(options: LinksOptions): Promise<Links> {
     {
       deliver: options.deliver,
       writable: options.writable,
-      woken: options.woken ?? (() => {}),
+      woken,
+      wantTick: () => ticker.soon(),
       report: options.report,
       soon: () => void setImmediate(flush),
       dial(member, _channel, connection) {
@@ -65,6 +68,20 @@ export async function openLinks(options: LinksOptions): Promise<Links> {
     },
   );
   const flush = () => proxies.flush();
+  let lookedMs = 0;
+  function woken(): void {
+    const now = performance.now();
+    if (now - lookedMs < 1) return;
+    lookedMs = now;
+    proxies.look(uptimeMs());
+    options.woken?.();
+  }
+  const ticker = new Ticker({
+    tick: () => proxies.tick(uptimeMs()),
+    dueInMs: () => proxies.dueInMs,
+    leastMs: linkTickMs,
+    mostMs: linkIdleTickMs,
+  });
   const unixListener = await listenUnix(proxies, unix);
   let tlsListener: Awaited<ReturnType<typeof listenTls>> | null = null;
   try {
@@ -73,13 +90,13 @@ export async function openLinks(options: LinksOptions): Promise<Links> {
     unixListener.stop();
     throw e;
   }
-  const timer = setInterval(() => proxies.tick(uptimeMs()), linkTickMs);
+  ticker.start();
   return {
     proxies,
     port: tlsListener?.port ?? 0,
     renewed: () => tlsListener?.reload(),
     close() {
-      clearInterval(timer);
+      ticker.stop();
       unixListener.stop();
       tlsListener?.stop();
       proxies.close();

@@ -50,6 +50,8 @@ export interface ProxySink {
   soon(): void;
   /** Something has come, and is about to be delivered: the first in this turn of the event loop, perhaps. */
   woken?(): void;
+  /** A deadline has been set: the next tick is to come within linkTickMs. Not needed where there is one that often. */
+  wantTick?(): void;
   /** For people: somebody was refused, or does not keep to the protocol. */
   report(text: string): void;
   /** A channel has a connection again, or for the first time. */
@@ -102,6 +104,7 @@ export class ProxiesMachine implements ConnectionHost {
       calls: new Channel(this, member, "calls"),
       bulk: new Channel(this, member, "bulk"),
     });
+    this.wantTick();
   }
 
   /** The view no longer has it: its connections are closed, and what waits for it is dropped. */
@@ -135,6 +138,7 @@ export class ProxiesMachine implements ConnectionHost {
     if (this.#strangers.size >= strangersMax) return null;
     const connection = new Connection(this, null);
     this.#strangers.add(connection);
+    this.wantTick();
     connection.open(wire, authenticator);
     return connection;
   }
@@ -151,10 +155,12 @@ export class ProxiesMachine implements ConnectionHost {
     }
   }
 
-  /** Each linkTickMs or so. `nowMs` by any clock that does not run backwards. */
+  /**
+   * When something is due (`dueInMs`, `sink.wantTick`), and at least each linkIdleTickMs. `nowMs` by any clock that does
+   * not run backwards.
+   */
   tick(nowMs: number): void {
-    this.clockMs += Math.min(Math.max(0, nowMs - this.#nowMs), linkGapMs);
-    this.#nowMs = nowMs;
+    this.look(nowMs);
     for (const stranger of this.#strangers) stranger.tick();
     for (const peer of this.peers.values()) {
       peer.calls.tick();
@@ -162,7 +168,25 @@ export class ProxiesMachine implements ConnectionHost {
     }
   }
 
+  /** Time has come this far; what is due has to wait for the tick. */
+  look(nowMs: number): void {
+    this.clockMs += Math.min(Math.max(0, nowMs - this.#nowMs), linkGapMs);
+    this.#nowMs = nowMs;
+  }
+
+  /** Milliseconds from when it was last told the time until something is due; Infinity: nothing. */
+  get dueInMs(): number {
+    if (this.#strangers.size > 0) return 0;
+    let dueMs = Infinity;
+    for (const { calls, bulk } of this.peers.values()) dueMs = Math.min(dueMs, calls.dueMs, bulk.dueMs);
+    return dueMs - this.clockMs;
+  }
+
   // For channels and connections.
+
+  wantTick(): void {
+    this.#sink.wantTick?.();
+  }
 
   want(channel: Channel): void {
     if (channel.wanted) {

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import fc from "fast-check";
+import { array, assert, boolean, nat, property, record } from "fast-check";
 import { Call, callKinds } from "../../../core/kernel/call.ts";
 import { CallTable } from "../../../core/kernel/call-table.ts";
 
@@ -10,9 +10,9 @@ function call(number: number): Call {
 }
 
 test("a table of calls holds what a Map would, however long some of them live", () => {
-  const step = fc.record({ add: fc.boolean(), pick: fc.nat(40) });
-  fc.assert(
-    fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+  const step = record({ add: boolean(), pick: nat(40) });
+  assert(
+    property(array(step, { maxLength: 200 }), (steps) => {
       const table = new CallTable();
       const model = new Map<number, Call>();
       let last = 0;

@@ -119,6 +119,8 @@ export class LabKernel {
   readonly received: KernelMessage[] = [];
   readonly reports: string[] = [];
   writable = 0;
+  /** How often it has asked for a tick. */
+  wantedTicks = 0;
   /** Dials that nobody has let through yet. */
   dials: Dialled[] = [];
   soon = false;
@@ -130,6 +132,7 @@ export class LabKernel {
         writable: () => this.writable++,
         report: (text) => this.reports.push(text),
         soon: () => (this.soon = true),
+        wantTick: () => this.wantedTicks++,
         dial: (member, channel, connection) => {
           const near = new LabWire();
           this.dials.push({ channel, connection, near, to: member.kernel });
