@@ -16,6 +16,11 @@ export interface Configuration {
   /** Rises with each change of primary, also to another incarnation of the same disk. Records and messages carry it. */
   epoch: number;
   primary: Holder;
+  /**
+   * The store's when this was written. A store that was restored or copied has another, and then nobody goes by its
+   * configurations before `dvs coordinator recover` has written them anew: they may be older than what was acknowledged.
+   */
+  generation: number;
   /** The primary's disk among them; sorted. */
   inSync: DiskId[];
   /** Random, drawn by the proposer of this change: finds the own change again when the answer was lost. */
@@ -26,7 +31,7 @@ export interface Configuration {
 export interface Versioned {
   /** The store's; raised by restore and copy. A replica refuses one that is older than the highest it has seen. */
   generation: number;
-  /** Rises with each change; 0: there is none yet, and the first change creates it. */
+  /** Raised by one with each change; 0: there is none yet, and the first change creates it. */
   version: number;
   /** Null while `version` is 0. */
   configuration: Configuration | null;

@@ -1,0 +1,118 @@
+/**
+ * What is committed, and carrying it out: each record once, in order, on each replica. Carries of DESIGN.md section 5
+ * that only committed records are applied, and that an answer is the result of applying.
+ *
+ * Records that are not in memory any more are fetched from the log; a step applies at most `applyBatch` of them.
+ */
+import { decodeRecords, type LogRecord, recordKinds } from "./record.ts";
+import type { Replica } from "./replica.ts";
+import type { AppliedState } from "./sink.ts";
+import { appendBytesMax, applyBatch } from "./timings.ts";
+
+export class ApplyingMachine {
+  readonly #replica: Replica;
+  #commitIndex: number;
+  #appliedIndex: number;
+  #fetching = false;
+  #fetched: LogRecord[] = [];
+  /** It met a record that it cannot apply. */
+  #stuck = false;
+
+  constructor(replica: Replica, state: AppliedState) {
+    this.#replica = replica;
+    // What was applied was committed; of the rest the primary tells.
+    this.#commitIndex = state.index;
+    this.#appliedIndex = state.index;
+  }
+
+  /** As far as this replica knows. Never above its log. */
+  get commitIndex(): number {
+    return this.#commitIndex;
+  }
+  get appliedIndex(): number {
+    return this.#appliedIndex;
+  }
+
+  /** The log has these records, and they are those of everybody. */
+  commitTo(index: number): void {
+    if (index <= this.#commitIndex) return;
+    this.#commitIndex = index;
+    // As the primary it tells the others.
+    this.#replica.wantFlush();
+    this.pump();
+  }
+
+  /** A snapshot was installed. */
+  restore(state: AppliedState): void {
+    this.#commitIndex = state.index;
+    this.#appliedIndex = state.index;
+    this.#fetched = [];
+    this.#fetching = false;
+  }
+
+  fetched(bytes: Uint8Array): void {
+    this.#fetching = false;
+    this.#fetched = decodeRecords(bytes);
+    this.pump();
+  }
+
+  pump(): void {
+    const { log, reads, inSync } = this.#replica;
+    let left = applyBatch;
+    while (!this.#stuck && this.#appliedIndex < this.#commitIndex && left-- > 0) {
+      const record = log.get(this.#appliedIndex + 1) ?? this.#takeFetched(this.#appliedIndex + 1);
+      if (!record) {
+        this.#fetch();
+        break;
+      }
+      this.#apply(record);
+    }
+    if (this.#appliedIndex < this.#commitIndex && !this.#fetching && !this.#stuck) this.#replica.wantFlush();
+    log.trim(Math.min(this.#appliedIndex, log.written));
+    reads.applied();
+    inSync.applied();
+  }
+
+  #apply(record: LogRecord): void {
+    const { sink, sessions, writes, levels, replication, isPrimary } = this.#replica;
+    let done: { result: Uint8Array; index: number } | null = null;
+    switch (record.kind) {
+      case recordKinds.operation:
+        done = sessions.apply(record);
+        break;
+      case recordKinds.clientRemoved:
+        sessions.remove(record.client);
+        done = { result: new Uint8Array(0), index: record.index };
+        break;
+      case recordKinds.level:
+        this.#stuck = !levels.apply(record);
+        if (this.#stuck) return;
+        break;
+      case recordKinds.epochStart:
+        break;
+      default:
+        this.#stuck = true;
+        return sink.failed(
+          `record ${record.index} is of kind ${record.kind as number}, which this version of dvs does not know: install the one of the other nodes`,
+        );
+    }
+    replication.sawTime(record.timeMs);
+    this.#appliedIndex = record.index;
+    sink.applied(record);
+    if (isPrimary) writes.applied(record, done);
+  }
+
+  #takeFetched(index: number): LogRecord | null {
+    const first = this.#fetched[0];
+    if (!first || first.index > index) return null;
+    const record = this.#fetched[index - first.index];
+    return record && record.epoch === this.#replica.log.epochAt(index) ? record : null;
+  }
+
+  #fetch(): void {
+    if (this.#fetching) return;
+    this.#fetching = true;
+    const { sink, self } = this.#replica;
+    sink.fetch(self.disk, this.#appliedIndex + 1, appendBytesMax);
+  }
+}

@@ -1,0 +1,307 @@
+/**
+ * The configuration by which a replica goes, and the changes that it asks for. Carries of DESIGN.md section 5:
+ *
+ *   rule 1   changes by compare-and-set, each with an id of its own; until the outcome of one has been read back,
+ *            `required` is the union of what is and what was proposed
+ *   rule 3   older epochs and store generations are refused; the highest seen are fsynced before they are acted on
+ *
+ *     read ─▶ newer? ─ no ─▶ refused        propose ─▶ proposals ─ version above theirs is read ─▶ settled
+ *               └─ yes ─▶ incoming ─ meta fsynced ─▶ known
+ *
+ * All proposals that are open name one version, so that at most one of them is ever carried out.
+ */
+import type { Change, Configuration, DiskId, Holder, Versioned } from "./configuration.ts";
+import type { ReplicaMessage } from "./messages.ts";
+import { messageTable } from "./messages.ts";
+import type { Replica } from "./replica.ts";
+import type { ReplicaMeta } from "./sink.ts";
+
+/** One that there is. */
+export interface Known extends Versioned {
+  configuration: Configuration;
+}
+
+interface Proposal {
+  change: Change;
+  sentMs: number;
+  /** The store has said no at least once; another may be proposed beside it. */
+  refused: boolean;
+  /** Not sent again: what it was for has passed. It may be carried out all the same. */
+  withdrawn: boolean;
+}
+
+/** Ids of own changes that are open at a time: more are never needed, as each comes after the refusal of the last. */
+const proposalsMax = 16;
+
+export class ConfigurationMachine {
+  readonly #replica: Replica;
+  readonly #adopted: (before: Known | null) => void;
+
+  /** What this replica goes by. */
+  #known: Known | null = null;
+  #knownSinceMs: number;
+  /** Newer, and not yet fsynced. */
+  #incoming: { versioned: Known; ticket: number } | null = null;
+  /** There is none yet in the store, and this replica may create it. */
+  #empty: Versioned | null = null;
+  #proposals: Proposal[] = [];
+  /** Why what the store says is not gone by; empty: it is. */
+  #problem = "";
+
+  /** What is on the disk, and what will be. */
+  #saved: ReplicaMeta;
+  #saving: ReplicaMeta;
+  #ticket = 0;
+
+  /** `adopted` is told after each change of `known`. */
+  constructor(replica: Replica, meta: ReplicaMeta, adopted: (before: Known | null) => void) {
+    this.#replica = replica;
+    this.#saved = meta;
+    this.#saving = meta;
+    this.#adopted = adopted;
+    this.#knownSinceMs = replica.nowMs;
+  }
+
+  get known(): Known | null {
+    return this.#known;
+  }
+  /** When this replica began to go by it. */
+  get knownSinceMs(): number {
+    return this.#knownSinceMs;
+  }
+  get epoch(): number {
+    return this.#known?.configuration.epoch ?? 0;
+  }
+  get version(): number {
+    return this.#known?.version ?? 0;
+  }
+  /** Null where it is not known. */
+  get primary(): Holder | null {
+    return this.#known?.configuration.primary ?? null;
+  }
+  get inSync(): readonly DiskId[] {
+    return this.#known?.configuration.inSync ?? [];
+  }
+  get problem(): string {
+    return this.#problem;
+  }
+  /** What is certain to be on the disk. */
+  get meta(): ReplicaMeta {
+    return this.#saved;
+  }
+  get isAmnesiac(): boolean {
+    return this.#saved.amnesiac || this.#saving.amnesiac;
+  }
+  get mayBootstrap(): boolean {
+    return this.#empty !== null && this.#proposals.length === 0;
+  }
+  get isChanging(): boolean {
+    return this.#proposals.length > 0;
+  }
+  /** A change may be asked for now: none is open whose answer may still come. */
+  get mayPropose(): boolean {
+    const last = this.#proposals.at(-1);
+    return !last || ((last.refused || last.withdrawn) && this.#proposals.length < proposalsMax);
+  }
+
+  /** A newer epoch has been read: messages of this one are worth nothing any more, though it is still gone by. */
+  get isOutdated(): boolean {
+    return (
+      this.#incoming !== null &&
+      (this.#incoming.versioned.configuration.epoch > this.epoch ||
+        this.#incoming.versioned.generation > (this.#known?.generation ?? 0))
+    );
+  }
+
+  /** Whether messages of this epoch are those of the configuration gone by. */
+  accepts(epoch: number): boolean {
+    return epoch === this.epoch && epoch > 0 && !this.isOutdated;
+  }
+
+  /** Disks whose acknowledgement each write needs, and whose promise each read at the primary: a union while changing. */
+  get required(): ReadonlySet<DiskId> {
+    const disks = new Set<DiskId>(this.inSync);
+    for (const { change } of this.#proposals) for (const disk of change.configuration.inSync) disks.add(disk);
+    return disks;
+  }
+
+  /** One of the sets that may be in force has this replica alone. */
+  get mayBeAlone(): boolean {
+    return (
+      this.inSync.length === 1 ||
+      this.#proposals.some(({ change }) => change.configuration.inSync.length === 1)
+    );
+  }
+
+  /** Something has been read, in the store or from another replica that has read it there. */
+  read(versioned: Versioned): void {
+    const { generation, configuration } = versioned;
+    const { epochSeen, generationSeen } = this.#saving;
+    if (generation < generationSeen) {
+      return this.#refuse(
+        `the control store has generation ${generation}, and ${generationSeen} was seen before: it is an old copy`,
+      );
+    }
+    if (!configuration) return this.#readEmpty(versioned);
+    if (configuration.generation !== generation) {
+      return this.#refuse(
+        `the control store was restored (generation ${generation}): run "dvs coordinator recover", since its configuration may be older than what was acknowledged`,
+      );
+    }
+    if (configuration.epoch < epochSeen) {
+      return this.#refuse(
+        `the control store has epoch ${configuration.epoch}, and ${epochSeen} was seen before: run "dvs coordinator recover"`,
+      );
+    }
+    const newest = this.#incoming?.versioned ?? this.#known;
+    if (newest && generation > newest.generation && configuration.epoch <= epochSeen) {
+      return this.#refuse(
+        `generation ${generation} of the control store has no newer epoch than ${epochSeen}`,
+      );
+    }
+    this.#problem = "";
+    this.#empty = null;
+    const isNewer =
+      !newest ||
+      generation > newest.generation ||
+      (generation === newest.generation && versioned.version > newest.version);
+    if (isNewer) this.#take({ ...versioned, configuration });
+  }
+
+  handleConfiguration([, generation, version, configuration]: ReplicaMessage<"configuration">): void {
+    this.read({ generation, version, configuration });
+  }
+
+  /** To a replica that goes by an older one. */
+  tell(disk: DiskId): void {
+    if (!this.#known) return;
+    const { generation, version, configuration } = this.#known;
+    this.#replica.sink.send(disk, [messageTable.configuration.number, generation, version, configuration]);
+  }
+
+  isOlder(generation: number, version: number): boolean {
+    if (!this.#known) return false;
+    return (
+      generation < this.#known.generation ||
+      (generation === this.#known.generation && version < this.#known.version)
+    );
+  }
+  isNewer(generation: number, version: number): boolean {
+    if (!this.#known) return version > 0;
+    return (
+      generation > this.#known.generation ||
+      (generation === this.#known.generation && version > this.#known.version)
+    );
+  }
+
+  /** Asks the store for a change of what is known; `mayPropose` holds. Its epoch, generation and id are filled in here. */
+  propose(next: { epoch: number; primary: Holder; inSync: readonly DiskId[] }): void {
+    const replica = this.#replica;
+    const at = this.#known ?? this.#empty;
+    if (!at) return;
+    const changeId = [...replica.sink.random()].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    const { generation, version } = at;
+    const configuration: Configuration = {
+      epoch: next.epoch,
+      primary: next.primary,
+      generation,
+      inSync: [...next.inSync].sort(),
+      changeId,
+    };
+    const change = { generation, version, configuration };
+    this.#proposals.push({ change, sentMs: replica.nowMs, refused: false, withdrawn: false });
+    replica.replication.membersChanged();
+    replica.sink.propose(change);
+  }
+
+  /** What was asked for is not wanted any more. */
+  withdraw(): void {
+    for (const proposal of this.#proposals) proposal.withdrawn = true;
+  }
+
+  changed(changeId: string, outcome: "done" | "refused" | "unknown"): void {
+    const proposal = this.#proposals.find(({ change }) => change.configuration.changeId === changeId);
+    if (!proposal) return;
+    if (outcome === "done") {
+      // Versions rise by one, so that this is what a read would find.
+      const { generation, version, configuration } = proposal.change;
+      this.read({ generation, version: version + 1, configuration });
+    } else {
+      if (outcome === "refused") proposal.refused = true;
+      this.#replica.sink.askConfiguration();
+    }
+  }
+
+  metaSaved(ticket: number): void {
+    if (ticket !== this.#ticket) return;
+    this.#saved = this.#saving;
+    const incoming = this.#incoming;
+    if (incoming) {
+      this.#incoming = null;
+      this.#adopt(incoming.versioned);
+    }
+    this.#replica.review();
+  }
+
+  /** Fsynced later. Lowering what it says is for who knows that it is safe. */
+  saveMeta(change: Partial<ReplicaMeta>): void {
+    const next = { ...this.#saving, ...change };
+    const { epochSeen, generationSeen, mode, amnesiac } = this.#saving;
+    if (
+      next.epochSeen === epochSeen &&
+      next.generationSeen === generationSeen &&
+      next.mode === mode &&
+      next.amnesiac === amnesiac
+    )
+      return;
+    this.#saving = next;
+    this.#replica.sink.saveMeta(next, ++this.#ticket);
+  }
+
+  tick(): void {
+    const { nowMs, timings, sink } = this.#replica;
+    const last = this.#proposals.at(-1);
+    if (!last || last.withdrawn || nowMs < last.sentMs + timings.retryMs) return;
+    last.sentMs = nowMs;
+    sink.propose(last.change);
+    sink.askConfiguration();
+  }
+
+  #readEmpty(versioned: Versioned): void {
+    const replica = this.#replica;
+    const { epochSeen, amnesiac } = this.#saving;
+    if (this.#known || epochSeen > 0 || replica.log.lastIndex > 0 || amnesiac) {
+      return this.#refuse(
+        `the control store has no configuration, and epoch ${epochSeen} was seen before: run "dvs coordinator recover"`,
+      );
+    }
+    this.#problem = "";
+    this.#empty = versioned;
+  }
+
+  #take(versioned: Known): void {
+    const { configuration, generation } = versioned;
+    const { epochSeen, generationSeen } = this.#saving;
+    if (configuration.epoch > epochSeen || generation > generationSeen) {
+      this.saveMeta({ epochSeen: configuration.epoch, generationSeen: generation });
+      this.#incoming = { versioned, ticket: this.#ticket };
+      this.#replica.review();
+    } else if (this.#incoming) {
+      this.#incoming.versioned = versioned;
+    } else this.#adopt(versioned);
+  }
+
+  #adopt(versioned: Known): void {
+    const before = this.#known;
+    this.#known = versioned;
+    this.#knownSinceMs = this.#replica.nowMs;
+    this.#proposals = this.#proposals.filter(
+      ({ change }) => change.generation === versioned.generation && change.version === versioned.version,
+    );
+    this.#adopted(before);
+  }
+
+  #refuse(problem: string): void {
+    this.#problem = problem;
+  }
+}

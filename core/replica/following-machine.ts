@@ -1,0 +1,139 @@
+/**
+ * Taking the log from the primary, as a member or a learner. Carries of DESIGN.md section 5:
+ *
+ *   rule 1   what is written here is acknowledged, cumulatively, as far as the log is known to be the primary's
+ *   rule 3   appends of older epochs are refused; a longer tail, which was never committed, is cut off
+ *   rule 7   `written` is told only where the disk knows that this replica runs in `replicated` mode
+ *
+ * A record is prepared from the moment that it is in the log in memory: reads that it touches wait from then on, and
+ * that is before it is acknowledged.
+ */
+import type { DiskId } from "./configuration.ts";
+import { messageTable, type ReplicaMessage } from "./messages.ts";
+import { decodeRecords, type LogRecord } from "./record.ts";
+import type { Replica } from "./replica.ts";
+
+export class FollowingMachine {
+  readonly #replica: Replica;
+  /** Up to here the log is that of this epoch's primary. */
+  #received = 0;
+  #toldWritten = -1;
+  #toldDurable = -1;
+  #tellDue = false;
+  /** Messages that could not be read; for people. */
+  #unreadable = 0;
+
+  constructor(replica: Replica) {
+    this.#replica = replica;
+  }
+
+  get received(): number {
+    return this.#received;
+  }
+  get unreadable(): number {
+    return this.#unreadable;
+  }
+
+  handleAppend(
+    from: DiskId,
+    [, epoch, previousEpoch, previousIndex, commitIndex, bytes]: ReplicaMessage<"append">,
+  ): void {
+    const replica = this.#replica;
+    const { configurations, log } = replica;
+    if (!configurations.accepts(epoch) || from !== configurations.primary?.disk || replica.isPrimary) {
+      if (epoch < configurations.epoch) configurations.tell(from);
+      return;
+    }
+    let records: LogRecord[];
+    try {
+      records = decodeRecords(bytes);
+    } catch {
+      // It is sent again.
+      this.#unreadable++;
+      return;
+    }
+    if (!this.#follows(from, previousEpoch, previousIndex)) return;
+    const fresh = this.#reconcile(from, records);
+    if (!fresh) return;
+    const before = this.#received;
+    this.#received = Math.max(this.#received, previousIndex, records.at(-1)?.index ?? 0);
+    if (fresh.length > 0) {
+      log.append(fresh);
+      replica.reads.prepared(fresh);
+      if (replica.policy.durability === "fsync") replica.sink.wantDurable();
+    } else if (records.length > 0 || before === 0) this.#tellDue = true;
+    replica.wantFlush();
+    this.commit(commitIndex);
+  }
+
+  /** What the primary says is committed, as far as this log is known to be the same. */
+  commit(index: number): void {
+    this.#replica.applying.commitTo(Math.min(index, this.#received));
+  }
+
+  /** Another epoch, or another log: nothing is known of what is the same. */
+  restart(): void {
+    this.#received = 0;
+    this.#toldWritten = -1;
+    this.#toldDurable = -1;
+    this.#tellDue = false;
+  }
+
+  /** Acknowledges what has been written since it did last. */
+  flush(): void {
+    const { log, configurations, sink, isPrimary } = this.#replica;
+    const { primary, epoch, meta } = configurations;
+    if (isPrimary || !primary || this.#received === 0 || configurations.isOutdated) return;
+    const durable = Math.min(this.#received, log.durable);
+    const written = meta.mode === "replicated" ? Math.min(this.#received, log.written) : durable;
+    const isNews = written !== this.#toldWritten || durable !== this.#toldDurable;
+    if (!isNews && !this.#tellDue) return;
+    this.#toldWritten = written;
+    this.#toldDurable = durable;
+    this.#tellDue = false;
+    sink.send(primary.disk, [messageTable.appended.number, epoch, written, durable]);
+  }
+
+  /** Whether the record is there that the new ones are to follow; else the primary is told where to look. */
+  #follows(from: DiskId, epoch: number, index: number): boolean {
+    const { log } = this.#replica;
+    // Before the log is only what a snapshot has, which is committed, and the same everywhere.
+    if (index < log.base.index) return true;
+    if (index <= log.lastIndex && log.epochAt(index) === epoch) return true;
+    const common = log.lastNotAbove(epoch, index);
+    this.#mismatch(from, common.epoch <= epoch ? common.epoch : 0, common.epoch <= epoch ? common.index : 0);
+    return false;
+  }
+
+  /** Those that are not there yet, after cutting off what contradicts them; null when the log cannot be mended. */
+  #reconcile(from: DiskId, records: readonly LogRecord[]): LogRecord[] | null {
+    const { log, applying, sink, configurations, self } = this.#replica;
+    for (let i = 0; i < records.length; i++) {
+      const { index, epoch } = records[i]!;
+      if (index <= log.base.index || (index <= log.lastIndex && log.epochAt(index) === epoch)) continue;
+      if (index <= log.lastIndex) {
+        if (index <= applying.commitIndex) {
+          if (configurations.inSync.includes(self.disk) && !configurations.isAmnesiac) {
+            sink.failed(
+              `record ${index} of epoch ${epoch} contradicts one that is committed here: run "dvs instance recover", or remove this replica's disk`,
+            );
+            return null;
+          }
+          // Somebody has accepted the loss of what this log has: it begins anew.
+          this.#mismatch(from, 0, 0);
+          return null;
+        }
+        log.truncateAfter(index - 1);
+        this.#received = Math.min(this.#received, index - 1);
+        this.#replica.reads.truncated(index - 1);
+      }
+      return i === 0 ? (records as LogRecord[]) : records.slice(i);
+    }
+    return [];
+  }
+
+  #mismatch(to: DiskId, epoch: number, index: number): void {
+    const { sink, configurations } = this.#replica;
+    sink.send(to, [messageTable.mismatch.number, configurations.epoch, epoch, index]);
+  }
+}

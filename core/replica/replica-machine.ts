@@ -1,0 +1,519 @@
+/**
+ * One replica of an instance's OS state: primary-backup replication of a log as in PacificA (MSR-TR-2008-25), with
+ * reads at every replica as in CRAQ. Events in, effects out through its sink; each method is one step, synchronous and
+ * hence atomic. Pure machine: the simulator runs dozens of them.
+ *
+ *     nobody ─ configuration read ─▶ learner ─ taken in ─▶ backup ─ elected ─▶ promoting ─ epoch committed ─▶ primary
+ *        ▲                              ▲                     │                     │                            │
+ *        └─ newer epoch read            └─── removed ◀────────┴─────────────────────┴────────────────────────────┘
+ *
+ *   configuration-machine   what it goes by, what it asks the store for, what is fsynced before (rules 1, 3)
+ *   promises-, leases-      the two promises, as a backup and as the primary (rule 2)
+ *   standing-machine        becoming primary (rules 2, 4)          in-sync-machine      who is in sync (rule 1)
+ *   replication-machine     the log, as the primary (rules 1, 3)   following-machine    the log, as another
+ *   applying-, sessions-, levels-machine   the state machine (rule 6)
+ *   writes-, reads-machine  clients (rules 5, 6)
+ *
+ * Each event is told the time first, since what a replica may do is looked at anew in each step: a host process that
+ * was stopped must not act on what it believed before. All times are one monotonic clock of this host that goes on
+ * while it sleeps, in milliseconds. `tick` is to be called every few milliseconds, `flush` at the end of each turn of
+ * the event loop in which `wantFlush` was called.
+ */
+import { ApplyingMachine } from "./applying-machine.ts";
+import { ConfigurationMachine, type Known } from "./configuration-machine.ts";
+import type { DiskId, ExitCertificate, Holder, ReplicaPolicy, Versioned } from "./configuration.ts";
+import { FollowingMachine } from "./following-machine.ts";
+import { InSyncMachine } from "./in-sync-machine.ts";
+import { LeasesMachine } from "./leases-machine.ts";
+import { LevelsMachine } from "./levels-machine.ts";
+import { messageNames, messageTable, type ModuleLevels, type ReplicaMessage } from "./messages.ts";
+import { handlers } from "./handlers.ts";
+import { PromisesMachine } from "./promises-machine.ts";
+import { ReadsMachine } from "./reads-machine.ts";
+import { checkOperation, decodeRecords, recordKinds } from "./record.ts";
+import { type RecoveredLog, ReplicaLog } from "./replica-log.ts";
+import type { Replica } from "./replica.ts";
+import { ReplicationMachine } from "./replication-machine.ts";
+import { SessionsMachine } from "./sessions-machine.ts";
+import type { AppliedState, ReplicaMeta, ReplicaSink, Role } from "./sink.ts";
+import { StandingMachine } from "./standing-machine.ts";
+import { type ReplicaStatus, statusOf } from "./status.ts";
+import { defaultTimings, type ReplicaTimings } from "./timings.ts";
+import { WritesMachine } from "./writes-machine.ts";
+
+export interface ReplicaOptions {
+  self: Holder;
+  policy: ReplicaPolicy;
+  sink: ReplicaSink;
+  nowMs: number;
+  timings?: ReplicaTimings;
+  /** Highest level of each module that this version of dvs can apply. */
+  levels: ModuleLevels;
+  /** What the disk had. `amnesiac`: it ran in `replicated` mode, and its machine lost power since. */
+  log: RecoveredLog;
+  meta: ReplicaMeta;
+  state: AppliedState;
+}
+
+/** Of a disk on which there is nothing yet. */
+export const emptyMeta: ReplicaMeta = { epochSeen: 0, generationSeen: 0, mode: "fsync", amnesiac: false };
+export const emptyLog: RecoveredLog = { base: { epoch: 0, index: 0 }, epochs: [], lastIndex: 0 };
+export const emptyState: AppliedState = {
+  index: 0,
+  sessions: { sessions: [], removed: [] },
+  levels: new Map(),
+};
+
+export interface ClientWrite {
+  /** Answered once, with it. */
+  ticket: number;
+  /** Up to clientBytesMax printable ASCII characters; empty: nobody repeats it. */
+  client: string;
+  /** From 1; the same number is the same operation. */
+  sequence: number;
+  /** The client has the results of all below. 1 to `sequence`. */
+  ackedBelow: number;
+  module: string;
+  operation: Uint8Array;
+}
+
+export class ReplicaMachine implements Replica {
+  readonly self: Holder;
+  readonly sink: ReplicaSink;
+  readonly timings: ReplicaTimings;
+  readonly log: ReplicaLog;
+  readonly configurations: ConfigurationMachine;
+  readonly promises: PromisesMachine;
+  readonly leases: LeasesMachine;
+  readonly replication: ReplicationMachine;
+  readonly following: FollowingMachine;
+  readonly standing: StandingMachine;
+  readonly inSync: InSyncMachine;
+  readonly applying: ApplyingMachine;
+  readonly sessions: SessionsMachine;
+  readonly writes: WritesMachine;
+  readonly reads: ReadsMachine;
+  readonly levels: LevelsMachine;
+  readonly startedMs: number;
+
+  #policy: ReplicaPolicy;
+  #wanted: readonly (DiskId | null)[] = [];
+  #nowMs: number;
+  #lapsedMs: number;
+  #isFull = false;
+  #role: Role = "nobody";
+  /** It is primary by its configuration and has begun to be; and has served. */
+  #isPrimary = false;
+  #isEstablished = false;
+  #flushWanted = false;
+  #reportDueMs = -Infinity;
+
+  constructor(options: ReplicaOptions) {
+    this.self = options.self;
+    this.sink = options.sink;
+    this.timings = options.timings ?? defaultTimings;
+    this.#policy = options.policy;
+    this.#nowMs = options.nowMs;
+    this.#lapsedMs = options.nowMs - 1;
+    this.startedMs = options.nowMs;
+    this.log = new ReplicaLog(options.sink, options.log);
+    this.configurations = new ConfigurationMachine(this, options.meta, (before) => this.#adopted(before));
+    this.promises = new PromisesMachine(this);
+    this.leases = new LeasesMachine(this);
+    this.replication = new ReplicationMachine(this);
+    this.following = new FollowingMachine(this);
+    this.standing = new StandingMachine(this);
+    this.inSync = new InSyncMachine(this);
+    this.sessions = new SessionsMachine(this, options.state.sessions);
+    this.levels = new LevelsMachine(this, options.levels, options.state.levels);
+    this.applying = new ApplyingMachine(this, options.state);
+    this.writes = new WritesMachine(this);
+    this.reads = new ReadsMachine(this);
+    this.reads.untrusted();
+  }
+
+  get policy(): ReplicaPolicy {
+    return this.#policy;
+  }
+  get wanted(): readonly (DiskId | null)[] {
+    return this.#wanted;
+  }
+  get nowMs(): number {
+    return this.#nowMs;
+  }
+  get lapsedMs(): number {
+    return this.#lapsedMs;
+  }
+  get isFull(): boolean {
+    return this.#isFull;
+  }
+  get role(): Role {
+    return this.#role;
+  }
+  get isPrimary(): boolean {
+    return this.#isPrimary;
+  }
+  get isEstablished(): boolean {
+    return this.#isEstablished;
+  }
+  /** Whether a read that comes now, with the time of the last event, would be answered here without asking anybody. */
+  get isServing(): boolean {
+    return this.#isEstablished ? this.leases.isAlive : this.#role === "backup" && this.promises.hasReadLease;
+  }
+  get status(): ReplicaStatus {
+    return statusOf(this);
+  }
+
+  /** Asks for the configuration. Once, before anything else. */
+  start(nowMs: number): void {
+    this.#enter(nowMs);
+    this.#saveMode();
+    if (this.configurations.meta.amnesiac) this.configurations.saveMeta({ amnesiac: true });
+    this.sink.askConfiguration();
+  }
+
+  tick(nowMs: number): void {
+    this.#enter(nowMs);
+    this.promises.tick();
+    this.configurations.tick();
+    this.standing.tick();
+    if (this.#isPrimary) {
+      this.leases.tick();
+      this.replication.tick();
+      this.inSync.review();
+      this.levels.review();
+    } else this.#maybeReport();
+    this.writes.tick();
+    this.reads.tick();
+    this.#saveMode();
+    this.review();
+  }
+
+  /** Sends and answers what this turn has brought. */
+  flush(nowMs: number): void {
+    this.#enter(nowMs);
+    this.#flushWanted = false;
+    this.applying.pump();
+    this.replication.flush();
+    this.following.flush();
+    this.writes.flush();
+    this.reads.flush();
+  }
+
+  // What the coordinator says
+
+  configurationRead(nowMs: number, versioned: Versioned): void {
+    this.#enter(nowMs);
+    this.configurations.read(versioned);
+    this.inSync.review();
+  }
+
+  /** `done`: this change was carried out; `refused`: by this request it was not; `unknown`: it may be, even later. */
+  changed(nowMs: number, changeId: string, outcome: "done" | "refused" | "unknown"): void {
+    this.#enter(nowMs);
+    this.configurations.changed(changeId, outcome);
+    this.inSync.review();
+  }
+
+  /** Disks that are to be replicas, in the coordinator's order; null: not yet registered. */
+  replicasWanted(nowMs: number, disks: readonly (DiskId | null)[]): void {
+    this.#enter(nowMs);
+    this.#wanted = disks;
+    this.standing.tick();
+    this.inSync.review();
+  }
+
+  policyChanged(nowMs: number, policy: ReplicaPolicy): void {
+    this.#enter(nowMs);
+    this.#policy = policy;
+    this.#saveMode();
+    if (this.#isPrimary && this.replication.isFsync) this.sink.wantDurable();
+    this.replication.maybeCommit();
+  }
+
+  exitCertified(nowMs: number, certificate: ExitCertificate): void {
+    this.#enter(nowMs);
+    this.promises.certify(certificate);
+    this.leases.certify(certificate);
+    this.inSync.certify(certificate);
+    this.standing.tick();
+    this.review();
+  }
+
+  // What the disk says
+
+  /** Log records up to `index` survive the death of this host process. */
+  written(nowMs: number, index: number): void {
+    this.#enter(nowMs);
+    this.log.setWritten(index);
+    this.replication.maybeCommit();
+    this.wantFlush();
+  }
+
+  /** … and a power cut. */
+  durable(nowMs: number, index: number): void {
+    this.#enter(nowMs);
+    this.log.setDurable(index);
+    this.replication.maybeCommit();
+    this.inSync.review();
+    this.wantFlush();
+  }
+
+  metaSaved(nowMs: number, ticket: number): void {
+    this.#enter(nowMs);
+    this.configurations.metaSaved(ticket);
+    this.wantFlush();
+  }
+
+  /** Records that the sink was asked to fetch for `reader`; none: they are not in the log any more. */
+  fetched(nowMs: number, reader: DiskId, bytes: Uint8Array): void {
+    this.#enter(nowMs);
+    if (reader === this.self.disk) return this.applying.fetched(bytes);
+    const peer = this.replication.peer(reader);
+    if (peer) this.replication.fetched(peer, decodeRecords(bytes));
+  }
+
+  /** Writes are refused until it is no longer so; what was appended is still tried. */
+  diskFull(nowMs: number, isFull: boolean): void {
+    this.#enter(nowMs);
+    this.#isFull = isFull;
+  }
+
+  /** A snapshot with all records up to `index` has been fsynced. */
+  snapshotTaken(nowMs: number, index: number): void {
+    this.#enter(nowMs);
+    // What is applied was committed, so every member has it.
+    this.log.discardTo(Math.min(index, this.applying.appliedIndex, this.log.durable));
+  }
+
+  /** A learner has been given a snapshot, in place of all that it had. Fsynced. */
+  snapshotInstalled(nowMs: number, epoch: number, state: AppliedState): void {
+    this.#enter(nowMs);
+    this.log.reset({ epoch, index: state.index });
+    this.sessions.restore(state.sessions);
+    this.levels.restore(state.levels);
+    this.applying.restore(state);
+    this.reads.truncated(state.index);
+    this.following.restart();
+    const { primary } = this.configurations;
+    if (primary && !this.#isPrimary) this.report(primary.disk);
+  }
+
+  /** The host has sent a snapshot, or could not. */
+  snapshotSent(nowMs: number, disk: DiskId): void {
+    this.#enter(nowMs);
+    this.replication.snapshotSent(disk);
+  }
+
+  // Links
+
+  /** A message of another replica, its fields checked by their kinds. */
+  receive(nowMs: number, from: DiskId, message: ReplicaMessage): void {
+    this.#enter(nowMs);
+    const name = messageNames.get(message[0]);
+    if (name)
+      (handlers[name] as (replica: ReplicaMachine, from: DiskId, m: ReplicaMessage) => void)(
+        this,
+        from,
+        message,
+      );
+    this.review();
+  }
+
+  /** A new link; what was sent over the old one may be lost. A hint: without it the same happens later. */
+  linkUp(nowMs: number, disk: DiskId): void {
+    this.#enter(nowMs);
+    if (!this.#isPrimary && (disk === this.configurations.primary?.disk || !this.#hearsPrimary))
+      this.report(disk);
+  }
+
+  // Clients
+
+  /** Throws INVALID or TOO_LARGE for what no record can carry. */
+  write(nowMs: number, write: ClientWrite): void {
+    this.#enter(nowMs);
+    checkOperation(write);
+    this.writes.write({ ...write, kind: recordKinds.operation });
+  }
+
+  /** A client is gone for good: its results are forgotten. */
+  removeClient(nowMs: number, ticket: number, client: string): void {
+    this.#enter(nowMs);
+    this.writes.write({
+      ticket,
+      client,
+      sequence: 0,
+      ackedBelow: 0,
+      kind: recordKinds.clientRemoved,
+      module: "",
+      operation: new Uint8Array(0),
+    });
+  }
+
+  /** `buckets` of all that it reads (`ReplicaSink.touched`); null: of anything. */
+  read(nowMs: number, ticket: number, buckets: readonly number[] | null): void {
+    this.#enter(nowMs);
+    this.reads.read(ticket, buckets);
+  }
+
+  // For the parts
+
+  report(to: DiskId): void {
+    const { configurations, log, sink, self, applying, levels } = this;
+    sink.send(to, [
+      messageTable.report.number,
+      self.incarnation,
+      configurations.known?.generation ?? 0,
+      configurations.version,
+      log.lastEpoch,
+      log.lastIndex,
+      configurations.isAmnesiac ? 1 : 0,
+      applying.appliedIndex,
+      levels.supported,
+    ]);
+  }
+
+  wantFlush(): void {
+    if (this.#flushWanted) return;
+    this.#flushWanted = true;
+    this.sink.wantFlush();
+  }
+
+  review(): void {
+    const { configurations, self } = this;
+    const { primary, inSync, isOutdated } = configurations;
+    const isPrimary =
+      primary !== null &&
+      !isOutdated &&
+      primary.disk === self.disk &&
+      primary.incarnation === self.incarnation;
+    if (this.#isPrimary && !isPrimary) this.#stepDown();
+    if (this.#isPrimary) this.#maybeEstablish();
+    this.#setRole(
+      this.#isEstablished
+        ? "primary"
+        : this.#isPrimary
+          ? "promoting"
+          : !primary || isOutdated
+            ? "nobody"
+            : inSync.includes(self.disk) && !configurations.isAmnesiac
+              ? "backup"
+              : "learner",
+    );
+  }
+
+  /** One look at the clock in each step. */
+  #enter(nowMs: number): void {
+    const gapMs = nowMs - this.#nowMs;
+    if (gapMs <= 0) return;
+    this.#nowMs = nowMs;
+    if (gapMs <= this.timings.aliveMs / 2) return;
+    this.#lapsedMs = nowMs;
+    this.promises.lapse();
+    this.leases.lapse();
+  }
+
+  get #hearsPrimary(): boolean {
+    return this.#nowMs < this.promises.beaconMs + 2.5 * this.timings.beaconMs;
+  }
+
+  /** While it is not fed: to the primary, and to all members where none is heard. */
+  #maybeReport(): void {
+    const { configurations, following } = this;
+    if (this.#nowMs < this.#reportDueMs) return;
+    this.#reportDueMs = this.#nowMs + this.timings.beaconMs;
+    const known = configurations.known?.configuration;
+    if (!known) return this.sink.askConfiguration();
+    const isFed = this.#hearsPrimary && following.received > 0 && !configurations.isAmnesiac;
+    if (isFed) return;
+    const to = new Set(this.#hearsPrimary ? [known.primary.disk] : [known.primary.disk, ...known.inSync]);
+    to.delete(this.self.disk);
+    for (const disk of to) this.report(disk);
+    if (!this.#hearsPrimary && this.#nowMs >= this.promises.quietSinceMs + this.timings.aliveMs)
+      this.sink.askConfiguration();
+  }
+
+  /** `replicated` has to be on the disk before anything is acknowledged by it, and until all of that is durable. */
+  #saveMode(): void {
+    const { configurations, log } = this;
+    const { durability } = this.#policy;
+    if (durability === "replicated" || log.durable === log.lastIndex)
+      configurations.saveMeta({ mode: durability });
+  }
+
+  #adopted(before: Known | null): void {
+    const { configurations, self, promises, inSync, standing, following, writes, reads } = this;
+    const { configuration, version } = configurations.known!;
+    const epochBefore = before?.configuration.epoch ?? 0;
+    const isSelf =
+      configuration.primary.disk === self.disk && configuration.primary.incarnation === self.incarnation;
+    if (this.#isPrimary && !isSelf) this.#stepDown();
+    promises.adopted(epochBefore);
+    standing.adopted();
+    if (configurations.isAmnesiac && (isSelf || !configuration.inSync.includes(self.disk))) {
+      configurations.saveMeta({ amnesiac: false });
+    }
+    if (isSelf) {
+      if (!this.#isPrimary) {
+        const knewBeforeMs = before && before.version === version - 1 ? this.#knewMs : this.#nowMs;
+        this.#begin(knewBeforeMs);
+      }
+      inSync.adopted(before?.configuration.inSync ?? []);
+      for (const peer of this.replication.peers.values()) configurations.tell(peer.disk);
+    } else if (configuration.epoch !== epochBefore) {
+      following.restart();
+      writes.primaryChanged();
+      reads.primaryChanged();
+      this.report(configuration.primary.disk);
+    } else if (before && !before.configuration.inSync.includes(self.disk))
+      this.report(configuration.primary.disk);
+    this.#knewMs = this.#nowMs;
+    this.review();
+    this.inSync.review();
+  }
+
+  /** Since when the configuration before was gone by. */
+  #knewMs = -Infinity;
+
+  #begin(knewBeforeMs: number): void {
+    this.#isPrimary = true;
+    this.inSync.restart();
+    this.leases.begin(knewBeforeMs);
+    this.replication.begin();
+    this.writes.primaryChanged();
+    this.reads.primaryChanged();
+    this.leases.beacon(this.#nowMs + this.timings.beaconMs);
+    this.wantFlush();
+  }
+
+  /** Its epoch is committed and applied here, and no promise to another primary is running. */
+  #maybeEstablish(): void {
+    if (this.#isEstablished || this.applying.appliedIndex < this.replication.epochStart) return;
+    if (this.#nowMs < this.promises.freeAtMs) return;
+    this.#isEstablished = true;
+    this.#setRole("primary");
+    this.writes.established();
+    this.reads.review();
+    this.leases.beacon();
+  }
+
+  #stepDown(): void {
+    this.#isPrimary = false;
+    this.#isEstablished = false;
+    this.replication.end();
+    this.leases.end();
+    this.inSync.restart();
+    this.levels.end();
+    this.following.restart();
+    this.promises.outdated();
+    this.writes.primaryChanged();
+    this.reads.untrusted();
+    this.reads.primaryChanged();
+  }
+
+  #setRole(role: Role): void {
+    if (role === this.#role) return;
+    this.#role = role;
+    this.sink.roleChanged(role);
+  }
+}

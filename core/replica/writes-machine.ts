@@ -1,0 +1,313 @@
+/**
+ * Writes of clients: drawn up by the primary, handed on to it by others. Carries of DESIGN.md section 5:
+ *
+ *   rule 1   answered when the record is committed and applied, with the result of applying it
+ *   rule 6   a retry finds the result that is kept, or the record that is under way, and makes no second one
+ *   rule 7   below min-in-sync, or with a full disk, refused at once; so is what would wait without bound
+ *
+ * A replica keeps each write of its own clients until it is answered, and gives it to each primary that comes: sent
+ * twice, it is carried out once. What is still unanswered after `waitMs` is `uncertain` when it was ever sent: it may
+ * be carried out yet, and the same request may be made again anywhere.
+ */
+import type { DiskId } from "./configuration.ts";
+import { type ForwardedAnswer, type ForwardedWrite, messageTable, type ReplicaMessage } from "./messages.ts";
+import { type LogRecord, type RecordKind, recordKinds } from "./record.ts";
+import type { Replica } from "./replica.ts";
+import type { RefusalReason, WriteOutcome } from "./sink.ts";
+import { appendBytesMax, uncommittedBytesMax, writesWaitingMax } from "./timings.ts";
+
+export interface WriteRequest {
+  /** Of the host; answered once. */
+  ticket: number;
+  /** Empty: nobody repeats it. */
+  client: string;
+  sequence: number;
+  /** The client has the results of all below; 1 at its begin. */
+  ackedBelow: number;
+  kind: RecordKind;
+  module: string;
+  operation: Uint8Array;
+}
+
+interface Write extends WriteRequest {
+  untilMs: number;
+  /** It was given to a primary, and when last. */
+  sent: boolean;
+  sentMs: number;
+}
+
+/** Who is told when a record is applied: a client of this replica (`disk` null), or another replica. */
+interface Waiter {
+  disk: DiskId | null;
+  ticket: number;
+}
+
+const nothing = new Uint8Array(0);
+/** Beside the operation. */
+const forwardOverheadBytes = 96;
+
+export class WritesMachine {
+  readonly #replica: Replica;
+  /** Of this replica's clients, not answered. Oldest first. */
+  readonly #writes = new Map<number, Write>();
+  /** Not yet given to the primary. */
+  #unsent: Write[] = [];
+
+  // As the primary
+  readonly #waiters = new Map<number, Waiter[]>();
+  /** Records under way: client → sequence → index. */
+  readonly #under = new Map<string, Map<number, number>>();
+  #uncommittedBytes = 0;
+  /** Others' writes that came before it was established. */
+  #early: { from: DiskId; write: ForwardedWrite }[] = [];
+  readonly #answers = new Map<DiskId, ForwardedAnswer[]>();
+
+  constructor(replica: Replica) {
+    this.#replica = replica;
+  }
+
+  get waiting(): number {
+    return this.#writes.size;
+  }
+
+  write(request: WriteRequest): void {
+    const { nowMs, timings } = this.#replica;
+    const { ticket } = request;
+    if (this.#writes.size >= writesWaitingMax) {
+      return this.#replica.sink.answer(
+        ticket,
+        refusal("busy", `${writesWaitingMax} writes wait here already`),
+      );
+    }
+    const write: Write = { ...request, untilMs: nowMs + timings.waitMs, sent: false, sentMs: -Infinity };
+    this.#writes.set(ticket, write);
+    if (this.#replica.isEstablished) this.#submitOwn(write);
+    else {
+      this.#unsent.push(write);
+      this.#replica.wantFlush();
+    }
+  }
+
+  /** A primary is there, this replica or another: it gets all that is not answered. */
+  primaryChanged(): void {
+    this.#forgetAsPrimary();
+    for (const write of this.#writes.values()) {
+      if (write.sent && !isRepeatable(write)) this.#answerOwn(write.ticket, { type: "unknown" });
+    }
+    this.#unsent = [...this.#writes.values()];
+    if (this.#unsent.length > 0) this.#replica.wantFlush();
+  }
+
+  /** This replica serves from now on. */
+  established(): void {
+    const own = this.#unsent;
+    this.#unsent = [];
+    for (const write of own) if (this.#writes.get(write.ticket) === write) this.#submitOwn(write);
+    const early = this.#early;
+    this.#early = [];
+    for (const { from, write } of early) this.#submitForwarded(from, write);
+  }
+
+  handleForward(from: DiskId, [, writes]: ReplicaMessage<"forward">): void {
+    const { isEstablished, isPrimary, configurations } = this.#replica;
+    if (!isPrimary || configurations.isOutdated) return;
+    for (const write of writes) {
+      if (isEstablished) this.#submitForwarded(from, write);
+      else if (this.#early.length < writesWaitingMax) this.#early.push({ from, write });
+    }
+  }
+
+  handleForwarded([, answers]: ReplicaMessage<"forwarded">): void {
+    for (const [ticket, outcome, result, index] of answers) {
+      const write = this.#writes.get(ticket);
+      if (!write) continue;
+      if (outcome === "ok") this.#answerOwn(ticket, { type: "ok", result, index });
+      else if (outcome === "unknown") this.#answerOwn(ticket, { type: "unknown" });
+      else this.#answerOwn(ticket, refusal(outcome, textOf(outcome)));
+    }
+  }
+
+  /** As the primary: a record has been carried out; `done` null: nobody knows with which result. */
+  applied(record: LogRecord, done: { result: Uint8Array; index: number } | null): void {
+    const { index } = record;
+    if (index >= this.#replica.replication.epochStart) this.#uncommittedBytes -= record.bytes.length;
+    const waiters = this.#waiters.get(index);
+    if (waiters === undefined) return;
+    this.#waiters.delete(index);
+    this.#forgetUnder(record.client, record.sequence);
+    const outcome: WriteOutcome = done ? { type: "ok", ...done } : { type: "unknown" };
+    for (const waiter of waiters) this.#tell(waiter, outcome);
+  }
+
+  tick(): void {
+    const { nowMs, timings, isPrimary } = this.#replica;
+    for (const write of this.#writes.values()) {
+      // The oldest come first.
+      if (nowMs < write.untilMs) break;
+      this.#answerOwn(
+        write.ticket,
+        write.sent ? { type: "uncertain" } : refusal("no-primary", textOf("no-primary")),
+      );
+    }
+    if (isPrimary || this.#writes.size === 0) return;
+    let again = false;
+    for (const write of this.#writes.values()) {
+      if (!write.sent || nowMs < write.sentMs + 2 * timings.retryMs || !isRepeatable(write)) continue;
+      write.sentMs = nowMs;
+      this.#unsent.push(write);
+      again = true;
+    }
+    if (again || this.#unsent.length > 0) this.#replica.wantFlush();
+  }
+
+  flush(): void {
+    const { isPrimary, configurations, sink } = this.#replica;
+    for (const [disk, answers] of this.#answers) sink.send(disk, [messageTable.forwarded.number, answers]);
+    this.#answers.clear();
+    const { primary } = configurations;
+    if (isPrimary || this.#unsent.length === 0 || !primary || configurations.isOutdated) return;
+    this.#forward(primary.disk);
+  }
+
+  #submitOwn(write: Write): void {
+    const { ticket, client, sequence, ackedBelow, kind, module, operation } = write;
+    this.#submit({ disk: null, ticket }, client, sequence, ackedBelow, kind, module, operation);
+  }
+  #submitForwarded(disk: DiskId, write: ForwardedWrite): void {
+    const [ticket, client, sequence, ackedBelow, kind, module, operation] = write;
+    this.#submit({ disk, ticket }, client, sequence, ackedBelow, kind as RecordKind, module, operation);
+  }
+
+  /** The primary takes a write: answers it, joins it with the record that is under way, or draws one up. */
+  #submit(
+    waiter: Waiter,
+    client: string,
+    sequence: number,
+    ackedBelow: number,
+    kind: RecordKind,
+    module: string,
+    operation: Uint8Array,
+  ): void {
+    const { sessions, replication } = this.#replica;
+    const isOnce = client !== "" && kind === recordKinds.operation;
+    if (isOnce) {
+      const under = this.#under.get(client)?.get(sequence);
+      if (under !== undefined) return this.#join(under, waiter);
+      const known = sessions.look(client, sequence, ackedBelow);
+      if (known.type === "done")
+        return this.#tell(waiter, { type: "ok", result: known.result, index: known.index });
+      if (known.type === "gone") return this.#tell(waiter, { type: "unknown" });
+      if (known.type === "beyond") return this.#refuse(waiter, "busy");
+    }
+    const reason = this.#refusalOf(operation);
+    if (reason) return this.#refuse(waiter, reason);
+    const record = replication.append({ kind, client, sequence, ackedBelow, module, operation });
+    this.#uncommittedBytes += record.bytes.length;
+    this.#waiters.set(record.index, [waiter]);
+    if (waiter.disk === null) {
+      const own = this.#writes.get(waiter.ticket);
+      if (own) own.sent = true;
+    }
+    if (isOnce) {
+      let sequences = this.#under.get(client);
+      if (!sequences) this.#under.set(client, (sequences = new Map()));
+      sequences.set(sequence, record.index);
+    }
+  }
+
+  #refusalOf(operation: Uint8Array): RefusalReason | null {
+    const { policy, configurations, isFull } = this.#replica;
+    if (configurations.inSync.length < Math.min(policy.minInSync, policy.replicas))
+      return "below-min-in-sync";
+    if (isFull) return "disk-full";
+    return this.#uncommittedBytes + operation.length > uncommittedBytesMax ? "busy" : null;
+  }
+
+  #join(index: number, waiter: Waiter): void {
+    const waiters = this.#waiters.get(index);
+    if (!waiters) return;
+    const isSame = (other: Waiter) => other.disk === waiter.disk && other.ticket === waiter.ticket;
+    if (!waiters.some(isSame)) waiters.push(waiter);
+    if (waiter.disk === null) {
+      const own = this.#writes.get(waiter.ticket);
+      if (own) own.sent = true;
+    }
+  }
+
+  #forgetUnder(client: string, sequence: number): void {
+    const sequences = this.#under.get(client);
+    if (sequences?.delete(sequence) && sequences.size === 0) this.#under.delete(client);
+  }
+
+  #tell({ disk, ticket }: Waiter, outcome: WriteOutcome): void {
+    if (disk === null) return this.#answerOwn(ticket, outcome);
+    let answers = this.#answers.get(disk);
+    if (!answers) this.#answers.set(disk, (answers = []));
+    if (outcome.type === "ok") answers.push([ticket, "ok", outcome.result, outcome.index]);
+    else if (outcome.type === "unknown") answers.push([ticket, "unknown", nothing, 0]);
+    else if (outcome.type === "refused") answers.push([ticket, outcome.reason, nothing, 0]);
+    this.#replica.wantFlush();
+  }
+
+  #refuse(waiter: Waiter, reason: RefusalReason): void {
+    this.#tell(waiter, refusal(reason, textOf(reason)));
+  }
+
+  #answerOwn(ticket: number, outcome: WriteOutcome): void {
+    if (this.#writes.delete(ticket)) this.#replica.sink.answer(ticket, outcome);
+  }
+
+  #forward(to: DiskId): void {
+    const { nowMs, sink } = this.#replica;
+    let batch: ForwardedWrite[] = [];
+    let bytes = 0;
+    for (const write of this.#unsent) {
+      if (this.#writes.get(write.ticket) !== write) continue;
+      const { ticket, client, sequence, ackedBelow, kind, module, operation } = write;
+      if (batch.length > 0 && bytes + operation.length > appendBytesMax) {
+        sink.send(to, [messageTable.forward.number, batch]);
+        batch = [];
+        bytes = 0;
+      }
+      batch.push([ticket, client, sequence, ackedBelow, kind, module, operation]);
+      bytes += operation.length + forwardOverheadBytes;
+      write.sent = true;
+      write.sentMs = nowMs;
+    }
+    this.#unsent = [];
+    if (batch.length > 0) sink.send(to, [messageTable.forward.number, batch]);
+  }
+
+  #forgetAsPrimary(): void {
+    this.#waiters.clear();
+    this.#under.clear();
+    this.#answers.clear();
+    this.#early = [];
+    this.#uncommittedBytes = 0;
+  }
+}
+
+/** Carried out twice, it does no more than once. */
+function isRepeatable({ client, kind }: Write): boolean {
+  return client !== "" || kind !== recordKinds.operation;
+}
+
+function refusal(reason: RefusalReason, text: string): WriteOutcome {
+  return { type: "refused", reason, text };
+}
+
+/** What a person is told. */
+export function textOf(reason: RefusalReason): string {
+  switch (reason) {
+    case "no-primary":
+      return "no replica of the instance serves as primary at the moment";
+    case "below-min-in-sync":
+      return "fewer replicas are in sync than --min-in-sync demands: writes wait until one is back";
+    case "disk-full":
+      return "the disk of the replica is full: make room on it";
+    case "busy":
+      return "too many operations are under way";
+    case "stopping":
+      return "the replica is being stopped";
+  }
+}
