@@ -76,21 +76,28 @@ test("two instances do not see each other's endpoints", async () => {
   await cluster().api.instances.remove("other");
 });
 
-test("ps shows the endpoints with their counters, and trace the messages of one of them", async () => {
+test("ps shows the endpoints with kind and counters, and trace the messages of one of them", async () => {
   const listed = await cluster().dvs(["instance", "ps", "hello", "--endpoints", "-o", "json"]);
   expect(listed.code).toBe(0);
   const rows = JSON.parse(listed.stdout) as {
     name: string;
     endpoint: string;
     node: string;
-    counters: { receivedRemote: number; bytesReceived: number };
+    kind: string;
+    kernel: number;
+    counters: { receivedLocal: number; receivedRemote: number; bytesReceived: number } | null;
   }[];
   expect(new Set(rows.map((r) => r.node)).size).toBe(3);
-  const [counter, ...more] = rows.filter((r) => r.name === "counter");
-  expect(more).toEqual([]);
-  expect(counter!.counters.receivedRemote).toBeGreaterThan(0);
-  expect(counter!.counters.bytesReceived).toBeGreaterThan(0);
-  const tracing = cluster().dvs(["trace", "hello", counter!.endpoint, "-n", "4"]);
+  const [counter, ...others] = rows.filter((r) => r.name === "counter");
+  // First the kernel that holds it, then those that call it.
+  expect([counter!.kind, ...others.map((r) => r.kind)]).toEqual(["local", "remote", "remote"]);
+  expect(others.map((r) => r.kernel)).toEqual([counter!.kernel, counter!.kernel]);
+  expect(counter!.counters!.receivedLocal).toBeGreaterThan(0);
+  expect(counter!.counters!.receivedRemote).toBeGreaterThan(0);
+  expect(counter!.counters!.bytesReceived).toBeGreaterThan(0);
+  const inspected = await cluster().dvs(["instance", "inspect", "hello"]);
+  expect(inspected.stdout).toMatch(/kernels: +3; leases are granted by kernel \d+ on n[123] \(epoch \d+\)/);
+  const tracing = cluster().dvs(["trace", "hello", counter!.endpoint, "-n", "12"]);
   let ended = false;
   void tracing.then(() => (ended = true));
   await cluster().until("the trace of each node is full", async () => {
@@ -100,9 +107,12 @@ test("ps shows the endpoints with their counters, and trace the messages of one 
   const { code, stdout } = await tracing;
   expect(code).toBe(0);
   const lines = stdout.trim().split("\n");
-  const messages = lines.map((line) => JSON.parse(line) as { node: string; message: string });
-  expect(messages).toHaveLength(12);
+  const messages = lines.map((line) => JSON.parse(line) as { node: string; message: string; local?: true });
+  expect(messages).toHaveLength(36);
   expect(messages.map((m) => m.message)).toContain("request");
+  const local = messages.filter((m) => m.local);
+  expect(new Set(local.map((m) => m.message))).toEqual(new Set(["request", "reply"]));
+  expect(new Set(local.map((m) => m.node))).toEqual(new Set([counter!.node]));
   expect(stdout).not.toContain("body");
   expect((await cluster().dvs(["trace", "hello", "nothing"])).code).toBe(2);
 });
@@ -194,6 +204,9 @@ test("the holder is stopped: it is frozen, another takes over, and it is not a s
   await run.stop();
   expect(back.holder).not.toBe(kernel);
   expectOneHolderAtATime(run.counted());
+  // One that cannot go without its kernel ends with it, and another is started.
+  expect(await node.pid("container", uid)).not.toBe(pid);
+  expect((await kernels()).has(kernel)).toBe(false);
 });
 
 test("each container of a web instance knows the load of all", async () => {
