@@ -13,5 +13,17 @@ export const coordinatorKind: ConfigKind<typeof CoordinatorConfig> = {
   name: "coordinator",
   prefix: "DVS_COORDINATOR",
   schema: CoordinatorConfig,
-  text: ["dataDir", "listen", "agentListen", "advertise", "store"],
+  text: [
+    "dataDir",
+    "listen",
+    "agentListen",
+    "advertise",
+    "store",
+    "storeCa",
+    "storeCert",
+    "storeKey",
+    "storeUser",
+    "storePassword",
+    "join",
+  ],
 };

@@ -152,10 +152,10 @@ export type ImageRecord = z.infer<typeof ImageRecord>;
 export const Role = z.enum(["admin", "operator", "viewer"]);
 export type Role = z.infer<typeof Role>;
 
-/** `/tok/<id>`: a join token or an API token; only the hash of its secret is kept. */
+/** `/tok/<id>`: a join token of a node or a coordinator, or an API token; only the hash of its secret is kept. */
 export const TokenRecord = z.object({
   id: z.string(),
-  kind: z.enum(["join", "api"]),
+  kind: z.enum(["join", "api", "coordinator"]),
   description: z.string().default(""),
   secretHash: z.string(),
   /** For API tokens. */
@@ -184,6 +184,8 @@ export const keys = {
   cluster: "/c/meta",
   leader: "/c/leader",
   authority: "/c/ca",
+  /** Of the members of an etcd that coordinators run themselves (core/coordinator/ha). */
+  storeAuthority: "/c/store-ca",
   /** `/c/co/<id>`: where each coordinator is reached (core/coordinator/members.ts). */
   coordinators: "/c/co/",
   coordinator: (id: string) => `/c/co/${id}`,

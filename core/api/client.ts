@@ -10,6 +10,7 @@ import { EventRecord, ImageRecord } from "../records.ts";
 import { createClient, type Client } from "../transport/client.ts";
 import { readLines } from "../transport/ndjson.ts";
 import { parseApiToken } from "../trust/tokens.ts";
+import { CoordinatorView } from "./coordinators.ts";
 import {
   ImageView,
   InstancePage,
@@ -78,6 +79,13 @@ export function createApi(options: ApiOptions) {
       create: (body: TokenRequest) => json(TokenCreated, "POST", "/v1/tokens", { body }),
       list: () => json(TokenView.array(), "GET", "/v1/tokens"),
       remove: (id: string) => json(null, "DELETE", `/v1/tokens/${encodeURIComponent(id)}`),
+    },
+
+    coordinators: {
+      list: () => json(CoordinatorView.array(), "GET", "/v1/coordinators"),
+      /** `force`: one that is not down, too. */
+      remove: (id: string, force = false) =>
+        json(null, "DELETE", `/v1/coordinators/${encodeURIComponent(id)}`, { query: { force } }),
     },
 
     nodes: {

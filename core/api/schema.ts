@@ -73,6 +73,16 @@ export const TokenRequest = z.discriminatedUnion("kind", [
     uses: z.number().int().min(1).nullable().default(null),
   }),
   z.strictObject({
+    kind: z.literal("coordinator"),
+    description: z.string().max(200).default(""),
+    ttlSeconds: z
+      .number()
+      .int()
+      .min(1)
+      .max(7 * 86_400)
+      .default(86_400),
+  }),
+  z.strictObject({
     kind: z.literal("api"),
     description: z.string().max(200).default(""),
     ttlSeconds: z.number().int().min(1).nullable().default(null),

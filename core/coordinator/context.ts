@@ -6,6 +6,7 @@ import type { Store } from "../store/store.ts";
 import type { VosRegistry } from "../vos.ts";
 import type { Cluster } from "./bootstrap.ts";
 import type { Driver } from "./driver.ts";
+import type { HaStore } from "./ha/ha-store.ts";
 import type { ImageCopies } from "./image-copies.ts";
 import type { KernelLogs } from "./kernel/kernel-logs.ts";
 import type { Members } from "./members.ts";
@@ -29,6 +30,8 @@ export interface Coordinator {
   /** How the other coordinators are. */
   peers: PeerWatch;
   copies: ImageCopies;
+  /** Null where the store is not kept by the coordinators themselves. */
+  ha: HaStore | null;
   /** Aborted when the coordinator ends or acts no longer: streams end with it. */
   signal: AbortSignal;
   /** `host:port` of the API, and of the agents' port. */

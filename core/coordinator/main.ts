@@ -3,12 +3,12 @@
  * the signal aborts (0) or when its controller failed (1), a defect: the next host process begins with what is stored.
  */
 import { mkdirSync } from "node:fs";
+import { isIP } from "node:net";
 import { join } from "node:path";
 import { DvsError, parseOrThrow } from "../errors.ts";
 import { BlobStore } from "../image/blob-store.ts";
 import { lockDirectory } from "../lock.ts";
 import { bootId } from "../platform/uptime.ts";
-import { openStore } from "../store/open.ts";
 import { toDvsError } from "../store/errors.ts";
 import { StoreError, type Store } from "../store/store.ts";
 import { formatAddress } from "../transport/address.ts";
@@ -22,6 +22,8 @@ import {
   type CoordinatorIdentity,
 } from "./bootstrap.ts";
 import { keepDisk, type HousekeepingTiming } from "./housekeeping.ts";
+import { freePortPair } from "./ha/free-port-pair.ts";
+import { openHaStore, type HaOptions, type HaStore } from "./ha/ha-store.ts";
 import { ImageCare } from "./image-care.ts";
 import { ImageCopies } from "./image-copies.ts";
 import { campaign } from "./leadership.ts";
@@ -32,6 +34,7 @@ import { peerRoutes } from "./peer-routes.ts";
 import { Peers } from "./peers.ts";
 import { Reception } from "./reception.ts";
 import { isStateCall, stateRoutes } from "./replicas/state-routes.ts";
+import { openNamedStore } from "./store-access.ts";
 import { startServers, type Listen } from "./servers.ts";
 import { beginTerm } from "./term.ts";
 
@@ -72,26 +75,39 @@ export async function runCoordinator(run: CoordinatorRun): Promise<number> {
   // Its identity, token and blobs are here, wherever the store is.
   const lock = lockDirectory(options.dataDir, "coordinator");
   try {
-    const open =
-      run.openStore ?? (() => openStore(options.store ?? `sqlite:${join(options.dataDir, "store.db")}`));
-    const store = await open();
+    const identity = await openIdentity(options.dataDir);
+    const place = placeOf(run, options, identity);
+    const ha = options.ha ? await openHaStore(await haOptions(run, options, identity, place)) : null;
+    if (options.ha && !ha) return 0;
     try {
-      return await serve(run, options, store);
-    } catch (e) {
-      throw toDvsError(e);
+      const store = ha?.store ?? (await (run.openStore ?? (() => openNamedStore(options)))());
+      try {
+        return await serve({ run, options, identity, place, store, ha });
+      } catch (e) {
+        throw toDvsError(e);
+      } finally {
+        await store.close();
+      }
     } finally {
-      await store.close();
+      await ha?.close();
     }
   } finally {
     lock.release();
   }
 }
 
+interface Serving {
+  run: CoordinatorRun;
+  options: Parsed;
+  identity: CoordinatorIdentity;
+  place: Place;
+  store: Store;
+  ha: HaStore | null;
+}
+
 /** Listens at once, and acts whenever it leads; between its terms it stands by. */
-async function serve(run: CoordinatorRun, options: Parsed, store: Store): Promise<number> {
+async function serve({ run, options, identity, place, store, ha }: Serving): Promise<number> {
   const { log } = run;
-  const identity = await openIdentity(options.dataDir);
-  const place = placeOf(run, options, identity);
   const ending = new AbortController();
   const end = AbortSignal.any([run.signal, ending.signal]);
   const cluster = await openCluster(store, identity.clusterId);
@@ -174,7 +190,11 @@ async function serve(run: CoordinatorRun, options: Parsed, store: Store): Promis
       apiPort: servers.apiPort,
       agentPort: servers.agentPort,
     });
-    await registerMember(store, identity.id, { ...addresses, machine: bootId() });
+    await registerMember(store, identity.id, {
+      ...addresses,
+      machine: bootId(),
+      ...(ha ? { etcd: ha.etcd } : {}),
+    });
     await members.refresh();
     chores.push(members.follow(end), copies.follow(end));
     while (!end.aborted) {
@@ -222,6 +242,7 @@ async function serve(run: CoordinatorRun, options: Parsed, store: Store): Promis
         members,
         peers,
         leadership,
+        ha,
         ...(options.replaceAfterMs === undefined ? {} : { replaceAfterMs: options.replaceAfterMs }),
         addresses: () => addresses,
         ...timing,
@@ -285,6 +306,35 @@ function placeOf(run: CoordinatorRun, options: Parsed, identity: CoordinatorIden
     host,
     api: { host: listen.host, port: listen.port || identity.apiPort },
     agents: { host: agents.host, port: agents.port || identity.agentPort },
+  };
+}
+
+async function haOptions(
+  run: CoordinatorRun,
+  options: Parsed,
+  identity: CoordinatorIdentity,
+  place: Place,
+): Promise<HaOptions> {
+  if (options.store !== undefined) {
+    throw new DvsError("INVALID", "Cannot start: --ha runs a store of its own, and --store names another.");
+  }
+  if (isWildcard(options.listen.host) && options.advertise === undefined) {
+    throw new DvsError(
+      "INVALID",
+      `Cannot start with --ha on ${options.listen.host}: give --advertise HOST, under which the other coordinators reach this machine.`,
+    );
+  }
+  return {
+    dataDir: options.dataDir,
+    id: identity.id,
+    host: place.host,
+    listenHost: isIP(place.api.host) === 0 ? "0.0.0.0" : place.api.host,
+    port:
+      options.haPort ??
+      (options.listen.port === 0 ? await freePortPair(place.api.host) : options.listen.port + 2),
+    ...(options.join === undefined ? {} : { token: options.join }),
+    signal: run.signal,
+    log: run.log,
   };
 }
 

@@ -17,6 +17,8 @@ export const MemberRecord = z.object({
   agents: z.string(),
   /** Boot id of its machine; absent in records of older versions. */
   machine: z.string().optional(),
+  /** URLs of its own member of the store, with --ha. */
+  etcd: z.object({ client: z.string(), peer: z.string() }).optional(),
 });
 export type MemberRecord = z.infer<typeof MemberRecord>;
 

@@ -32,8 +32,38 @@ export const CoordinatorOptions = z.object({
     .string()
     .optional()
     .describe(
-      "sqlite:/path/store.db or etcd://host:2379,host:2379/prefix; default sqlite in the data directory",
+      "sqlite:/path/store.db or etcd://host:2379,host:2379/prefix (etcds:// for TLS); default sqlite in the data directory",
     ),
+  storeCa: z
+    .string()
+    .optional()
+    .describe("File with the authority (PEM) that signed the certificates of an etcd over TLS"),
+  storeCert: z
+    .string()
+    .optional()
+    .describe("File with the certificate (PEM) to show to an etcd that demands one"),
+  storeKey: z.string().optional().describe("File with the private key (PEM) of that certificate"),
+  storeUser: z.string().optional().describe("User of an etcd that demands one"),
+  storePassword: z
+    .string()
+    .optional()
+    .describe("Password of that user; best given by the environment, where nobody else sees it"),
+  ha: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Run a member of the store on this machine: three coordinators with it outlive the loss of one",
+    ),
+  haPort: z
+    .number()
+    .int()
+    .min(1)
+    .max(65_534)
+    .optional()
+    .describe(
+      "With `ha`: port of the store's member for coordinators; members use the next one. Default the port of `listen` + 2",
+    ),
+  join: z.string().optional().describe("With `ha`: a coordinator token, to join coordinators that there are"),
   replaceAfterMs: z
     .number()
     .int()

@@ -11,6 +11,7 @@ import { apiApp } from "./api/app.ts";
 import type { Cluster } from "./bootstrap.ts";
 import type { Coordinator } from "./context.ts";
 import { Driver } from "./driver.ts";
+import type { HaStore } from "./ha/ha-store.ts";
 import { keepHouse, type HousekeepingTiming } from "./housekeeping.ts";
 import type { ImageCare } from "./image-care.ts";
 import type { ImageCopies } from "./image-copies.ts";
@@ -36,6 +37,7 @@ export interface TermOptions {
   members: Members;
   peers: Peers;
   leadership: Leadership;
+  ha: HaStore | null;
   replaceAfterMs?: number;
   addresses: () => { api: string; agents: string };
   timing?: Partial<HousekeepingTiming>;
@@ -114,6 +116,7 @@ export async function beginTerm(options: TermOptions): Promise<Term | null> {
     members,
     peers,
     copies,
+    ha: options.ha,
     signal,
     addresses: options.addresses,
     warnings: () => images.warnings(),

@@ -2,7 +2,8 @@
  * Opens the store that a URL names:
  * - `memory:` in this process, lost with it;
  * - `sqlite:/var/lib/dvs/store.db` in a file, for one coordinator;
- * - `etcd://10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379/dvs` on etcd over plain HTTP, under a prefix, for several.
+ * - `etcd://10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379/dvs` on etcd over plain HTTP, under a prefix, for several;
+ * - `etcds://…` the same over TLS, with the authority, certificate and key that the options give.
  */
 import { DvsError } from "../errors.ts";
 import { fillingKey } from "./driver.ts";
@@ -17,8 +18,8 @@ import type { Store } from "./store.ts";
  * Throws DvsError: INVALID for the URL, CONFLICT when another process has the file, UNAVAILABLE when etcd does not
  * answer, FAILED when the store holds a part of a copy.
  */
-export async function openStore(url: string): Promise<Store> {
-  const store = await open(url).catch((e: unknown) => {
+export async function openStore(url: string, access: StoreAccess = {}): Promise<Store> {
+  const store = await open(url, access).catch((e: unknown) => {
     throw toDvsError(e);
   });
   const filling = await driverOf(store).get(fillingKey);
@@ -30,7 +31,9 @@ export async function openStore(url: string): Promise<Store> {
   );
 }
 
-async function open(url: string): Promise<Store> {
+export type StoreAccess = Pick<EtcdOptions, "tls" | "user" | "onGateway">;
+
+async function open(url: string, access: StoreAccess): Promise<Store> {
   const [, scheme = "", rest = ""] = /^([a-z]+):(.*)$/s.exec(url) ?? [];
   switch (scheme) {
     case "memory":
@@ -39,9 +42,14 @@ async function open(url: string): Promise<Store> {
     case "sqlite":
       return openSqliteStore(parseSqlitePath(url, rest));
     case "etcd":
-      return openEtcdStore(parseEtcd(url, rest));
+      if (access.tls) refuse(url, "with certificates it must begin with etcds://");
+      return openEtcdStore({ ...parseEtcd(url, rest), ...access });
+    case "etcds":
+      if (!access.tls)
+        refuse(url, "TLS needs the authority that signed its certificates: give --store-ca FILE");
+      return openEtcdStore({ ...parseEtcd(url, rest, "https"), ...access });
     default:
-      return refuse(url, "it must begin with memory:, sqlite: or etcd://");
+      return refuse(url, "it must begin with memory:, sqlite:, etcd:// or etcds://");
   }
 }
 
@@ -55,7 +63,7 @@ function parseSqlitePath(url: string, rest: string): string {
 }
 
 /** Exported for tests of what is accepted. */
-export function parseEtcd(url: string, rest: string): EtcdOptions {
+export function parseEtcd(url: string, rest: string, scheme: "http" | "https" = "http"): EtcdOptions {
   const [, hosts, path = ""] = /^\/\/([^/]+)(\/.*)?$/s.exec(rest) ?? [];
   if (hosts === undefined) {
     return refuse(url, "members are needed, as in etcd://10.0.0.1:2379,10.0.0.2:2379/dvs");
@@ -67,7 +75,7 @@ export function parseEtcd(url: string, rest: string): EtcdOptions {
       `the prefix ${JSON.stringify(path)} may have letters, digits, ".", "_", "-" and "/" between them`,
     );
   }
-  const endpoints = hosts.split(",").map((host) => `http://${parseHost(url, host)}`);
+  const endpoints = hosts.split(",").map((host) => `${scheme}://${parseHost(url, host)}`);
   if (new Set(endpoints).size !== endpoints.length) refuse(url, "a member is named twice");
   return { endpoints, prefix };
 }

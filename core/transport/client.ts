@@ -22,8 +22,8 @@ export interface ClientOptions {
   trust: { ca: string } | { pin: string };
   /** Asked at each new connection, so that a renewed certificate is used from then on. */
   identity?: TlsIdentity | (() => TlsIdentity | undefined);
-  /** Who may answer; any coordinator of the authority's cluster when absent. */
-  checkPeer?: PeerCheck;
+  /** Who may answer; any coordinator of the authority's cluster when absent. `host`: see dial.ts. */
+  checkPeer?: PeerCheck | "host";
   /** Sent with each request. */
   headers?: Record<string, string>;
   /** For TCP and TLS, per address. */

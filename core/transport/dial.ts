@@ -6,7 +6,7 @@
  * resumed: a ticket alone would stand for the certificate.
  */
 import { isIP } from "node:net";
-import { connect } from "node:tls";
+import { checkServerIdentity, connect } from "node:tls";
 import type { ConnectionOptions, PeerCertificate, TLSSocket } from "node:tls";
 import { DvsError } from "../errors.ts";
 import { fingerprintOf, pemOf } from "../trust/certificate.ts";
@@ -27,7 +27,8 @@ export interface DialOptions {
   /** PEM of the one authority to trust. */
   ca: string;
   identity?: TlsIdentity | undefined;
-  check: PeerCheck;
+  /** `host`: a server that is none of dvs; its certificate must name the host that was dialled. */
+  check: PeerCheck | "host";
   /** For TCP and TLS together. */
   timeoutMs: number;
   signal?: AbortSignal | undefined;
@@ -39,24 +40,34 @@ export interface DialOptions {
  * first read fails then.
  */
 export async function dial(options: DialOptions): Promise<TLSSocket> {
-  const { address, check, identity } = options;
+  const { address, identity } = options;
+  const { host } = parseAddress(address);
+  const refusal = (certificate: PeerCertificate): string | null =>
+    options.check === "host"
+      ? (checkServerIdentity(host, certificate)?.message ?? null)
+      : judgeCertificate(certificate.raw, options.check).refused;
   let refused: string | null = null;
   const socket = await open(options, {
     ca: options.ca,
     ...(identity ? { cert: identity.certificate, key: identity.key } : {}),
     rejectUnauthorized: true,
     checkServerIdentity: (_host, certificate) => {
-      refused = judgeCertificate(certificate.raw, check).refused;
+      refused = refusal(certificate);
       return refused === null ? undefined : new Error(refused);
     },
   }).catch((e: unknown) => {
     throw refused === null ? e : impostor(address, refused);
   });
   // Again on the socket itself: a runtime that skips checkServerIdentity must not weaken us.
-  const verdict = judgePeer(socket, check);
-  if (verdict.refused === null) return socket;
+  const verdict =
+    options.check === "host"
+      ? socket.authorized
+        ? refusal(socket.getPeerCertificate())
+        : "not authorized by TLS"
+      : judgePeer(socket, options.check).refused;
+  if (verdict === null) return socket;
   socket.destroy();
-  throw impostor(address, verdict.refused);
+  throw impostor(address, verdict);
 }
 
 /**

@@ -1,7 +1,8 @@
 /**
- * The two strings that people hand around.
+ * The three strings that people hand around.
  *
  *   dvsj1.…  join token: addresses of coordinators, the cluster authority's hash, and a secret. Makes a node.
+ *   dvsc1.…  coordinator token: the same, and makes a coordinator with a part of the store: as good as the cluster itself.
  *   dvsa1.…  API token: the authority's hash and a secret. With an address it is all that a command needs.
  *
  * Both carry the hash so that the secret is only ever sent to a server that the cluster authority vouches for.
@@ -32,12 +33,15 @@ export interface Minted {
   token: string;
 }
 
-const kinds = { dvsj: "join token", dvsa: "API token" } as const;
+const kinds = { dvsj: "join token", dvsc: "coordinator token", dvsa: "API token" } as const;
 const version = 1;
 
-export function mintJoinToken(of: { addresses: string[]; caFingerprint: string }): Minted {
+export function mintJoinToken(
+  of: { addresses: string[]; caFingerprint: string },
+  kind: "dvsj" | "dvsc" = "dvsj",
+): Minted {
   const { id, secret } = draw();
-  const token = encode("dvsj", { a: of.addresses, c: of.caFingerprint, i: id, s: secret });
+  const token = encode(kind, { a: of.addresses, c: of.caFingerprint, i: id, s: secret });
   return { id, secretHash: hashSecret(secret), token };
 }
 
@@ -51,13 +55,13 @@ export function mintApiToken(of: { caFingerprint: string }): Minted {
 }
 
 /** Throws INVALID that says what is wrong with the text, never showing it: it is a secret. */
-export function parseJoinToken(text: string): JoinToken {
-  const body = decode("dvsj", text);
+export function parseJoinToken(text: string, kind: "dvsj" | "dvsc" = "dvsj"): JoinToken {
+  const body = decode(kind, text);
   const addresses = body["a"];
   if (!Array.isArray(addresses) || addresses.length === 0 || !addresses.every((a) => typeof a === "string")) {
-    throw broken("dvsj");
+    throw broken(kind);
   }
-  return { addresses, ...common("dvsj", body) };
+  return { addresses, ...common(kind, body) };
 }
 
 export function parseApiToken(text: string): ApiToken {

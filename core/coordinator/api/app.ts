@@ -3,6 +3,7 @@ import { Hono } from "hono";
 import { answering } from "../answering.ts";
 import type { ApiEnv, Coordinator } from "../context.ts";
 import { authenticate, changesNeedOperator } from "./auth.ts";
+import { coordinatorJoinRoutes, coordinatorRoutes } from "./coordinators.ts";
 import { errorAnswers } from "./errors.ts";
 import { eventRoutes } from "./events.ts";
 import { imageRoutes } from "./images.ts";
@@ -18,10 +19,12 @@ export function apiApp(coordinator: Coordinator): (request: Request) => Promise<
   errorAnswers(app, coordinator.log);
   app.get("/healthz", (c) => c.text("ok\n"));
   app.route("/", joinRoutes(coordinator));
+  app.route("/", coordinatorJoinRoutes(coordinator));
   // Before any route: what is not there is nobody's to know, and no body is read of somebody unknown.
   app.use("/v1/*", authenticate(coordinator), changesNeedOperator);
   app.route("/", statusRoutes(coordinator));
   app.route("/", tokenRoutes(coordinator));
+  app.route("/", coordinatorRoutes(coordinator));
   app.route("/", nodeRoutes(coordinator));
   app.route("/", instanceRoutes(coordinator));
   app.route("/", kvRoutes(coordinator));

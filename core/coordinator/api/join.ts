@@ -11,7 +11,7 @@ import { DvsError } from "../../errors.ts";
 import { KiB, nodeCertificateDays } from "../../limits.ts";
 import { keys, NodeRecord, TokenRecord } from "../../records.ts";
 import { settleTxn } from "../../store/settle.ts";
-import type { KeyValue, Operation, Txn } from "../../store/store.ts";
+import type { KeyValue, Operation, Store, Txn } from "../../store/store.ts";
 import { issueCertificate } from "../../trust/authority.ts";
 import { publicKeyOf } from "../../trust/csr.ts";
 import { nodeUri } from "../../trust/identity.ts";
@@ -28,7 +28,7 @@ export function joinRoutes(coordinator: Coordinator) {
   const { cluster, driver } = coordinator;
   return new Hono().post("/v1/join", async (c) => {
     const request = await read(c, JoinRequest, "join request", joinBytesMax);
-    const token = await findJoinToken(coordinator, request.id, request.secret);
+    const token = await findJoinToken(coordinator.store, request.id, request.secret, "join");
     const nodeId = await nodeIdOf(request.csr);
     // First, since it checks the request: one that is refused must use up nothing.
     const certificate = await issueCertificate(cluster.cluster, {
@@ -37,6 +37,7 @@ export function joinRoutes(coordinator: Coordinator) {
       days: nodeCertificateDays,
     });
     await driver.seen(await admit(coordinator, nodeId, request, token));
+    await coordinator.members.refresh();
     const answer: JoinAnswer = {
       nodeId,
       clusterId: cluster.id,
@@ -57,10 +58,10 @@ async function nodeIdOf(csr: string): Promise<string> {
   return `n-${digest.slice(0, 16)}`;
 }
 
-async function findJoinToken({ store }: Pick<Coordinator, "store">, id: string, secret: string) {
+export async function findJoinToken(store: Store, id: string, secret: string, kind: "join" | "coordinator") {
   const kv = await store.get(keys.token(id));
   const record = kv ? TokenRecord.parse(JSON.parse(kv.value)) : null;
-  if (!kv || record?.kind !== "join" || !secretMatches(secret, record.secretHash)) {
+  if (!kv || record?.kind !== kind || !secretMatches(secret, record.secretHash)) {
     throw new DvsError(
       "UNAUTHENTICATED",
       "Cannot join: the token is unknown or was removed. Make one: dvs token create",
@@ -107,7 +108,7 @@ async function admit(
       );
     }
     // Somebody else used the token meanwhile, or it was removed.
-    ({ kv, record } = await findJoinToken({ store }, request.id, request.secret));
+    ({ kv, record } = await findJoinToken(store, request.id, request.secret, "join"));
   }
 }
 

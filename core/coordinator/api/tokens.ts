@@ -25,12 +25,14 @@ export function tokenRoutes(coordinator: Coordinator) {
   app.post("/v1/tokens", async (c) => {
     const request = await read(c, TokenRequest, "token request");
     const { caFingerprint } = cluster;
+    // One that has come a moment ago belongs into the token, too.
+    if (request.kind !== "api") await coordinator.members.refresh();
     const minted =
-      request.kind === "join"
-        ? mintJoinToken({
-            addresses: coordinator.members.addresses("api"),
-            caFingerprint,
-          })
+      request.kind !== "api"
+        ? mintJoinToken(
+            { addresses: coordinator.members.addresses("api"), caFingerprint },
+            request.kind === "coordinator" ? "dvsc" : "dvsj",
+          )
         : mintApiToken({ caFingerprint });
     const record: TokenRecord = {
       id: minted.id,

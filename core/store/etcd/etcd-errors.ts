@@ -40,13 +40,3 @@ export function errorOf(
   if (row.means === "unsent") return new RequestFailure("unsent", `${endpoint}: ${message}`);
   return new StoreError(row.means, `etcd refused: ${message}.${row.advice ? ` ${row.advice}` : ""}`);
 }
-
-/** True when fetch failed before it had a connection: by code in Bun and Node, by words in Deno. */
-export function isUnsent(error: unknown): boolean {
-  for (let e = error; e instanceof Error; e = e.cause) {
-    const code = (e as { code?: unknown }).code;
-    if (code === "ECONNREFUSED" || code === "ConnectionRefused" || code === "ENOTFOUND") return true;
-    if (/client error \(Connect\)/.test(e.message)) return true;
-  }
-  return false;
-}

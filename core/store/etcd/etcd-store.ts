@@ -134,6 +134,7 @@ export class EtcdStore implements Driver {
 
   async close(): Promise<void> {
     this.#closing.abort();
+    this.#gateway.close();
   }
 
   #call(path: string, body: object, repeatable: "repeat" | "once" = "repeat"): Promise<WireHeader | object> {

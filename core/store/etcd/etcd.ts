@@ -6,15 +6,21 @@ import type { Store } from "../store.ts";
 import { EtcdStore } from "./etcd-store.ts";
 import type { WatchTimes } from "./etcd-watch.ts";
 import { Gateway, type Timeouts } from "./gateway.ts";
+import type { EtcdUser } from "./login.ts";
+import { tlsTransport, type EtcdTls } from "./transport.ts";
 import { Wire } from "./wire.ts";
 
 export interface EtcdOptions {
-  /** `http://host:port`, at least one. */
+  /** `http://host:port`, or `https://` with `tls`; at least one. */
   endpoints: string[];
+  tls?: EtcdTls;
+  user?: EtcdUser;
   /** Comes before every key: "" or `/prefix` without a slash at its end. */
   prefix?: string;
   timeouts?: Partial<Timeouts>;
   watchTimes?: Partial<WatchTimes>;
+  /** For who keeps the members itself (core/coordinator/ha): called before the first request. */
+  onGateway?: (gateway: Gateway) => void;
 }
 
 /**
@@ -26,8 +32,17 @@ const watchTimes: WatchTimes = { openMs: 2_000, probeMs: 1_000, renewMs: 60_000,
 
 /** Throws StoreError UNAVAILABLE when no member answers, DvsError INVALID when they are too old. */
 export async function openEtcdStore(options: EtcdOptions): Promise<Store> {
-  const gateway = new Gateway(options.endpoints, { ...timeouts, ...options.timeouts }, systemClock);
-  await checkVersion(gateway);
+  const gateway = new Gateway(options.endpoints, { ...timeouts, ...options.timeouts }, systemClock, {
+    ...(options.tls ? { transport: tlsTransport(options.tls) } : {}),
+    ...(options.user ? { user: options.user } : {}),
+  });
+  options.onGateway?.(gateway);
+  try {
+    await checkVersion(gateway);
+  } catch (e) {
+    gateway.close();
+    throw e;
+  }
   const times = { ...watchTimes, ...options.watchTimes };
   return enforce(new EtcdStore(gateway, new Wire(options.prefix ?? ""), times));
 }

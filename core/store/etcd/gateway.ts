@@ -1,5 +1,5 @@
 /**
- * Requests to etcd's JSON gateway, by plain fetch. The gateway balances nothing and waits long, so this side has its
+ * Requests to etcd's JSON gateway. The gateway balances nothing and waits long, so this side has its
  * own time-outs and goes to the next endpoint when one fails: a hung member, or one without a leader, answers
  * nothing at all until *we* give up.
  *
@@ -9,7 +9,9 @@
  */
 import { sleep, type Clock } from "../clock.ts";
 import { StoreError } from "../store.ts";
-import { errorOf, isUnsent } from "./etcd-errors.ts";
+import { errorOf } from "./etcd-errors.ts";
+import { Login, type EtcdUser } from "./login.ts";
+import { isUnsent, plainTransport, type EtcdTransport } from "./transport.ts";
 
 export interface Timeouts {
   /** One request to one member. Longer than an election with etcd's default timers would often be too long. */
@@ -35,16 +37,40 @@ const headers = { "content-type": "application/json", "grpc-metadata-hasleader":
 const pauseMs = 100;
 
 export class Gateway {
-  readonly endpoints: string[];
+  #endpoints: readonly string[];
   readonly #timeouts: Timeouts;
   readonly #clock: Clock;
+  readonly #transport: EtcdTransport;
+  readonly #login: Login | null;
   #current = 0;
 
   /** Endpoints as `http://127.0.0.1:2379`. */
-  constructor(endpoints: string[], timeouts: Timeouts, clock: Clock) {
-    this.endpoints = endpoints;
+  constructor(
+    endpoints: readonly string[],
+    timeouts: Timeouts,
+    clock: Clock,
+    { transport = plainTransport, user }: { transport?: EtcdTransport; user?: EtcdUser } = {},
+  ) {
+    this.#endpoints = endpoints;
     this.#timeouts = timeouts;
     this.#clock = clock;
+    this.#transport = transport;
+    this.#login = user ? new Login(user) : null;
+  }
+
+  get endpoints(): readonly string[] {
+    return this.#endpoints;
+  }
+
+  /** Members have come or gone; at least one. */
+  setEndpoints(endpoints: readonly string[]): void {
+    const current = this.endpoint;
+    this.#endpoints = endpoints;
+    this.#current = Math.max(0, endpoints.indexOf(current));
+  }
+
+  close(): void {
+    this.#transport.close();
   }
 
   get endpoint(): string {
@@ -89,10 +115,11 @@ export class Gateway {
     let status: number;
     let text: string;
     try {
-      const response = await this.#fetch(endpoint, path, body, repeatable, controller.signal);
+      const response = await this.#send(endpoint, path, body, repeatable, controller.signal);
       status = response.status;
       text = await response.text();
     } catch (e) {
+      if (e instanceof StoreError) throw e;
       const reason = controller.signal.aborted
         ? `no answer within ${this.#timeouts.attemptMs} ms`
         : messageOf(e);
@@ -102,22 +129,44 @@ export class Gateway {
     }
     const answer = parse(text);
     if (status === 200 && answer !== null) return answer;
+    if (this.#login?.refused(text)) {
+      throw new RequestFailure("unsent", `${endpoint}: it wants a new token`);
+    }
     throw errorOf(endpoint, status, answer);
   }
 
   /** A response whose body is read as it comes. */
   stream(endpoint: string, path: string, body: unknown, signal: AbortSignal): Promise<Response> {
-    return this.#fetch(endpoint, path, body, "repeat", signal);
+    return this.#send(endpoint, path, body, "repeat", signal);
   }
 
-  #fetch(endpoint: string, path: string, body: unknown, repeatable: Repeatable, signal: AbortSignal) {
-    const json = JSON.stringify(body);
-    const url = `${endpoint}/v3/${path}`;
-    if (repeatable === "repeat") return fetch(url, { method: "POST", headers, body: json, signal });
-    // Deno's fetch sends a request again by itself when a kept connection breaks under it; a body that can be read
-    // only once keeps it from doing that.
-    const once = new Blob([json]).stream();
-    return fetch(url, { method: "POST", headers, body: once, signal, duplex: "half" } as RequestInit);
+  async #send(
+    endpoint: string,
+    path: string,
+    body: unknown,
+    repeatable: Repeatable,
+    signal: AbortSignal,
+  ): Promise<Response> {
+    const request = { endpoint, repeatable: repeatable === "repeat", signal };
+    const token = await this.#login?.headers(async ({ name, password }) => {
+      const response = await this.#transport.send({
+        ...request,
+        path: "/v3/auth/authenticate",
+        headers,
+        json: JSON.stringify({ name, password }),
+        repeatable: true,
+      });
+      const answer = (await response.json()) as { token?: string; error?: string };
+      if (answer.token) return answer.token;
+      // Nothing of the request itself was sent.
+      throw new StoreError("UNAVAILABLE", `etcd lets nobody in as ${name}: ${answer.error ?? "no token"}.`);
+    });
+    return this.#transport.send({
+      ...request,
+      path: `/v3/${path}`,
+      headers: { ...headers, ...token },
+      json: JSON.stringify(body),
+    });
   }
 }
 

@@ -10,6 +10,9 @@ import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 
+import { plainTransport, tlsTransport, type EtcdTransport } from "../../../core/store/etcd/transport.ts";
+import type { TlsIdentity } from "../../../core/transport/dial.ts";
+
 const binary = findBinary();
 /** Why etcd cannot be run here, or null. */
 export const etcdMissing: string | null = binary ? null : "no etcd binary on PATH (apt install etcd-server)";
@@ -42,6 +45,8 @@ export interface EtcdCluster {
 export interface EtcdOptions {
   /** More flags for every member. */
   flags?: string[];
+  /** Clients need a certificate; files for the server, and what this fixture itself shows. */
+  tls?: { ca: string; cert: string; key: string; client: TlsIdentity; authority: string };
 }
 
 export async function startEtcd(count: 1 | 3, options: EtcdOptions = {}): Promise<EtcdCluster> {
@@ -58,18 +63,30 @@ export async function startEtcd(count: 1 | 3, options: EtcdOptions = {}): Promis
   }
 }
 
-async function tryStart(count: number, { flags = [] }: EtcdOptions): Promise<EtcdCluster> {
+async function tryStart(count: number, { flags = [], tls }: EtcdOptions): Promise<EtcdCluster> {
   const dir = mkdtempSync(join(tmpdir(), "dvs-etcd-"));
   const ports = await freePorts(count * 2);
   const peers = ports.slice(0, count).map((port) => `http://127.0.0.1:${port}`);
   const clients = ports.slice(count).map((port) => `127.0.0.1:${port}`);
+  const scheme = tls ? "https" : "http";
+  const transport = tls ? tlsTransport({ ca: tls.authority, identity: () => tls.client }) : plainTransport;
+  const ask = (client: string, path: string, body: object) =>
+    post(transport, `${scheme}://${client}`, path, body);
   const initial = peers.map((peer, i) => `m${i}=${peer}`).join(",");
   const members = clients.map((address, i) =>
     member(address, join(dir, `m${i}.log`), [
       `--name=m${i}`,
       `--data-dir=${join(dir, `m${i}`)}`,
-      `--listen-client-urls=http://${address}`,
-      `--advertise-client-urls=http://${address}`,
+      `--listen-client-urls=${scheme}://${address}`,
+      `--advertise-client-urls=${scheme}://${address}`,
+      ...(tls
+        ? [
+            `--cert-file=${tls.cert}`,
+            `--key-file=${tls.key}`,
+            `--trusted-ca-file=${tls.ca}`,
+            "--client-cert-auth",
+          ]
+        : []),
       `--listen-peer-urls=${peers[i]}`,
       `--initial-advertise-peer-urls=${peers[i]}`,
       `--initial-cluster=${initial}`,
@@ -103,6 +120,7 @@ async function tryStart(count: number, { flags = [] }: EtcdOptions): Promise<Etc
       throw new Error("etcd has no leader");
     },
     async close() {
+      transport.close();
       await Promise.all(members.map((m) => m.kill()));
       rmSync(dir, { recursive: true, force: true });
     },
@@ -150,11 +168,19 @@ interface Answer {
   leader?: string;
 }
 
-async function ask(client: string, path: string, body: object): Promise<Answer | null> {
+async function post(
+  transport: EtcdTransport,
+  endpoint: string,
+  path: string,
+  body: object,
+): Promise<Answer | null> {
   try {
-    const response = await fetch(`http://${client}/v3/${path}`, {
-      method: "POST",
-      body: JSON.stringify(body),
+    const response = await transport.send({
+      endpoint,
+      path: `/v3/${path}`,
+      headers: { "content-type": "application/json" },
+      json: JSON.stringify(body),
+      repeatable: true,
       signal: AbortSignal.timeout(1_000),
     });
     return response.ok ? ((await response.json()) as Answer) : null;
