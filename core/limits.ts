@@ -72,6 +72,8 @@ export const publishedPortsMax = 32;
 /** A line from an agent over a control socket: the View of a large instance is the longest that comes. */
 export const controlLineCharsMax = 8 * MiB;
 export const containerReadyTimeoutMs = 10_000;
+/** A state process brings its database up to its log first. */
+export const stateReadyTimeoutMs = 5 * 60_000;
 /** After `ready`, before a container that serves without its kernel loads it. */
 export const kernelStartDelayMs = 500;
 export const containerStopGraceMs = 5_000;
@@ -307,3 +309,6 @@ export const kvListMax = 1_000;
 export const kvLeaseTtlMsMax = 24 * 60 * 60_000;
 /** Changes that are kept for watchers that were away. */
 export const kvHistoryMax = 10_000;
+export const kvHistoryBytesMax = 16 * MiB;
+/** A lease ends in one step, with its keys: a few milliseconds. */
+export const kvLeaseKeysMax = 1_000;

@@ -1,0 +1,276 @@
+/**
+ * The state that the log has brought about: a SQLite database of metadata, which is worth nothing without the log.
+ *
+ * Records are applied inside an open transaction, together with their sessions and the applied index, and answered from
+ * there; a COMMIT follows after at most `commitMs` or `commitRecords`. Nothing is synced (synchronous=OFF): what the
+ * host process had committed survives its death, and after an unclean end of the operating system the file is thrown
+ * away and made anew from a snapshot and the log. Checkpoints of its write-ahead log and snapshots are the work of a
+ * helper host process (helper.ts), since both take longer than the event loop may stand still.
+ */
+import { DatabaseSync } from "node:sqlite";
+import { DvsError } from "../errors.ts";
+import { type LogRecord, recordKinds } from "../replica/record.ts";
+import type { AppliedState, SessionChange } from "../replica/sink.ts";
+import { isSqliteError } from "../store/sqlite/sqlite-errors.ts";
+import { stateDigest } from "./digest.ts";
+import { commitMs, commitRecords } from "./limits.ts";
+import { ModuleRefusal, type OpenModule, type StateModule, type StateStatement } from "./module.ts";
+import { encodeRefusal, encodeResult } from "./result.ts";
+import { prepareSchema } from "./schema.ts";
+import { readSessions } from "./sessions.ts";
+
+const statements = {
+  begin: "BEGIN IMMEDIATE",
+  commit: "COMMIT",
+  savepoint: "SAVEPOINT operation",
+  release: "RELEASE operation",
+  rollback: "ROLLBACK TO operation",
+  applied: "UPDATE applied SET record = ?, epoch = ?",
+  acked: `INSERT INTO session VALUES (?, ?) ON CONFLICT (client) DO UPDATE SET acked_below = excluded.acked_below`,
+  forgetResults: "DELETE FROM session_result WHERE client = ? AND sequence < ?",
+  result: "INSERT INTO session_result VALUES (?, ?, ?, ?)",
+  removeSession: "DELETE FROM session WHERE client = ?",
+  removed: "INSERT INTO removed_client (client) VALUES (?)",
+  forgetRemoved: "DELETE FROM removed_client WHERE client = ?",
+  level: "INSERT INTO module VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET level = excluded.level",
+} as const;
+
+export interface StateDatabaseOptions {
+  path: string;
+  modules: readonly StateModule[];
+  /** Once, so much later. */
+  after(ms: number, run: () => void): void;
+  /** All up to this record is in the file: other host processes that read it see it. */
+  committed?(index: number): void;
+  /** The disk refused: nothing can be applied or read any more, what was applied last may be gone. The host process has to end. */
+  failed(error: Error): void;
+}
+
+export class StateDatabase {
+  readonly #options: StateDatabaseOptions;
+  readonly #db: DatabaseSync;
+  readonly #sql: Record<keyof typeof statements, StateStatement>;
+  readonly #modules = new Map<string, OpenModule>();
+  readonly #levels = new Map<string, number>();
+  #appliedIndex: number;
+  #appliedEpoch: number;
+  /** Records applied in the open transaction; −1: none is open. */
+  #open = -1;
+  #timer = false;
+  #failed = false;
+  #closed = false;
+
+  /** Throws INVALID for a file of something else, FAILED for a damaged one. */
+  constructor(options: StateDatabaseOptions) {
+    this.#options = options;
+    this.#db = openFile(options.path, options.modules);
+    const prepared = Object.entries(statements).map(([name, sql]) => [name, this.#db.prepare(sql)] as const);
+    this.#sql = Object.fromEntries(prepared) as Record<keyof typeof statements, StateStatement>;
+    for (const module of options.modules) this.#modules.set(module.name, module.open(this.#db));
+    const row = this.#db.prepare("SELECT record, epoch FROM applied").get() as {
+      record: number;
+      epoch: number;
+    };
+    this.#appliedIndex = row.record;
+    this.#appliedEpoch = row.epoch;
+    const levels = this.#db.prepare("SELECT name, level FROM module").all() as {
+      name: string;
+      level: number;
+    }[];
+    for (const { name, level } of levels) this.#levels.set(name, level);
+  }
+
+  get appliedIndex(): number {
+    return this.#appliedIndex;
+  }
+
+  get appliedEpoch(): number {
+    return this.#appliedEpoch;
+  }
+
+  /** What the replica machine begins with. Reads all sessions. */
+  state(): AppliedState {
+    const inForce = [...this.#levels].filter(([, level]) => level > 0);
+    return { index: this.#appliedIndex, sessions: readSessions(this.#db), levels: new Map(inForce) };
+  }
+
+  /** Throws INVALID for a module that this dvs does not have. */
+  module(name: string): OpenModule {
+    const module = this.#modules.get(name);
+    if (module) return module;
+    throw new DvsError(
+      "INVALID",
+      `Cannot ask for the state of module "${name}": this node has ${[...this.#modules.keys()].join(", ")}.`,
+    );
+  }
+
+  /** Carries out an operation. Its result, or its refusal, as `decodeResult` reads it. */
+  execute(record: LogRecord): Uint8Array {
+    this.#begin();
+    const module = this.#modules.get(record.module);
+    // The same on each replica: a level record comes before the first operation, and needs the module.
+    const level = this.#levels.get(record.module) ?? 0;
+    if (!module || level === 0) return encodeRefusal(`there is no module "${record.module}" in force`);
+    if (this.#failed) return encodeRefusal("the database has failed");
+    const { index, timeMs, random, client } = record;
+    try {
+      this.#sql.savepoint.run();
+      const result = encodeResult(module.apply(record.operation, { index, timeMs, random, client, level }));
+      this.#sql.release.run();
+      return result;
+    } catch (e) {
+      if (isSqliteError(e)) {
+        this.#fail(e as Error);
+        return encodeRefusal("the database has failed");
+      }
+      this.#guarded(() => {
+        this.#sql.rollback.run();
+        this.#sql.release.run();
+      });
+      return encodeRefusal(
+        e instanceof ModuleRefusal ? e.message : `module "${record.module}" has a defect: ${messageOf(e)}`,
+      );
+    }
+  }
+
+  sessionChanged(change: SessionChange): void {
+    this.#begin();
+    const { client } = change;
+    const sql = this.#sql;
+    this.#guarded(() => {
+      if (change.type === "result") sql.result.run(client, change.sequence, change.result, change.index);
+      else if (change.type === "acked") {
+        sql.acked.run(client, change.ackedBelow);
+        sql.forgetResults.run(client, change.ackedBelow);
+      } else {
+        sql.removeSession.run(client);
+        sql.forgetResults.run(client, Number.MAX_SAFE_INTEGER);
+        sql.removed.run(client);
+        for (const forgotten of change.forgotten) sql.forgetRemoved.run(forgotten);
+      }
+    });
+  }
+
+  levelRaised(module: string, level: number): void {
+    this.#begin();
+    this.#levels.set(module, level);
+    this.#guarded(() => this.#sql.level.run(module, level));
+  }
+
+  /** All of this record is done; the next one follows. */
+  applied(record: LogRecord): void {
+    if (record.index !== this.#appliedIndex + 1) {
+      throw new Error(`record ${record.index} cannot be applied after record ${this.#appliedIndex}`);
+    }
+    this.#begin();
+    if (record.kind === recordKinds.epochStart) {
+      const { index, timeMs } = record;
+      this.#guarded(() => {
+        for (const module of this.#modules.values()) module.epochStarted?.({ index, timeMs });
+      });
+    }
+    if (this.#failed) return;
+    this.#appliedIndex = record.index;
+    this.#appliedEpoch = record.epoch;
+    if (++this.#open >= commitRecords) return this.commit();
+    if (this.#timer) return;
+    this.#timer = true;
+    this.#options.after(commitMs, () => {
+      this.#timer = false;
+      this.commit();
+    });
+  }
+
+  /** Ends the open transaction, if there is one. */
+  commit(): void {
+    if (this.#open <= 0 || this.#failed || this.#closed) return;
+    this.#guarded(() => {
+      this.#sql.applied.run(this.#appliedIndex, this.#appliedEpoch);
+      this.#sql.commit.run();
+      this.#open = -1;
+    });
+    if (!this.#failed) this.#options.committed?.(this.#appliedIndex);
+  }
+
+  /**
+   * Moves what the helper has left of the write-ahead log into the database, so that the log begins anew: little,
+   * right after the helper's checkpoint. Returns the frames that are left: more than 0 when somebody reads old ones.
+   */
+  checkpoint(): number {
+    this.commit();
+    if (this.#failed || this.#open >= 0) return 0;
+    const row = this.#db.prepare("PRAGMA wal_checkpoint(PASSIVE)").get() as {
+      log: number;
+      checkpointed: number;
+    };
+    return row.log - row.checkpointed;
+  }
+
+  /** Of what is applied: core/state/digest.ts. Reads everything; for tests and short states. */
+  digest(): string {
+    return stateDigest(this.#db, this.#options.modules);
+  }
+
+  /** For tests: what a full disk does. The file may have so many pages more. */
+  limitPages(more: number): void {
+    const { page_count: pages } = this.#db.prepare("PRAGMA page_count").get() as { page_count: number };
+    this.#db.exec(`PRAGMA max_page_count = ${pages + more}`);
+  }
+
+  /** Everything is in the one file then, which is to be fsynced by whoever says that the end was clean. */
+  close(): void {
+    if (this.#closed) return;
+    this.commit();
+    this.#closed = true;
+    try {
+      if (!this.#failed) this.#db.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get();
+    } finally {
+      this.#db.close();
+    }
+  }
+
+  #begin(): void {
+    if (this.#open >= 0 || this.#failed) return;
+    this.#guarded(() => {
+      this.#sql.begin.run();
+      this.#open = 0;
+    });
+  }
+
+  #guarded(act: () => void): void {
+    if (this.#failed) return;
+    try {
+      act();
+    } catch (e) {
+      this.#fail(e as Error);
+    }
+  }
+
+  /** What the open transaction had may be gone: nothing follows it. */
+  #fail(error: Error): void {
+    if (this.#failed) return;
+    this.#failed = true;
+    this.#options.failed(error);
+  }
+}
+
+function openFile(path: string, modules: readonly StateModule[]): DatabaseSync {
+  const db = new DatabaseSync(path);
+  try {
+    db.exec(
+      "PRAGMA page_size = 4096; PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY; PRAGMA busy_timeout = 2000",
+    );
+    db.prepare("PRAGMA journal_mode = WAL").get();
+    db.prepare("PRAGMA wal_autocheckpoint = 0").get();
+    prepareSchema(db, path, modules);
+    return db;
+  } catch (e) {
+    db.close();
+    if (e instanceof DvsError) throw e;
+    throw new DvsError("FAILED", `Cannot open the state ${path}: ${messageOf(e)}.`, { cause: e });
+  }
+}
+
+function messageOf(e: unknown): string {
+  return e instanceof Error ? e.message : String(e);
+}

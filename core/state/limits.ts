@@ -1,0 +1,14 @@
+/** Sizes and times of a replica's database and its snapshots, with their reasons. */
+import { KiB, MiB } from "../limits.ts";
+
+/** An operation that has its own COMMIT costs 86 µs, one of 64 in a COMMIT 8 µs. */
+export const commitRecords = 64;
+export const commitMs = 2;
+/** The helper moves the database's write-ahead log into the database when it has grown by this: some 4 MiB/s of changes. */
+export const walBytesMax = 16 * MiB;
+/** A snapshot is made when the log has grown by this since the last one: what is read again at a start, at most. */
+export const snapshotLogBytes = 256 * MiB;
+/** Pieces in which a snapshot goes to another replica. */
+export const snapshotPieceBytes = 256 * KiB;
+/** The helper is killed after this: a snapshot of 10 GiB at 40 MB/s has ended before. */
+export const helperMsMax = 5 * 60_000;

@@ -1,0 +1,69 @@
+/**
+ * A module is one kind of state in an instance's OS state: its tables in the replica's database, and the operations
+ * that change them. Every replica applies the same operations in the same order and must come to the same state, so an
+ * operation knows nothing but its own bytes, its context and the tables: no clock, no chance, no order of a hash map.
+ *
+ * Operations are versioned by *level*: a replica that was upgraded goes on with the level in force until all have it.
+ */
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+
+/** The replica's database, as modules use it. Inside `apply` a transaction is open, which is not the module's to end. */
+export type StateTables = Pick<DatabaseSync, "exec" | "prepare">;
+export type StateStatement = StatementSync;
+
+export interface ApplyContext {
+  /** Of the record. Rises; no two operations have the same. */
+  index: number;
+  /** Unix milliseconds, drawn by the primary: never less than in the record before, but it may stand still or jump. */
+  timeMs: number;
+  /** 16 bytes, drawn by the primary. */
+  random: Uint8Array;
+  /** Whose operation it is; "" for the system's own. */
+  client: string;
+  /** The level in force, from 1 on: behaviour that a later level changed stays as it was below it. */
+  level: number;
+}
+
+export interface StateModule {
+  /** Lower-case; its tables are called `name_…`. */
+  readonly name: string;
+  /** The highest that it can apply. */
+  readonly level: number;
+  /** Its tables, in a database that has none of them. The same on each level: a change of tables is an operation. */
+  create(tables: StateTables): void;
+  open(tables: StateTables): OpenModule;
+}
+
+export interface OpenModule {
+  /** What somebody wants to write, checked and encoded. Throws DvsError INVALID or TOO_LARGE. */
+  encode(operation: unknown): Uint8Array;
+  /**
+   * Carries it out and returns the result: what msgpack can hold, at most `resultBytesMax` encoded. A ModuleRefusal is
+   * a result too; whatever was changed before it is undone. At most a few milliseconds.
+   */
+  apply(operation: Uint8Array, context: ApplyContext): unknown;
+  /** Keys that the operation may change, as `keysOf` names them; null: any. */
+  touched(operation: Uint8Array): readonly string[] | null;
+  /** A new primary serves. Times in records may have jumped; what ends by time gets its full time again. */
+  epochStarted?(context: Pick<ApplyContext, "index" | "timeMs">): void;
+  /** What the primary writes by itself at this time: an operation, or null. Asked a few times a second. */
+  due?(timeMs: number): Uint8Array | null;
+
+  /** Keys that the answer of a query depends on; null: any. Throws INVALID for what is no query. */
+  keysOf(query: unknown): readonly string[] | null;
+  /** Answers it from the state as it is now. At most a few milliseconds. */
+  read(query: unknown): unknown;
+  /** Begins to follow changes. Throws INVALID, or CONFLICT when what it wants to begin with is no longer kept. */
+  follow?(query: unknown): Follower;
+
+  /** All of its state, row by row in an order that is its own: equal for equal states, whatever SQLite made of it. */
+  rows(): Iterable<readonly (string | number | Uint8Array | null)[]>;
+}
+
+export interface Follower {
+  /** The next values, at most so many; none for now: ask again when something was applied. Throws CONFLICT as `follow`. */
+  next(max: number): unknown[];
+}
+
+/** An operation that is refused whoever asks, deterministically: its result is this message. */
+export class ModuleRefusal extends Error {}

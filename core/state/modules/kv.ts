@@ -1,0 +1,351 @@
+/**
+ * The module `kv`: keys and values with revisions, compare-and-set, leases and watches, for an instance's VOS.
+ *
+ * A key's revision is the index of the record that last changed it. Time is that of records: a lease that is not kept
+ * within its time, as primaries count it, is ended by the next `expire`, which the primary writes. After a takeover
+ * every lease gets its full time again, since clocks of two machines differ.
+ */
+import { Decoder, Encoder } from "@msgpack/msgpack";
+import { DvsError, parseOrThrow } from "../../errors.ts";
+import { kvHistoryBytesMax, kvHistoryMax, kvLeaseKeysMax, MiB } from "../../limits.ts";
+import {
+  type ApplyContext,
+  ModuleRefusal,
+  type OpenModule,
+  type StateModule,
+  type StateTables,
+} from "../module.ts";
+import { keyBytes, keyText, prefixEnd } from "./kv-keys.ts";
+import { type KvChange, type KvEntry, KvOperation, KvQuery, type KvResult, KvWatch } from "./kv-messages.ts";
+import { KvFollower } from "./kv-follower.ts";
+
+const tables = `
+  CREATE TABLE kv_entry (
+    key      BLOB PRIMARY KEY,
+    value    BLOB NOT NULL,
+    revision INTEGER NOT NULL,
+    lease    TEXT
+  ) STRICT;
+  CREATE INDEX kv_entry_by_lease ON kv_entry (lease, key) WHERE lease IS NOT NULL;
+  CREATE TABLE kv_lease (lease TEXT PRIMARY KEY, ttl INTEGER NOT NULL, ends INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE INDEX kv_lease_by_end ON kv_lease (ends);
+  CREATE TABLE kv_change (
+    position INTEGER PRIMARY KEY,
+    revision INTEGER NOT NULL,
+    key      BLOB NOT NULL,
+    value    BLOB
+  ) STRICT;
+  CREATE INDEX kv_change_by_revision ON kv_change (revision);
+  CREATE TABLE kv_counter (
+    serving   INTEGER NOT NULL, -- When the present primary began, by the time of records.
+    forgotten INTEGER NOT NULL, -- Changes up to this revision are gone.
+    first     INTEGER NOT NULL, -- Position of the oldest change that is kept,
+    position  INTEGER NOT NULL, -- and of the newest.
+    bytes     INTEGER NOT NULL  -- Keys and values of all that are kept.
+  ) STRICT;
+  INSERT INTO kv_counter VALUES (0, 0, 1, 0, 0);
+`;
+
+const statements = {
+  get: "SELECT key, value, revision, lease FROM kv_entry WHERE key = ?",
+  revision: "SELECT revision FROM kv_entry WHERE key = ?",
+  list: `SELECT key, value, revision, lease FROM kv_entry WHERE key >= ?1 AND key > ?2 AND (?3 IS NULL OR key < ?3)
+    ORDER BY key LIMIT ?4`,
+  put: `INSERT INTO kv_entry VALUES (?, ?, ?, ?) ON CONFLICT (key)
+    DO UPDATE SET value = excluded.value, revision = excluded.revision, lease = excluded.lease`,
+  delete: "DELETE FROM kv_entry WHERE key = ?",
+  lease: "SELECT ttl, ends FROM kv_lease WHERE lease = ?",
+  grant: "INSERT INTO kv_lease VALUES (?, ?, ?)",
+  keep: "UPDATE kv_lease SET ends = ? WHERE lease = ?",
+  endLease: "DELETE FROM kv_lease WHERE lease = ?",
+  leaseKeys: "SELECT key FROM kv_entry WHERE lease = ? ORDER BY key",
+  leaseCount: "SELECT count(*) AS n FROM kv_entry WHERE lease = ?",
+  ended: "SELECT lease, ttl FROM kv_lease WHERE ends <= ? ORDER BY ends, lease LIMIT ?",
+  counter: "SELECT serving, forgotten, first, position, bytes FROM kv_counter",
+  saveCounter: "UPDATE kv_counter SET serving = ?, forgotten = ?, first = ?, position = ?, bytes = ?",
+  note: "INSERT INTO kv_change VALUES (?, ?, ?, ?)",
+  oldest: `SELECT position, revision, length(key) + ifnull(length(value), 0) AS bytes
+    FROM kv_change ORDER BY position LIMIT ?`,
+  newest: "SELECT revision FROM kv_change ORDER BY position DESC LIMIT 1",
+  forget: "DELETE FROM kv_change WHERE position <= ?",
+  changes:
+    "SELECT revision, key, value FROM kv_change WHERE revision > ? ORDER BY revision, position LIMIT ?",
+  allEntries: "SELECT key, value, revision, lease FROM kv_entry ORDER BY key",
+  allLeases: "SELECT lease, ttl, ends FROM kv_lease ORDER BY lease",
+  allChanges: "SELECT position, revision, key, value FROM kv_change ORDER BY position",
+} as const;
+
+type Sql = Record<keyof typeof statements, ReturnType<StateTables["prepare"]>>;
+
+interface EntryRow {
+  key: Uint8Array;
+  value: Uint8Array;
+  revision: number;
+  lease: string | null;
+}
+
+interface Counter {
+  serving: number;
+  forgotten: number;
+  first: number;
+  position: number;
+  bytes: number;
+}
+
+/** Leases that one `expire` ends, as long as they have no more than kvLeaseKeysMax keys in all: bounds its step. */
+const expiredPerRecord = 256;
+/** Changes that one operation forgets at most; more than one makes. */
+const forgottenPerRecord = 4 * kvLeaseKeysMax;
+/** Values in one answer of a list; what is left is asked for with `after`. */
+const listBytesMax = 1 * MiB;
+
+export const kv: StateModule = {
+  name: "kv",
+  level: 1,
+  create: (db) => db.exec(tables),
+  open: (db) => new Kv(db),
+};
+
+class Kv implements OpenModule {
+  readonly #sql: Sql;
+  readonly #encoder = new Encoder();
+  readonly #decoder = new Decoder();
+
+  constructor(db: StateTables) {
+    const prepared = Object.entries(statements).map(([name, sql]) => [name, db.prepare(sql)] as const);
+    this.#sql = Object.fromEntries(prepared) as Sql;
+  }
+
+  encode(operation: unknown): Uint8Array {
+    const checked = parseOrThrow(KvOperation, operation, "operation of the key-value");
+    if (
+      checked.op === "all" &&
+      new Set(checked.changes.map(({ key }) => key)).size < checked.changes.length
+    ) {
+      throw new DvsError("INVALID", "Cannot change a key twice in one operation of the key-value.");
+    }
+    return this.#encoder.encode(checked);
+  }
+
+  apply(operation: Uint8Array, { index, timeMs }: ApplyContext): KvResult {
+    const decoded = this.#decode(operation);
+    switch (decoded.op) {
+      case "put":
+      case "delete":
+        return this.#all([decoded], index, timeMs);
+      case "all":
+        return this.#all(decoded.changes, index, timeMs);
+      case "grant":
+        if (this.#sql.lease.get(decoded.lease)) return { done: false, revision: 0 };
+        this.#sql.grant.run(decoded.lease, decoded.ttlMs, timeMs + decoded.ttlMs);
+        return { done: true, revision: index };
+      case "keep":
+        return this.#keep(decoded.lease, index, timeMs);
+      case "revoke":
+        return this.#end(decoded.lease, index);
+      case "expire":
+        return this.#expire(index, timeMs);
+    }
+  }
+
+  touched(operation: Uint8Array): readonly string[] | null {
+    const decoded = this.#decode(operation);
+    switch (decoded.op) {
+      case "put":
+      case "delete":
+        return [decoded.key];
+      case "all":
+        return decoded.changes.map(({ key }) => key);
+      case "grant":
+      case "keep":
+        return [];
+      default:
+        return null;
+    }
+  }
+
+  epochStarted({ timeMs }: Pick<ApplyContext, "timeMs">): void {
+    this.#count({ ...this.#counter(), serving: timeMs });
+  }
+
+  due(timeMs: number): Uint8Array | null {
+    return this.#endedBy(timeMs).length > 0 ? this.#encoder.encode({ op: "expire" }) : null;
+  }
+
+  keysOf(query: unknown): readonly string[] | null {
+    const checked = parseOrThrow(KvQuery, query, "query of the key-value");
+    return checked.get === "key" ? [checked.key] : null;
+  }
+
+  read(query: unknown): { entries: KvEntry[] } {
+    const checked = parseOrThrow(KvQuery, query, "query of the key-value");
+    if (checked.get === "key") {
+      const row = this.#sql.get.get(keyBytes(checked.key)) as EntryRow | undefined;
+      return { entries: row ? [entryOf(row)] : [] };
+    }
+    const { prefix, after, limit } = checked;
+    const from = keyBytes(prefix);
+    const rows = this.#sql.list.iterate(from, keyBytes(after ?? ""), prefixEnd(from), limit);
+    const entries: KvEntry[] = [];
+    let bytes = 0;
+    for (const row of rows) {
+      const entry = entryOf(row as unknown as EntryRow);
+      bytes += entry.value.length;
+      // A shorter answer than asked for: whoever wants more asks for those after it.
+      if (bytes > listBytesMax && entries.length > 0) break;
+      entries.push(entry);
+    }
+    return { entries };
+  }
+
+  follow(query: unknown): KvFollower {
+    const { prefix, after } = parseOrThrow(KvWatch, query, "watch of the key-value");
+    const source = {
+      forgotten: () => this.#counter().forgotten,
+      after: (revision: number, limit: number) =>
+        this.#sql.changes.all(revision, limit) as unknown as {
+          revision: number;
+          key: Uint8Array;
+          value: Uint8Array | null;
+        }[],
+    };
+    return new KvFollower(source, prefix, after ?? this.#lastRevision());
+  }
+
+  *rows(): Iterable<readonly (string | number | Uint8Array | null)[]> {
+    const { allEntries, allLeases, allChanges, counter } = this.#sql;
+    for (const statement of [allEntries, allLeases, allChanges, counter]) {
+      for (const row of statement.iterate())
+        yield Object.values(row) as (string | number | Uint8Array | null)[];
+    }
+  }
+
+  /** Bytes that a replica has checked and encoded; one of a newer dvs is refused. */
+  #decode(operation: Uint8Array): KvOperation {
+    const result = KvOperation.safeParse(this.#decoder.decode(operation));
+    if (!result.success) throw new ModuleRefusal(`this is no operation of the key-value`);
+    return result.data;
+  }
+
+  #all(changes: KvChange[], index: number, timeMs: number): KvResult {
+    const keys = changes.map(({ key }) => keyBytes(key));
+    for (const [i, change] of changes.entries()) {
+      const revision = (this.#sql.revision.get(keys[i]!) as { revision: number } | undefined)?.revision ?? 0;
+      const fits = change.ifRevision === undefined || change.ifRevision === revision;
+      const missing = change.op === "delete" && revision === 0;
+      if (!fits || missing) return { done: false, revision };
+      if (change.op === "put" && change.lease !== undefined && !this.#alive(change.lease, timeMs)) {
+        return { done: false, revision };
+      }
+    }
+    for (const [i, change] of changes.entries()) {
+      if (change.op === "put") {
+        this.#sql.put.run(keys[i]!, change.value, index, change.lease ?? null);
+        if (change.lease !== undefined) this.#checkRoom(change.lease);
+      } else this.#sql.delete.run(keys[i]!);
+    }
+    this.#note(
+      changes.map((change, i) => ({ key: keys[i]!, value: change.op === "put" ? change.value : null })),
+      index,
+    );
+    return { done: true, revision: index };
+  }
+
+  #keep(lease: string, index: number, timeMs: number): KvResult {
+    const row = this.#alive(lease, timeMs);
+    if (!row) return { done: false, revision: 0 };
+    this.#sql.keep.run(timeMs + row.ttl, lease);
+    return { done: true, revision: index };
+  }
+
+  /** Null: there is no such lease, or its time is up. */
+  #alive(lease: string, timeMs: number): { ttl: number; ends: number } | null {
+    const row = this.#sql.lease.get(lease) as { ttl: number; ends: number } | undefined;
+    if (!row) return null;
+    return Math.max(row.ends, this.#counter().serving + row.ttl) > timeMs ? row : null;
+  }
+
+  #end(lease: string, index: number): KvResult {
+    if (!this.#sql.lease.get(lease)) return { done: false, revision: 0 };
+    this.#sql.endLease.run(lease);
+    const rows = this.#sql.leaseKeys.all(lease) as { key: Uint8Array }[];
+    for (const { key } of rows) this.#sql.delete.run(key);
+    this.#note(
+      rows.map(({ key }) => ({ key, value: null })),
+      index,
+    );
+    return { done: true, revision: index };
+  }
+
+  #expire(index: number, timeMs: number): KvResult {
+    let keys = 0;
+    let ended = 0;
+    for (const lease of this.#endedBy(timeMs)) {
+      keys += (this.#sql.leaseCount.get(lease) as { n: number }).n;
+      if (keys > kvLeaseKeysMax && ended > 0) break;
+      this.#end(lease, index);
+      ended++;
+    }
+    return { done: ended > 0, revision: index };
+  }
+
+  #endedBy(timeMs: number): string[] {
+    const { serving } = this.#counter();
+    const rows = this.#sql.ended.all(timeMs, expiredPerRecord) as { lease: string; ttl: number }[];
+    return rows.filter(({ ttl }) => serving + ttl <= timeMs).map(({ lease }) => lease);
+  }
+
+  /** A lease ends in one step, so it holds a bounded number of keys. */
+  #checkRoom(lease: string): void {
+    const { n } = this.#sql.leaseCount.get(lease) as { n: number };
+    if (n > kvLeaseKeysMax)
+      throw new ModuleRefusal(`lease "${lease}" would hold more than ${kvLeaseKeysMax} keys`);
+  }
+
+  /** Keeps the changes for watchers, and forgets the oldest. */
+  #note(changes: { key: Uint8Array; value: Uint8Array | null }[], index: number): void {
+    const counter = this.#counter();
+    for (const { key, value } of changes) {
+      this.#sql.note.run(++counter.position, index, key, value);
+      counter.bytes += key.length + (value?.length ?? 0);
+    }
+    if (isFull(counter)) this.#forget(counter);
+    this.#count(counter);
+  }
+
+  #forget(counter: Counter): void {
+    let revision = 0;
+    for (const row of this.#sql.oldest.iterate(forgottenPerRecord)) {
+      const oldest = row as unknown as { position: number; revision: number; bytes: number };
+      // Changes of one record go together.
+      if (!isFull(counter) && oldest.revision !== revision) break;
+      revision = oldest.revision;
+      counter.bytes -= oldest.bytes;
+      counter.first = oldest.position + 1;
+    }
+    counter.forgotten = revision;
+    this.#sql.forget.run(counter.first - 1);
+  }
+
+  #lastRevision(): number {
+    const newest = this.#sql.newest.get() as { revision: number } | undefined;
+    return newest?.revision ?? this.#counter().forgotten;
+  }
+
+  #counter(): Counter {
+    return this.#sql.counter.get() as unknown as Counter;
+  }
+
+  #count({ serving, forgotten, first, position, bytes }: Counter): void {
+    this.#sql.saveCounter.run(serving, forgotten, first, position, bytes);
+  }
+}
+
+function isFull({ first, position, bytes }: Counter): boolean {
+  return bytes > kvHistoryBytesMax || position - first + 1 > kvHistoryMax;
+}
+
+/** Copies: what SQLite gives may be a view of its memory. */
+function entryOf({ key, value, revision, lease }: EntryRow): KvEntry {
+  return { key: keyText(key), value: value.slice(), revision, ...(lease !== null && { lease }) };
+}

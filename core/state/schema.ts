@@ -1,0 +1,61 @@
+/**
+ * Tables of a replica's database that belong to no module. Values of clients and modules are blobs or names without
+ * NUL, because text ends at a NUL in one of our runtimes.
+ */
+import type { DatabaseSync } from "node:sqlite";
+import { DvsError } from "../errors.ts";
+import type { StateModule } from "./module.ts";
+
+/** "dvsS": tells this file from any other SQLite database. */
+export const applicationId = 0x64767353;
+export const schemaVersion = 1;
+
+const tables = `
+  CREATE TABLE applied (record INTEGER NOT NULL, epoch INTEGER NOT NULL) STRICT;
+  INSERT INTO applied VALUES (0, 0);
+  CREATE TABLE session (client TEXT PRIMARY KEY, acked_below INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE session_result (
+    client   TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    result   BLOB NOT NULL,
+    record   INTEGER NOT NULL,
+    PRIMARY KEY (client, sequence)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE removed_client (position INTEGER PRIMARY KEY AUTOINCREMENT, client TEXT NOT NULL UNIQUE) STRICT;
+  CREATE TABLE module (name TEXT PRIMARY KEY, level INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+`;
+
+/** Creates what is missing. Throws INVALID for a file of something else, or a newer dvs's. */
+export function prepareSchema(db: DatabaseSync, path: string, modules: readonly StateModule[]): void {
+  const id = pragma(db, "application_id");
+  const version = pragma(db, "user_version");
+  if (id !== applicationId && (id !== 0 || count(db, "sqlite_master") > 0)) {
+    throw new DvsError("INVALID", `Cannot open the state ${path}: it is a database of something else.`);
+  }
+  if (id === applicationId && version > schemaVersion) {
+    throw new DvsError(
+      "INVALID",
+      `Cannot open the state ${path}: it has format ${version}, this dvs knows ${schemaVersion}. Use the dvs that wrote it.`,
+    );
+  }
+  db.exec("BEGIN IMMEDIATE");
+  if (id === 0) {
+    db.exec(`${tables} PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${schemaVersion};`);
+  }
+  for (const module of modules) {
+    const known = db.prepare("SELECT 1 FROM module WHERE name = ?").get(module.name);
+    if (known) continue;
+    module.create(db);
+    // In force once a record says so.
+    db.prepare("INSERT INTO module VALUES (?, 0)").run(module.name);
+  }
+  db.exec("COMMIT");
+}
+
+function count(db: DatabaseSync, table: string): number {
+  return (db.prepare(`SELECT count(*) AS n FROM ${table}`).get() as { n: number }).n;
+}
+
+function pragma(db: DatabaseSync, name: "application_id" | "user_version"): number {
+  return Number((db.prepare(`PRAGMA ${name}`).get() as Record<string, number>)[name]);
+}
