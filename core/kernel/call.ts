@@ -113,6 +113,10 @@ export class Call implements Received {
   }
 }
 
+export function isCopy({ kind }: Call): boolean {
+  return kind === callKinds.copyRead || kind === callKinds.copyWrite;
+}
+
 /** Tells calls of all processes apart. */
 export function callName(source: Endpoint, number: number): string {
   return `${source}/${number}`;

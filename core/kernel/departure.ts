@@ -145,7 +145,7 @@ export class Departure {
     const since = kernel.view.placedAt(proc.endpoint);
     const state = exportState(proc, since, calls, this.#notices(), kernel.timers);
     if (bodyBytes(state, messageBytesMax) > messageBytesMax) {
-      kernel.moves.abort(proc.endpoint);
+      kernel.moves.abort(proc.endpoint, g);
       return;
     }
     this.grant = ++proc.lastGrant;

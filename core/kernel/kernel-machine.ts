@@ -299,22 +299,22 @@ export class KernelMachine {
     });
   }
 
-  // Moves, for the host: see sink.ts
+  // Moves, for the host: see sink.ts. What is said of a move that is decided comes to nothing.
 
   startMove(proc: Proc, to: KernelId): Outcome {
     return this.exited ? "EXITED" : this.moves.start(proc, to);
   }
-  offerMove(endpoint: Endpoint, image: Uint8Array): void {
-    this.whenThawed(() => this.moves.offer(endpoint, image));
+  offerMove(endpoint: Endpoint, g: number, image: Uint8Array): void {
+    this.whenThawed(() => this.moves.offer(endpoint, g, image));
   }
-  abortMove(endpoint: Endpoint): void {
-    this.moves.abort(endpoint);
+  abortMove(endpoint: Endpoint, g: number): void {
+    this.moves.abort(endpoint, g);
   }
-  acceptMove(endpoint: Endpoint, host: unknown, waiter: ((call: Call) => void) | null): void {
-    this.moves.accept(endpoint, host, waiter);
+  acceptMove(endpoint: Endpoint, g: number, host: unknown, waiter: ((call: Call) => void) | null): void {
+    this.moves.accept(endpoint, g, host, waiter);
   }
-  declineMove(endpoint: Endpoint): void {
-    this.whenThawed(() => this.moves.decline(endpoint));
+  declineMove(endpoint: Endpoint, g: number): void {
+    this.whenThawed(() => this.moves.decline(endpoint, g));
   }
 
   // For the parts of the kernel

@@ -35,7 +35,7 @@
  * Pure machine.
  */
 import { type Arrival, arrive } from "./arrival.ts";
-import { type Call, callKinds, states } from "./call.ts";
+import { type Call, isCopy, states } from "./call.ts";
 import { Departure } from "./departure.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { KernelMachine } from "./kernel-machine.ts";
@@ -73,15 +73,15 @@ export class MovesMachine {
     return "OK";
   }
 
-  /** The host has made the image, which must not change any more. */
-  offer(endpoint: Endpoint, image: Uint8Array): void {
-    this.outgoing.get(endpoint)?.offer(image);
+  /** The source's host has made the image, which must not change any more. */
+  offer(endpoint: Endpoint, g: number, image: Uint8Array): void {
+    const move = this.outgoing.get(endpoint);
+    if (move?.g === g) move.offer(image);
   }
 
   /** By the source's host, at any time; what the log says first is what happens. */
-  abort(endpoint: Endpoint): void {
-    const move = this.outgoing.get(endpoint);
-    if (move) this.#proposeAborted(endpoint, move.g);
+  abort(endpoint: Endpoint, g: number): void {
+    if (this.outgoing.get(endpoint)?.g === g) this.#proposeAborted(endpoint, g);
   }
 
   /** The process ends as soon as it is decided that it is here. */
@@ -93,18 +93,18 @@ export class MovesMachine {
   }
 
   /** The destination's host has made a process of the image. `waiter` is told of its calls that are under way. */
-  accept(endpoint: Endpoint, host: unknown, waiter: ((call: Call) => void) | null): void {
+  accept(endpoint: Endpoint, g: number, host: unknown, waiter: ((call: Call) => void) | null): void {
     const move = this.incoming.get(endpoint);
-    if (!move || move.phase !== "held") return;
+    if (move?.g !== g || move.phase !== "held") return;
     Object.assign(move, { phase: "accepted", host, waiter });
     const { proposals } = this.#kernel;
-    proposals.propose({ type: "moved", endpoint, g: move.g }, () => this.#isDecided(endpoint, move.g));
+    proposals.propose({ type: "moved", endpoint, g }, () => this.#isDecided(endpoint, g));
   }
 
-  decline(endpoint: Endpoint): void {
+  decline(endpoint: Endpoint, g: number): void {
     const move = this.incoming.get(endpoint);
-    if (!move || move.phase === "accepted") return;
-    this.#kernel.transmit(move.from, [messageTable.decline.number, endpoint, move.g]);
+    if (move?.g !== g || move.phase === "accepted") return;
+    this.#kernel.transmit(move.from, [messageTable.decline.number, endpoint, g]);
   }
 
   #proposeAborted(endpoint: Endpoint, g: number): void {
@@ -121,10 +121,8 @@ export class MovesMachine {
   #isCopying(proc: Proc): boolean {
     if (proc.copies > 0) return true;
     const { outlets } = this.#kernel.peers;
-    const isCopy = ({ kind, caller }: Call) =>
-      caller === proc && (kind === callKinds.copyRead || kind === callKinds.copyWrite);
     for (const { asks } of outlets.values()) {
-      for (let call = asks.head; call; call = call.next) if (isCopy(call)) return true;
+      for (let call = asks.head; call; call = call.next) if (call.caller === proc && isCopy(call)) return true;
     }
     return false;
   }
@@ -152,13 +150,13 @@ export class MovesMachine {
     kernel.copies.pull(from, endpoint, g, grant, image, () => {
       if (this.incoming.get(endpoint) !== move) return;
       move.phase = "held";
-      kernel.sink.moveOffered(endpoint, from, image);
+      kernel.sink.moveOffered(endpoint, g, from, image);
     });
   }
 
   handleDecline(from: KernelId, [, endpoint, g]: KernelMessage<"decline">): void {
     const move = this.outgoing.get(endpoint);
-    if (move?.g === g && move.to === from) this.abort(endpoint);
+    if (move?.to === from) this.abort(endpoint, g);
   }
 
   /** A sender wants to know what of its messages was taken. */
@@ -209,7 +207,7 @@ export class MovesMachine {
     const move = new Departure(kernel, proc, g, to);
     this.outgoing.set(endpoint, move);
     move.freeze();
-    kernel.sink.moveStarted(endpoint, to);
+    kernel.sink.moveStarted(endpoint, g, to);
   }
 
   handleMoved({ endpoint, from, to, since }: Relocation): void {

@@ -3,7 +3,7 @@
  * where endpoints are, the View says, and other kernels when they have read more of it (`miss`).
  */
 import { messageBytesMax, outletsIdleMax } from "../limits.ts";
-import { type Call, callKinds, states } from "./call.ts";
+import { type Call, callKinds, isCopy, states } from "./call.ts";
 import { type Endpoint, isEndpoint } from "./endpoint.ts";
 import { finish } from "./finish.ts";
 import type { KernelMachine } from "./kernel-machine.ts";
@@ -223,9 +223,7 @@ export class Peers {
       return;
     }
     const outlet = this.leave(call);
-    if (call.kind === callKinds.copyRead || call.kind === callKinds.copyWrite) {
-      this.#kernel.copies.giveUp(call);
-    }
+    if (isCopy(call)) this.#kernel.copies.giveUp(call);
     finish(this.#kernel, call, outcome, result);
     if (outlet) this.pump(outlet);
   }

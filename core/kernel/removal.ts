@@ -1,5 +1,5 @@
 /** What the removal of another kernel means here: the one event that ends calls to its processes, with DIED. */
-import { type Call, states } from "./call.ts";
+import { type Call, isCopy, states } from "./call.ts";
 import type { KernelMachine } from "./kernel-machine.ts";
 import { conclude, markerLost, startAudit } from "./settling.ts";
 import type { Relocation, ViewChange } from "./view-change.ts";
@@ -39,6 +39,7 @@ function reviewOutlets(kernel: KernelMachine, peer: KernelId, promoted: readonly
       }
       const backup = promoted.find(({ endpoint }) => endpoint === outlet.endpoint);
       if (backup) {
+        for (const call of outlet.asks.toArray()) if (isCopy(call)) kernel.peers.finishAway(call, "DIED");
         outlet.group = -1;
         outlet.target = { kernel: backup.to, since: backup.since };
         conclude(kernel, outlet);

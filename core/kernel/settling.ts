@@ -9,7 +9,7 @@
  * audit). It has brought along the names of the messages that had arrived and were not taken, and of the requests that
  * are open. What it does not know was on its way, or was answered by the dead kernel: OUTCOME_UNKNOWN.
  */
-import { callName } from "./call.ts";
+import { callName, states } from "./call.ts";
 import { dispatchHere } from "./calls/do-send.ts";
 import type { KernelMachine } from "./kernel-machine.ts";
 import { callStates, messageTable } from "./messages.ts";
@@ -99,7 +99,10 @@ export function conclude(kernel: KernelMachine, outlet: Outlet): void {
   outlet.phase = outlet.group >= 0 ? "open" : "unresolved";
   kernel.moves.settled(outlet);
   if (outlet.doubtful && outlet.open.length > 0) startAudit(kernel, outlet);
-  for (const call of outlet.asks.toArray()) peers.askAgain(outlet, call);
+  for (const call of outlet.asks.toArray()) {
+    call.state = states.queued;
+    peers.askAgain(outlet, call);
+  }
   peers.pump(outlet);
 }
 

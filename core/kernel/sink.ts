@@ -29,10 +29,10 @@ export interface KernelSink {
   thaw(): void;
   /** The view no longer has this kernel, and never will. */
   exit(): void;
-  /** The process is frozen: make its image and call `kernel.offerMove`; or `kernel.abortMove`. */
-  moveStarted(endpoint: Endpoint, to: KernelId): void;
+  /** The process is frozen for its move number g: make its image and call `kernel.offerMove`; or `kernel.abortMove`. */
+  moveStarted(endpoint: Endpoint, g: number, to: KernelId): void;
   /** A whole image is here: make a process of it and call `kernel.acceptMove`; or `kernel.declineMove`. */
-  moveOffered(endpoint: Endpoint, from: KernelId, image: Uint8Array): void;
+  moveOffered(endpoint: Endpoint, g: number, from: KernelId, image: Uint8Array): void;
   /** The move is decided. On the old kernel the process is gone (moved) or goes on (aborted); on the new vice versa. */
   moveEnded(endpoint: Endpoint, outcome: "moved" | "aborted", side: "source" | "destination"): void;
   /** A backup of this kernel is the endpoint's holder from now on. */

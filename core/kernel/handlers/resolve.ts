@@ -1,4 +1,5 @@
 /** Is the endpoint bound, and in which group? Asked once by each kernel, before its first message to it. */
+import { states } from "../call.ts";
 import type { KernelMachine } from "../kernel-machine.ts";
 import { type KernelMessage, messageTable } from "../messages.ts";
 import type { KernelId } from "../view.ts";
@@ -27,7 +28,7 @@ export function handleResolved(
   if (outcome === "OK") {
     outlet.phase = "open";
     outlet.group = group;
-    for (const call of outlet.asks.toArray()) if (call.number === 0) peers.askAgain(outlet, call);
+    for (const call of outlet.asks.toArray()) if (call.state === states.queued) peers.askAgain(outlet, call);
     peers.pump(outlet);
     return;
   }
@@ -36,7 +37,7 @@ export function handleResolved(
   for (const queue of [outlet.queue, outlet.asks]) {
     for (const call of queue.toArray()) {
       // Waits in the other kernel, which needs no group.
-      if (queue === outlet.asks && call.number !== 0) continue;
+      if (queue === outlet.asks && call.state !== states.queued) continue;
       peers.finishAway(call, outcome);
     }
   }

@@ -220,11 +220,11 @@ export class LabKernel implements KernelSink {
   exit(): void {
     this.states.push("exit");
   }
-  moveStarted(endpoint: Endpoint): void {
-    this.machine.abortMove(endpoint);
+  moveStarted(endpoint: Endpoint, g: number): void {
+    this.machine.abortMove(endpoint, g);
   }
-  moveOffered(endpoint: Endpoint): void {
-    this.machine.declineMove(endpoint);
+  moveOffered(endpoint: Endpoint, g: number): void {
+    this.machine.declineMove(endpoint, g);
   }
   moveEnded(): void {}
   promoted(endpoint: Endpoint): void {

@@ -50,9 +50,9 @@ export class SimKernel {
         // What it still ran is dead, by the record that it has read.
         this.host.crash();
       },
-      moveStarted: (endpoint: Endpoint) => this.#moveStarted(endpoint),
-      moveOffered: (endpoint: Endpoint, _from: number, image: Uint8Array) =>
-        this.#moveOffered(endpoint, image),
+      moveStarted: (endpoint: Endpoint, g: number) => this.#moveStarted(endpoint, g),
+      moveOffered: (endpoint: Endpoint, g: number, _from: number, image: Uint8Array) =>
+        this.#moveOffered(endpoint, g, image),
       moveEnded: (endpoint: Endpoint, outcome: "moved" | "aborted", side: "source" | "destination") =>
         this.#moveEnded(endpoint, outcome, side),
       promoted: (endpoint: Endpoint) => this.#promoted(endpoint),
@@ -145,7 +145,7 @@ export class SimKernel {
     });
   }
 
-  #moveStarted(endpoint: Endpoint): void {
+  #moveStarted(endpoint: Endpoint, g: number): void {
     const { random } = this.world.sim;
     this.#note(`freezes ${formatEndpoint(endpoint)}`);
     this.host.after(random.pick([0, 5, 200]), () =>
@@ -155,28 +155,28 @@ export class SimKernel {
         if (!actor?.proc.held) return;
         if (this.world.chaos && random.chance(0.1)) {
           this.world.sim.count("move:aborted by its source");
-          this.machine.abortMove(endpoint);
+          this.machine.abortMove(endpoint, g);
         }
-        this.machine.offerMove(endpoint, actor.image());
+        this.machine.offerMove(endpoint, g, actor.image());
         if (this.world.chaos && random.chance(0.1)) {
           this.world.sim.count("move:aborted after the offer");
-          this.machine.abortMove(endpoint);
+          this.machine.abortMove(endpoint, g);
         }
       }),
     );
   }
 
-  #moveOffered(endpoint: Endpoint, image: Uint8Array): void {
+  #moveOffered(endpoint: Endpoint, g: number, image: Uint8Array): void {
     const { random } = this.world.sim;
     this.host.after(random.pick([0, 5, 200]), () =>
       this.step(() => {
         if (this.world.chaos && random.chance(0.1)) {
           this.world.sim.count("move:declined");
-          this.machine.declineMove(endpoint);
+          this.machine.declineMove(endpoint, g);
           return;
         }
         const waiter = (call: Call) => this.actors.get(endpoint)!.ended(call);
-        this.machine.acceptMove(endpoint, Actor.stateOf(image), waiter);
+        this.machine.acceptMove(endpoint, g, Actor.stateOf(image), waiter);
       }),
     );
   }
