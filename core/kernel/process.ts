@@ -23,6 +23,8 @@ import type { Proc } from "./proc.ts";
 
 export interface CallOptions {
   timeoutMs?: number;
+  /** Cancels the call: CANCELLED if it was not taken, else OUTCOME_UNKNOWN. */
+  signal?: AbortSignal;
 }
 
 export interface GrantOptions {
@@ -76,13 +78,13 @@ export class Process {
   send(to: Endpoint, message: Message, options?: CallOptions): Promise<void> {
     const call = this.#kernel.send(this.#proc, to, message, timeoutOf(options));
     if (call.outcome === "OK") return done;
-    return this.#wait("send to", call, to) as Promise<void>;
+    return this.#wait("send to", call, to, options) as Promise<void>;
   }
 
   /** Resolves with the reply. */
   sendrec(to: Endpoint, message: Message, options?: CallOptions): Promise<Message> {
     const call = this.#kernel.sendrec(this.#proc, to, message, timeoutOf(options));
-    return this.#wait("call", call, to) as Promise<Message>;
+    return this.#wait("call", call, to, options) as Promise<Message>;
   }
 
   /** The next notification or message, from ANY or from one. At once if there is one, so `await` it. */
@@ -156,26 +158,26 @@ export class Process {
   /** Waits until an endpoint has the name. */
   async waitForName(name: string, options?: CallOptions): Promise<Endpoint> {
     const call = this.#kernel.waitForName(this.#proc, name, timeoutOf(options));
-    const { body } = (await this.#wait("wait for the name", call, name)) as Message;
+    const { body } = (await this.#wait("wait for the name", call, name, options)) as Message;
     return body as Endpoint;
   }
   /** Waits until the endpoint is bound. */
   async waitForBind(endpoint: Endpoint, options?: CallOptions): Promise<void> {
     const call = this.#kernel.waitForBind(this.#proc, endpoint, true, timeoutOf(options));
-    await this.#wait("wait for the bind of", call, endpoint);
+    await this.#wait("wait for the bind of", call, endpoint, options);
   }
   /** Waits until the endpoint is bound no longer. */
   async waitForUnbind(endpoint: Endpoint, options?: CallOptions): Promise<void> {
     const call = this.#kernel.waitForBind(this.#proc, endpoint, false, timeoutOf(options));
     try {
-      await this.#wait("wait for the end of", call, endpoint);
+      await this.#wait("wait for the end of", call, endpoint, options);
     } catch (e) {
       if (!(e instanceof CallError && e.outcome === "DIED")) throw e;
     }
   }
   async getInfo(endpoint: Endpoint, options?: CallOptions): Promise<EndpointInfo> {
     const call = this.#kernel.getInfo(this.#proc, endpoint, timeoutOf(options));
-    const { body } = (await this.#wait("ask about", call, endpoint)) as Message;
+    const { body } = (await this.#wait("ask about", call, endpoint, options)) as Message;
     return body as EndpointInfo;
   }
 
@@ -202,22 +204,33 @@ export class Process {
     }
     const request = { direction, owner, grant, offset, buffer };
     const call = this.#kernel.copy(this.#proc, request, timeoutOf(options));
-    await this.#wait(`${direction} a grant of`, call, owner);
+    await this.#wait(`${direction} a grant of`, call, owner, options);
   }
 
   #receive(from: Endpoint, requestsOnly: boolean, options?: CallOptions): Promise<Received> {
     const call = this.#kernel.receive(this.#proc, from, requestsOnly, timeoutOf(options));
-    return this.#wait("receive from", call, from) as Promise<Received>;
+    return this.#wait("receive from", call, from, options) as Promise<Received>;
   }
 
-  #wait(what: string, call: Call, to: Endpoint | string): Promise<unknown> {
+  #wait(what: string, call: Call, to: Endpoint | string, options?: CallOptions): Promise<unknown> {
     const { outcome } = call;
     if (outcome === "OK") return Promise.resolve(call.result);
     if (outcome !== null) return Promise.reject(new CallError(what, to === NONE ? "nobody" : to, outcome));
     const promise = new Promise<never>(executor);
     const waiting: Waiting = { resolve: resolveNext as (value: unknown) => void, reject: rejectNext };
     call.waiter = (call) => wake(waiting, what, to, call);
-    return promise;
+    return options?.signal ? this.#cancelBy(options.signal, call, promise) : promise;
+  }
+
+  async #cancelBy(signal: AbortSignal, call: Call, promise: Promise<unknown>): Promise<unknown> {
+    const cancel = () => this.#kernel.cancel(this.#proc, call);
+    signal.addEventListener("abort", cancel);
+    if (signal.aborted) cancel();
+    try {
+      return await promise;
+    } finally {
+      signal.removeEventListener("abort", cancel);
+    }
   }
 }
 
