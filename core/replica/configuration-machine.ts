@@ -168,8 +168,14 @@ export class ConfigurationMachine {
     if (isNewer) this.#take({ ...versioned, configuration });
   }
 
-  handleConfiguration([, generation, version, configuration]: ReplicaMessage<"configuration">): void {
-    this.read({ generation, version, configuration });
+  /** From another replica, which has read it. The primary, who may know it to be known, wants to hear how far we are. */
+  handleConfiguration(
+    from: DiskId,
+    [, generation, version, configuration]: ReplicaMessage<"configuration">,
+  ): void {
+    const isKnown = generation === this.#known?.generation && version === this.#known.version;
+    if (!isKnown) this.read({ generation, version, configuration });
+    else if (from === configuration.primary.disk && !this.#replica.isPrimary) this.#replica.report(from);
   }
 
   /** To a replica that goes by an older one. */

@@ -12,7 +12,7 @@ export type Handler<N extends MessageName> = (
 
 export const handlers: { [N in MessageName]: Handler<N> } = {
   report: handleReport,
-  configuration: (replica, _from, m) => replica.configurations.handleConfiguration(m),
+  configuration: (replica, from, m) => replica.configurations.handleConfiguration(from, m),
   append: (replica, from, m) => replica.following.handleAppend(from, m),
   appended: (replica, from, m) => replica.replication.handleAppended(from, m),
   mismatch: (replica, from, m) => replica.replication.handleMismatch(from, m),

@@ -84,7 +84,7 @@ export class LeasesMachine {
 
   handleBeaconAck(
     from: DiskId,
-    [, epoch, primaryMs, backupMs, incarnation, version, received]: ReplicaMessage<"beaconAck">,
+    [, epoch, primaryMs, backupMs, incarnation, version, amnesiac, received]: ReplicaMessage<"beaconAck">,
   ): void {
     const replica = this.#replica;
     const { configurations, replication, nowMs } = replica;
@@ -95,8 +95,9 @@ export class LeasesMachine {
       peer.restarted(incarnation);
       replication.probe(peer);
     }
-    peer.version = version;
-    if (version < configurations.version) configurations.tell(from);
+    peer.amnesiac = amnesiac === 1;
+    // It is answered by a report.
+    if (version < configurations.version || !peer.levels) configurations.tell(from);
     if (primaryMs >= replica.lapsedMs && primaryMs <= nowMs && primaryMs > peer.acknowledgedMs) {
       peer.acknowledgedMs = primaryMs;
       peer.echoMs = backupMs;

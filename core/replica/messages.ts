@@ -135,6 +135,7 @@ export const messageTable = {
       ["backupMs", "timeMs"],
       ["incarnation", "incarnation"],
       ["version", "uint"],
+      ["amnesiac", "flag"],
       ["received", "uint"],
     ],
     says: "To the primary: the clock of the beacon, one's own, and up to where the log is the same as the primary's.",

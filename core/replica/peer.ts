@@ -6,8 +6,6 @@ export class Peer {
   readonly disk: DiskId;
   /** Of the life that was heard last; empty before. */
   incarnation = "";
-  /** Of the configuration that it goes by. */
-  version = 0;
   levels: ModuleLevels | null = null;
   amnesiac = false;
 

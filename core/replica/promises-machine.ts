@@ -88,8 +88,16 @@ export class PromisesMachine {
     this.#quietSinceMs = nowMs;
     this.#promise(keyOf(primary), nowMs + timings.promiseMs);
     const { received } = replica.following;
-    const ack = messageTable.beaconAck.number;
-    sink.send(from, [ack, epoch, primaryMs, nowMs, self.incarnation, configurations.version, received]);
+    sink.send(from, [
+      messageTable.beaconAck.number,
+      epoch,
+      primaryMs,
+      nowMs,
+      self.incarnation,
+      configurations.version,
+      configurations.isAmnesiac ? 1 : 0,
+      received,
+    ]);
     if (version > configurations.version) {
       replica.report(from);
       sink.askConfiguration();

@@ -465,8 +465,7 @@ export class ReplicaMachine implements Replica {
       writes.primaryChanged();
       reads.primaryChanged();
       this.report(configuration.primary.disk);
-    } else if (before && !before.configuration.inSync.includes(self.disk))
-      this.report(configuration.primary.disk);
+    }
     this.#knewMs = this.#nowMs;
     this.review();
     this.inSync.review();

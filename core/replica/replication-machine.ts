@@ -131,6 +131,8 @@ export class ReplicationMachine {
   /** From a replica that has read the configuration, or has lost its link: sending begins where its log ends. */
   startFrom(peer: Peer, lastEpoch: number, lastIndex: number): void {
     const { log } = this.#replica;
+    // Nothing is lost.
+    if (peer.matched && lastIndex >= peer.next - 1) return;
     const common = log.lastNotAbove(lastEpoch, lastIndex);
     if (common.epoch > lastEpoch) return this.#sendSnapshot(peer);
     peer.received = Math.min(peer.received, common.index);

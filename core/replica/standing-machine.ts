@@ -99,7 +99,10 @@ export class StandingMachine {
   /** All members, without the old primary's disk where that is not heard: it could only be waited for. */
   #without(inSync: readonly DiskId[], primary: Holder): DiskId[] {
     const { self } = this.#replica;
-    return inSync.filter((disk) => disk !== primary.disk || disk === self.disk || this.isHeard(disk));
+    // Another life of it, that is: it may have reported before it was primary.
+    const isBack =
+      this.isHeard(primary.disk) && this.#reports.get(primary.disk)!.incarnation !== primary.incarnation;
+    return inSync.filter((disk) => disk !== primary.disk || disk === self.disk || isBack);
   }
 
   #isLongestOfAmnesiacs(inSync: readonly DiskId[]): boolean {

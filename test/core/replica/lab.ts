@@ -117,7 +117,7 @@ export class Lab {
   /** Who serves as primary at this moment, by their own clocks. */
   get primaries(): string {
     return [...this.replicas.values()]
-      .filter((r) => r.isRunning && r.machine.isEstablished && r.machine.isServing)
+      .filter((r) => r.isRunning && !r.isStopped && r.machine.isEstablished && r.machine.isServing)
       .map((r) => r.disk)
       .join("");
   }
@@ -199,6 +199,11 @@ export class Lab {
     if (this.#storeCuts.has(replica.disk)) return;
     if (this.holdStore) this.#heldChanges.push({ replica, change });
     else this.#carryOut(replica, change);
+  }
+  /** They never arrive. */
+  forgetStoreRequests(): void {
+    this.holdStore = false;
+    this.#heldChanges = [];
   }
   releaseStore(): void {
     this.holdStore = false;
@@ -316,6 +321,12 @@ export class LabReplica implements ReplicaSink {
 
   get nowMs(): number {
     return this.#clockMs + (this.lab.nowMs - this.#clockFromMs) * this.rate;
+  }
+
+  slowDown(rate: number): void {
+    this.#clockMs = this.nowMs;
+    this.#clockFromMs = this.lab.nowMs;
+    this.rate = rate;
   }
 
   /** A host process on what the disk has. */
@@ -640,7 +651,7 @@ export class LabReplica implements ReplicaSink {
 
 export function bucketOf(key: string): number {
   let hash = 7;
-  for (const c of key) hash = (Math.imul(hash, 31) + c.charCodeAt(0)) >>> 0;
+  for (let i = 0; i < key.length; i++) hash = (Math.imul(hash, 31) + key.charCodeAt(i)) >>> 0;
   return hash % keyBuckets;
 }
 

@@ -1,0 +1,104 @@
+/**
+ * An amnesiac restarts: in `replicated` mode its machine lost power, and with it records that it had acknowledged. It
+ * stands in the in-sync set of the same epoch, and may neither become primary nor read before it has learned anew
+ * (rule 4).
+ */
+import { expect, test } from "bun:test";
+import { Lab } from "../lab.ts";
+
+const policy = { replicas: 2, durability: "replicated" } as const;
+
+/** `x` is acknowledged by both, and not on b's disk. */
+function acknowledged(): Lab {
+  const lab = Lab.of("ab", { policy });
+  lab.at("b").syncs = false;
+  const written = lab.at("a").set("x", "1");
+  lab.run(20);
+  expect(written.result).toBe("1");
+  return lab;
+}
+
+test("it does not become primary while the one that has everything is away, and says what it waits for", () => {
+  const lab = acknowledged();
+  const [a, b] = [lab.at("a"), lab.at("b")];
+  lab.cut("a", "b");
+  b.powerCut();
+  b.startAfterPowerCut();
+  a.kill();
+  lab.run(10_000);
+  expect(lab.inSync).toBe("ab");
+  expect([b.role, lab.primaries]).toEqual(["learner", ""]);
+  expect(b.machine.status.problems.join()).toContain("waits for a");
+  lab.mend();
+  b.syncs = true;
+  a.start();
+  lab.until("all is well", () => lab.primaries === "a" && lab.inSync === "ab");
+  expect([a.value("x"), b.value("x")]).toEqual(["1", "1"]);
+});
+
+test("nor by the certificate of the primary's end", () => {
+  const lab = acknowledged();
+  lab.cut("a", "b");
+  lab.at("b").powerCut();
+  lab.at("b").startAfterPowerCut();
+  lab.at("a").kill();
+  lab.run(50);
+  lab.certify("a1", "a");
+  lab.run(5_000);
+  expect(lab.primaries).toBe("");
+});
+
+test("it stays one when it restarts again before anybody has heard of it", () => {
+  const lab = acknowledged();
+  const b = lab.at("b");
+  lab.cut("a", "b");
+  b.powerCut();
+  b.startAfterPowerCut();
+  lab.run(20);
+  lab.at("a").kill();
+  b.kill();
+  b.start();
+  lab.run(5_000);
+  expect(lab.primaries).toBe("");
+});
+
+test("the primary takes it out, and in again once it has everything", () => {
+  const lab = acknowledged();
+  const b = lab.at("b");
+  b.powerCut();
+  b.syncs = true;
+  b.startAfterPowerCut();
+  lab.until("it is in again", () => lab.inSync === "ab" && b.role === "backup");
+  expect(lab.changes.map((change) => change.inSync.join(""))).toEqual(["a", "ab", "a", "ab"]);
+  expect(b.machine.status.amnesiac).toBe(false);
+  expect(b.value("x")).toBe("1");
+});
+
+test("it reads nothing by a lease before it has learned anew", () => {
+  const lab = acknowledged();
+  const b = lab.at("b");
+  b.powerCut();
+  b.startAfterPowerCut();
+  lab.holdStore = true;
+  for (let i = 0; i < 100; i++) {
+    lab.run(5);
+    expect(b.machine.isServing).toBe(false);
+  }
+});
+
+test("with fsync a power cut makes nobody an amnesiac", () => {
+  const lab = Lab.of("ab", { policy: { ...policy, durability: "fsync" } });
+  const [a, b] = [lab.at("a"), lab.at("b")];
+  b.syncs = false;
+  const written = a.set("x", "1");
+  lab.run(20);
+  expect(written.outcome).toBeNull();
+  b.syncs = true;
+  lab.run(20);
+  expect(written.result).toBe("1");
+  b.powerCut();
+  b.startAfterPowerCut();
+  a.kill();
+  lab.until("it serves", () => lab.primaries === "b");
+  expect(b.value("x")).toBe("1");
+});
