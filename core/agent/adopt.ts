@@ -1,5 +1,5 @@
 /**
- * What an agent finds when it starts: directories of containers, their records, and the processes that run in them.
+ * What an agent finds when it starts: directories of supervised processes, their records, and the processes that run in them.
  * Record and process may each be there without the other, because the earlier agent can have died at any step:
  *
  *   record with pid, process lives          adopt it
@@ -9,46 +9,55 @@
  */
 import { readdir } from "node:fs/promises";
 import { z } from "zod";
-import { ContainerSpec } from "../agent-protocol.ts";
 import { bootId, processStartTime } from "../platform/uptime.ts";
-import { containerDirOf, type DataDir, Uid } from "./data-dir.ts";
+import { type DataDir, Uid } from "./data-dir.ts";
 import { readJsonFile } from "../files.ts";
 import { adoptHostProcess, type HostProcess, killGroup, ProcessRecord } from "./host-process.ts";
 import { findProcesses, type FoundProcess, type ProcessKind } from "./proc-scan.ts";
 
-/** `process.json` of a container. */
-export const ContainerRecord = ProcessRecord.extend({
-  spec: ContainerSpec,
+/** `process.json` of a supervised process, beside its spec. */
+const Kept = ProcessRecord.extend({
   restarts: z.number().int(),
   /** The TCP port it had last: asked for again, so that other nodes' tables stay true. 0: none yet. */
   port: z.number().int(),
+  /** Of a state process: what it has open, once it has told. */
+  disk: z.string().optional(),
 });
-export type ContainerRecord = z.infer<typeof ContainerRecord>;
+export type SupervisedRecord<Spec> = z.infer<typeof Kept> & { spec: Spec };
 
-export interface FoundContainer {
+export interface FoundProcessOf<Spec> {
   uid: string;
-  record: ContainerRecord | null;
+  record: SupervisedRecord<Spec> | null;
   process: HostProcess | null;
+}
+
+/** Where the processes of a kind have their directories, one for each uid. */
+export interface SupervisedDirs<Spec> {
+  kind: ProcessKind;
+  under: string;
+  specSchema: z.ZodType<Spec>;
+  dirOf(uid: string): { root: string; process: string };
 }
 
 /** A child is the agent's own image until its exec: so long a process may be there and not be found. */
 const execMs = 200;
 
-/** Every directory below run/c, each with its process if one lives. Strangers in them are dead afterwards. */
-export async function findContainers(data: DataDir): Promise<FoundContainer[]> {
-  const uids = (await readdir(data.containers)).filter((name) => Uid.safeParse(name).success);
-  const records = new Map<string, ContainerRecord | null>();
+/** Every directory below `under`, each with its process if one lives. Strangers in them are dead afterwards. */
+export async function findSupervised<Spec>(dirs: SupervisedDirs<Spec>): Promise<FoundProcessOf<Spec>[]> {
+  const uids = (await readdir(dirs.under)).filter((name) => Uid.safeParse(name).success);
+  const schema = Kept.extend({ spec: dirs.specSchema });
+  const records = new Map<string, SupervisedRecord<Spec> | null>();
   for (const uid of uids) {
-    const parsed = ContainerRecord.safeParse(await readJsonFile(containerDirOf(data, uid).process));
+    const parsed = schema.safeParse(await readJsonFile(dirs.dirOf(uid).process));
     records.set(uid, parsed.success ? parsed.data : null);
   }
   const boot = bootId();
   const underWay = [...records.values()].some((r) => r?.pid === 0 && r.bootId === boot);
   if (underWay) await pause(execMs);
-  const running = await look(data.containers, "container");
-  const found: FoundContainer[] = [];
+  const running = await look(dirs.under, dirs.kind);
+  const found: FoundProcessOf<Spec>[] = [];
   for (const [uid, record] of records) {
-    const { root } = containerDirOf(data, uid);
+    const { root } = dirs.dirOf(uid);
     const here = running.filter((p) => p.runDir === root);
     found.push({ uid, record, process: await chooseProcess(record, here) });
   }

@@ -52,7 +52,8 @@ export async function runAgent(options: AgentOptions): Promise<number> {
         `Cannot start an agent on ${data.root}: this node has not joined a cluster. Run: dvs node join TOKEN`,
       );
     }
-    for (const dir of [data.root, data.run, data.containers]) await makePrivateDir(dir);
+    const dirs = [data.root, data.run, data.containers, data.stateProcesses, data.instances, data.state];
+    for (const dir of dirs) await makePrivateDir(dir);
     const startTime = processStartTime(process.pid);
     await writeSmallFile(data.agent, JSON.stringify({ pid: process.pid, startTime }), { durable: false });
 

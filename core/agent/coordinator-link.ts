@@ -4,12 +4,18 @@
  * retries: `link.ts` and the others decide when to try again.
  */
 import type {
+  ChangeAnswer,
+  ChangeProposal,
   Heartbeat,
   HeartbeatAnswer,
   RecordProposal,
   RecordsFollow,
+  ReplicaExit,
+  ReplicaRegistration,
+  StateOf,
   ToAgent,
 } from "../agent-protocol.ts";
+import type { ReplicaSet } from "../state/replica-set.ts";
 import type { Remote } from "../image/remote.ts";
 
 export interface CoordinatorLink {
@@ -28,6 +34,17 @@ export interface CoordinatorLink {
   followRecords(uid: string, follow: RecordsFollow, signal: AbortSignal): Promise<void>;
   /** An exit certificate. */
   containerExited(uid: string, incarnation: string, signal: AbortSignal): Promise<void>;
+  /**
+   * For state processes: asked of one coordinator after another until one answers, since a takeover cannot wait for the
+   * one that acts. UNAVAILABLE: none was reached, and nothing was done.
+   */
+  state: {
+    read(of: StateOf, signal: AbortSignal): Promise<ReplicaSet>;
+    register(registration: ReplicaRegistration, signal: AbortSignal): Promise<void>;
+    /** OUTCOME_UNKNOWN, TIMEOUT: it may have been made. */
+    change(proposal: ChangeProposal, signal: AbortSignal): Promise<ChangeAnswer>;
+    exit(exit: ReplicaExit, signal: AbortSignal): Promise<void>;
+  };
   /** What images are pulled from. */
   images: Pick<Remote, "manifest" | "fetch">;
   /** Sends the bytes that a `logs` message asked for; resolves when the coordinator has taken them all. */

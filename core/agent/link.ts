@@ -183,5 +183,7 @@ function silentStream(): DvsError {
 /** What changes all the time and is worth no message of its own. */
 function withoutCounters(report: Report): Report {
   const containers = report.containers.map((c) => ({ ...c, requests: 0 }));
-  return { ...report, containers, ingressRequests: 0, diskFreeBytes: 0 };
+  const figures = { index: 0, committed: 0, applied: 0, diskBytes: 0 };
+  const replicas = report.replicas.map((r) => ({ ...r, status: r.status && { ...r.status, ...figures } }));
+  return { ...report, containers, replicas, ingressRequests: 0, diskFreeBytes: 0 };
 }

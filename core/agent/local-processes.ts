@@ -1,5 +1,6 @@
 /** Every host process of a node: for `dvs down`, and for tests that kill a whole machine. */
 import { realpath } from "node:fs/promises";
+import { basename } from "node:path";
 import { killMarginMs } from "../limits.ts";
 import { processStartTime } from "../platform/uptime.ts";
 import { killSurely } from "./adopt.ts";
@@ -12,7 +13,7 @@ export interface LocalProcess {
   pid: number;
   startTime: string;
   kind: "agent" | ProcessKind;
-  /** The uid of a container's instance, else "". */
+  /** Of the instance whose container or state process it is, else "". */
   uid: string;
 }
 
@@ -28,7 +29,7 @@ export async function localProcesses(dataDir: string): Promise<LocalProcess[]> {
       pid,
       startTime,
       kind,
-      uid: kind === "container" ? runDir.slice(data.containers.length + 1) : "",
+      uid: kind === "ingress" ? "" : basename(runDir),
     })),
   ];
 }

@@ -2,7 +2,7 @@
  * The parts of an agent, joined: what the coordinator wants goes to supervisor and ingress, what they say goes back
  * with the heartbeats. When no coordinator answers everything goes on by the last word of one, which lies on disk.
  */
-import { open, rm } from "node:fs/promises";
+import { open, readdir, rm } from "node:fs/promises";
 import type { Desired, Report, ToAgent } from "../agent-protocol.ts";
 import { DvsError } from "../errors.ts";
 import {
@@ -17,12 +17,13 @@ import {
   restartBackoffMaxMs,
   restartBackoffMinMs,
   restartBackoffResetMs,
+  stateReadyTimeoutMs,
 } from "../limits.ts";
 import { type Renewal, startRenewal } from "../transport/renewal.ts";
 import { ActiveClock } from "./active-clock.ts";
-import { ContainerCertificates } from "./container-certificates.ts";
+import { type ContainerParts, type ContainerProcesses, containerProcesses } from "./container-processes.ts";
 import type { CoordinatorLink } from "./coordinator-link.ts";
-import { containerDirOf, type DataDir } from "./data-dir.ts";
+import { containerDirOf, type DataDir, instanceDirOf, stateDirOf } from "./data-dir.ts";
 import { DesiredStore } from "./desired-store.ts";
 import {
   AgentAddresses,
@@ -32,6 +33,8 @@ import {
   saveNodeIdentity,
 } from "./identity.ts";
 import { IngressProcess } from "./ingress-process.ts";
+import { InstanceCertificates } from "./instance-certificates.ts";
+import { InstanceSecrets } from "./instance-secret.ts";
 import { ingressTable } from "./ingress-table.ts";
 import { KernelRelay } from "./kernel-relay.ts";
 import { KernelStreams } from "./kernel-streams.ts";
@@ -42,7 +45,8 @@ import { streamLog } from "./log-stream.ts";
 import type { NodeImages } from "./node-images.ts";
 import { findProcesses } from "./proc-scan.ts";
 import { DiskWatch, reporter } from "./report.ts";
-import { type Log, Supervisor } from "./supervisor.ts";
+import { StateProcesses } from "./state-processes.ts";
+import type { Log } from "./supervisor.ts";
 import type { SupervisorTiming } from "./supervisor-machine.ts";
 
 export interface AgentParts {
@@ -72,6 +76,9 @@ const timingDefaults: AgentTiming = {
   prepareRetryMs,
 };
 
+/** A state process may have to read a long log first; that it hangs is seen otherwise. */
+const stateTiming = { readyTimeoutMs: stateReadyTimeoutMs };
+
 /** A loop that is this late holds heartbeats back; people should know. */
 const lagWarnMs = 500;
 const lagLookMs = 10_000;
@@ -82,9 +89,12 @@ export class NodeAgent {
   readonly #ending = new AbortController();
   readonly #disk: DiskWatch;
   readonly #desired: DesiredStore;
-  readonly #supervisor: Supervisor;
+  readonly #secrets: InstanceSecrets;
+  readonly #containers: ContainerProcesses;
+  readonly #states: StateProcesses;
   readonly #ingress: IngressProcess;
-  readonly #certificates: ContainerCertificates;
+  readonly #certificates: InstanceCertificates;
+  readonly #stateCertificates: InstanceCertificates;
   readonly #kernels: KernelRelay;
   readonly #kernelStreams: KernelStreams;
   readonly #link: AgentLink;
@@ -108,32 +118,53 @@ export class NodeAgent {
     const { livenessMs, ...timing } = { ...timingDefaults, ...parts.timing };
     this.#disk = new DiskWatch(data.root);
     this.#desired = new DesiredStore(data.desired, { clusterId, nodeId }, log);
-    this.#certificates = new ContainerCertificates({
-      data,
+    this.#secrets = new InstanceSecrets(data);
+    const signed = {
       clusterId,
       nodeId,
       clusterCa: certificates.clusterCa,
       workloadCa: certificates.workloadCa,
       coordinator,
-      onRenewed: (uid, tls) => this.#supervisor.pushTls(uid, tls),
       log,
       signal,
+    };
+    this.#certificates = new InstanceCertificates({
+      ...signed,
+      dirOf: (uid) => containerDirOf(data, uid),
+      onRenewed: (uid, tls) => this.#containers.tell(uid, { type: "tls", ...tls }),
+    });
+    this.#stateCertificates = new InstanceCertificates({
+      ...signed,
+      dirOf: (uid) => stateDirOf(data, uid),
+      onRenewed: (uid, tls) => this.#states.pushTls(uid, tls),
     });
     this.#kernels = new KernelRelay({ coordinator, log, signal });
     this.#kernelStreams = new KernelStreams({
       coordinator,
-      tell: (uid, message) => this.#supervisor.tell(uid, message),
+      tell: (uid, message) => this.#containers.tell(uid, message),
       signal,
     });
-    this.#supervisor = new Supervisor({
+    const node = { id: nodeId, name, address };
+    const supervision = { clock, timing, livenessMs, command, onChange, step, log };
+    this.#states = new StateProcesses({
+      data,
+      clusterId,
+      node,
+      secrets: this.#secrets,
+      certificates: this.#stateCertificates,
+      coordinator,
+      tellContainer: (uid, replicas) => void this.#containers.tell(uid, { type: "replicas", replicas }),
+      hasContainer: (uid) => this.#containers.has(uid),
+      parts: { ...supervision, timing: { ...timing, ...stateTiming, ...parts.timing } },
+      signal,
+    });
+    const containers: ContainerParts = {
       kernels: this.#kernels,
       onKernelLine: (id, line) => this.#kernelStreams.line(id, line),
       data,
-      node: { id: nodeId, name, address },
-      clock,
-      timing,
-      livenessMs,
-      command,
+      node,
+      secrets: this.#secrets,
+      replicasFor: (uid) => this.#states.replicasFor(uid),
       prepare: async (spec, progress) => {
         await Promise.all([
           this.#certificates.ensure(spec),
@@ -145,10 +176,8 @@ export class NodeAgent {
         if (image === null) throw new DvsError("INVALID", `instance ${instance} has no image`);
         await images.refetch(image, digest, signal);
       },
-      onChange,
-      step,
-      log,
-    });
+    };
+    this.#containers = containerProcesses(containers, supervision);
     this.#ingress = new IngressProcess({ data, clock, livenessMs, command, onChange, step, log });
     const toReport = reporter(this.#disk);
     this.#link = new AgentLink({
@@ -180,7 +209,7 @@ export class NodeAgent {
   async start(): Promise<void> {
     await this.#disk.start();
     await this.#desired.load();
-    await Promise.all([this.#ingress.start(), this.#supervisor.adopt()]);
+    await Promise.all([this.#ingress.start(), this.#containers.adopt(), this.#states.adopt()]);
   }
 
   /** Resolves when the signal was aborted or the node was removed, and everything is as it should be left. */
@@ -222,6 +251,9 @@ export class NodeAgent {
         return;
       case "records":
         this.#kernels.take(message);
+        return;
+      case "replicas":
+        this.#states.relay.take(message);
         return;
       case "removed":
         this.#parts.log("warn", "this node was removed from its cluster: it stops everything and ends");
@@ -273,13 +305,33 @@ export class NodeAgent {
     this.#parts.images.setWanted(
       new Set(desired.containers.map((c) => c.image).filter((image) => image !== null)),
     );
-    this.#supervisor.setDesired(desired.containers);
+    this.#stateCertificates.setWanted(desired.replicas);
+    this.#containers.setDesired(desired.containers);
+    this.#states.setDesired(desired);
     this.#kernels.setWanted(new Set(desired.containers.map((c) => c.uid)));
+    void this.#forgetInstances([...desired.containers, ...desired.replicas]);
     this.#changed();
+  }
+
+  /** What the host processes of an instance share goes when none of them is wanted here any more. */
+  async #forgetInstances(wanted: readonly { uid: string }[]): Promise<void> {
+    const uids = new Set(wanted.map(({ uid }) => uid));
+    this.#states.relay.setWanted(uids);
+    const { data, log } = this.#parts;
+    try {
+      for (const uid of await readdir(data.instances)) {
+        if (uids.has(uid) || this.#containers.has(uid) || this.#states.has(uid)) continue;
+        this.#secrets.forget(uid);
+        await rm(instanceDirOf(data, uid).root, { recursive: true, force: true });
+      }
+    } catch (e) {
+      log("warn", `cannot tidy ${data.instances}: ${DvsError.from(e).message}`);
+    }
   }
 
   /** Called at each change of anything: cheap when nothing follows from it. */
   #changed(): void {
+    this.#states.review();
     this.#maybeSetTable();
     this.#link.reportChanged();
   }
@@ -287,8 +339,8 @@ export class NodeAgent {
   #maybeSetTable(): void {
     const desired = this.#applied;
     // A restarted agent does not yet know which of its containers serve; the ingress does.
-    if (!desired || this.#supervisor.isSettling()) return;
-    const locals = this.#supervisor.readyLocals();
+    if (!desired || this.#containers.isSettling()) return;
+    const locals = this.#readyLocals();
     const { certificate, key, workloadCa } = this.#parts.enrolled.certificates;
     const from = { desired, locals: JSON.stringify([...locals]), certificate };
     const last = this.#tableFrom;
@@ -299,17 +351,27 @@ export class NodeAgent {
     this.#ingress.setTable(ingressTable(desired, locals, { certificate, key, ca: workloadCa }));
   }
 
+  /** Containers of this node that requests may be sent to. */
+  #readyLocals(): Map<string, { socket: string; incarnation: string }> {
+    const locals = new Map<string, { socket: string; incarnation: string }>();
+    for (const [uid, incarnation] of this.#containers.ready()) {
+      locals.set(uid, { socket: containerDirOf(this.#parts.data, uid).httpSocket, incarnation });
+    }
+    return locals;
+  }
+
   #reportParts(): Omit<Report, "version" | "runtime" | "bootId" | "cpus" | "memoryBytes" | "diskFreeBytes"> {
     const warnings = [
       ...this.#desired.warnings(),
       ...this.#ingress.warnings(),
       ...this.#parts.images.warnings(),
+      ...this.#states.warnings(),
       this.#lagWarning,
     ];
     return {
-      replicas: [],
       revision: this.#applied?.revision ?? 0,
-      containers: this.#supervisor.reports(),
+      containers: this.#containers.reports(),
+      replicas: this.#states.reports(),
       ports: this.#ingress.ports,
       ingressRequests: this.#ingress.requests,
       warnings: warnings.filter((w) => w !== ""),
@@ -322,7 +384,7 @@ export class NodeAgent {
     const done = new AbortController();
     const signal = AbortSignal.any([done.signal, this.#ending.signal]);
     try {
-      const known = this.#supervisor.reports().some((c) => c.uid === uid);
+      const known = this.#containers.reports().some((c) => c.uid === uid);
       if (!known) throw new DvsError("NOT_FOUND", `no container ${uid} is here`);
       const dir = containerDirOf(data, uid);
       const path = file === "access" ? dir.accessLog : dir.log;
@@ -340,15 +402,15 @@ export class NodeAgent {
     }
   }
 
-  /** Everything of the cluster goes: containers, ingress, identity, files. */
+  /** Everything of the cluster goes: containers, ingress, identity, files; but for what nobody could bring back. */
   async #clean(): Promise<void> {
-    const { data, images } = this.#parts;
-    this.#supervisor.setDesired([]);
-    while (!this.#supervisor.isEmpty()) {
-      await new Promise((resolve) => {
-        setTimeout(resolve, 20);
-      });
-    }
+    const { data, images, log } = this.#parts;
+    this.#containers.setDesired([]);
+    await until(() => this.#containers.isEmpty());
+    this.#states.stopAll();
+    await until(() => this.#states.isEmpty());
+    const left = await readdir(data.state);
+    if (left.length > 0) log("warn", `the state of instances in ${data.state} is kept: remove it by hand`);
     await this.#ingress.stop(containerStopGraceMs);
     images.close();
     await this.#identitySaved;
@@ -373,10 +435,19 @@ export class NodeAgent {
     this.#renewal.stop();
     this.#desired.close();
     this.#certificates.close();
-    await Promise.all([this.#supervisor.close(), this.#ingress.close()]);
+    this.#stateCertificates.close();
+    await Promise.all([this.#containers.close(), this.#states.close(), this.#ingress.close()]);
     this.#parts.images.close();
     this.#disk.close();
     this.#clock.close();
     this.#parts.coordinator.close();
+  }
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) {
+    await new Promise((resolve) => {
+      setTimeout(resolve, 20);
+    });
   }
 }

@@ -5,8 +5,9 @@
 import { readdir, readFile } from "node:fs/promises";
 import { processStartTime } from "../platform/uptime.ts";
 
-/** Hidden commands of dvs that an agent starts: `container --run-dir DIR`, `ingress --run-dir DIR`. */
-export type ProcessKind = "container" | "ingress";
+/** Hidden commands of dvs that an agent starts: `container --run-dir DIR`, `state --run-dir DIR`, `ingress --run-dir DIR`. */
+const processKinds = ["container", "state", "ingress"] as const;
+export type ProcessKind = (typeof processKinds)[number];
 
 export interface FoundProcess {
   pid: number;
@@ -44,9 +45,9 @@ async function commandLine(pid: number): Promise<string[]> {
 
 function parseCommandLine(args: string[]): { kind: ProcessKind; runDir: string } | null {
   for (let i = 0; i + 2 < args.length; i++) {
-    const kind = args[i];
+    const kind = processKinds.find((known) => known === args[i]);
     const runDir = args[i + 2];
-    if ((kind === "container" || kind === "ingress") && args[i + 1] === "--run-dir" && runDir) {
+    if (kind && args[i + 1] === "--run-dir" && runDir) {
       return { kind, runDir };
     }
   }

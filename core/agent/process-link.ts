@@ -13,7 +13,7 @@ export interface ProcessLinkOptions<From> {
   livenessMs: number;
   /** Null for the hello of the process that is meant; otherwise what is wrong with this line. */
   checkHello(message: From): string | null;
-  onHello(): void;
+  onHello(hello: From): void;
   onMessage(message: From): void;
   /** After a hello only. Each link ends before the next one's hello. */
   onDown(): void;
@@ -76,7 +76,7 @@ export class ProcessLink<From, To> {
     if (wrong !== null) return this.#options.onHung(wrong);
     this.#greeted = true;
     this.#retryMs = connectRetryMs;
-    this.#options.onHello();
+    this.#options.onHello(message);
   }
 
   #down(): void {

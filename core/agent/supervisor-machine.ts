@@ -1,6 +1,7 @@
 /**
- * Supervision of a node's containers as a pure machine: what is wanted and what was observed go in, effects come
- * out. No clock, no I/O, no randomness of its own. `supervisor.ts` carries the effects out.
+ * Supervision of a node's host processes of one kind, containers or state processes, as a pure machine: what is wanted
+ * and what was observed go in, effects come out. No clock, no I/O, no randomness of its own. `supervisor.ts` carries
+ * the effects out.
  *
  *                         prepared          spawned          state ready
  *   (wanted) ─► preparing ────────► starting ──────► starting ──────────► ready
@@ -14,6 +15,14 @@
  * `spawnFailed` says that it is surely dead. So there are never two incarnations of one container.
  */
 import type { ContainerReport, ContainerSpec, ContainerState, KernelState } from "../agent-protocol.ts";
+
+/** What is wanted of one process. It goes through JSON: equal ones have equal texts. */
+export interface Supervised {
+  tenant: string;
+  instance: string;
+  uid: string;
+  generation: number;
+}
 
 export interface SupervisorTiming {
   readyTimeoutMs: number;
@@ -29,8 +38,15 @@ export interface SupervisorTiming {
   prepareRetryMs: number;
 }
 
-export interface Adopted {
-  spec: ContainerSpec;
+export interface SupervisorOptions {
+  timing: SupervisorTiming;
+  newIncarnation: () => string;
+  /** What a process that is prepared waits for, in words. */
+  preparing: string;
+}
+
+export interface Adopted<Spec extends Supervised = ContainerSpec> {
+  spec: Spec;
   incarnation: string;
   pid: number;
   port: number;
@@ -38,11 +54,11 @@ export interface Adopted {
   startedAt: string;
 }
 
-export type SupervisorEvent =
-  /** All containers that are wanted here. Until the first of these nothing is stopped or started. */
-  | { type: "desired"; containers: ContainerSpec[] }
+export type SupervisorEvent<Spec extends Supervised = ContainerSpec> =
+  /** All that are wanted here. Until the first of these nothing is stopped or started. */
+  | { type: "desired"; wanted: readonly Spec[] }
   /** A process of an earlier agent; before the first `desired`. */
-  | { type: "adopted"; uid: string; process: Adopted }
+  | { type: "adopted"; uid: string; process: Adopted<Spec> }
   /** A directory of an earlier agent without a live process. */
   | { type: "found"; uid: string; restarts: number }
   /** Answers to a `prepare`; only the latest one of a slot counts. */
@@ -72,14 +88,14 @@ export type SupervisorEvent =
   | { type: "dirRemoved"; uid: string }
   | { type: "tick" };
 
-export type SupervisorEffect =
+export type SupervisorEffect<Spec extends Supervised = ContainerSpec> =
   /** Fetch image and certificate; answered by `prepared` or `prepareFailed`. */
-  | { type: "prepare"; uid: string; attempt: number; spec: ContainerSpec }
+  | { type: "prepare"; uid: string; attempt: number; spec: Spec }
   /** Answered by `spawned` or `spawnFailed`. */
-  | { type: "start"; uid: string; spec: ContainerSpec; incarnation: string; restarts: number }
+  | { type: "start"; uid: string; spec: Spec; incarnation: string; restarts: number }
   | { type: "stop"; uid: string; incarnation: string; graceMs: number }
   | { type: "terminate" | "kill"; uid: string; incarnation: string }
-  /** Remove the container's directory; answered by `dirRemoved`. */
+  /** Remove the process's directory; answered by `dirRemoved`. */
   | { type: "removeDir"; uid: string };
 
 interface Ending {
@@ -91,8 +107,8 @@ interface Ending {
   killAt: number;
 }
 
-interface Process {
-  spec: ContainerSpec;
+interface Process<Spec> {
+  spec: Spec;
   incarnation: string;
   /** 0 while its start is under way. */
   pid: number;
@@ -109,13 +125,13 @@ interface Process {
   ending: Ending | null;
 }
 
-interface Slot {
+interface Slot<Spec> {
   uid: string;
-  wanted: ContainerSpec | null;
-  process: Process | null;
+  wanted: Spec | null;
+  process: Process<Spec> | null;
   /** Of the present process, or of the last one. */
   last: {
-    spec: ContainerSpec | null;
+    spec: Spec | null;
     incarnation: string;
     port: number;
     startedAt: string;
@@ -132,26 +148,28 @@ interface Slot {
   failuresInARow: number;
   restarts: number;
   /** The spec for which trying again is useless, and why. */
-  failed: { spec: ContainerSpec; reason: string } | null;
+  failed: { spec: Spec; reason: string } | null;
   removing: boolean;
 }
 
-export class SupervisorMachine {
+export class SupervisorMachine<Spec extends Supervised = ContainerSpec> {
   readonly #timing: SupervisorTiming;
   readonly #newIncarnation: () => string;
-  readonly #slots = new Map<string, Slot>();
+  readonly #preparing: string;
+  readonly #slots = new Map<string, Slot<Spec>>();
   #desiredKnown = false;
-  #effects: SupervisorEffect[] = [];
+  #effects: SupervisorEffect<Spec>[] = [];
 
-  constructor(timing: SupervisorTiming, newIncarnation: () => string) {
+  constructor({ timing, newIncarnation, preparing }: SupervisorOptions) {
     this.#timing = timing;
     this.#newIncarnation = newIncarnation;
+    this.#preparing = preparing;
   }
 
   /** `now` in milliseconds of any clock that never goes back. */
-  step(event: SupervisorEvent, now: number): SupervisorEffect[] {
+  step(event: SupervisorEvent<Spec>, now: number): SupervisorEffect<Spec>[] {
     this.#effects = [];
-    if (event.type === "desired") this.#stepDesired(event.containers);
+    if (event.type === "desired") this.#stepDesired(event.wanted);
     else if (event.type !== "tick") this.#stepSlot(event, now);
     if (!this.#desiredKnown) return this.#effects;
     if ("uid" in event) {
@@ -172,10 +190,12 @@ export class SupervisorMachine {
   }
 
   reports(now: number): ContainerReport[] {
-    return [...this.#slots.values()].map((slot) => reportOf(slot, now)).filter((r) => r !== null);
+    return [...this.#slots.values()]
+      .map((slot) => reportOf(slot, now, this.#preparing))
+      .filter((r) => r !== null);
   }
 
-  /** Containers that requests may be sent to: uid → incarnation. */
+  /** Those that requests may be sent to: uid → incarnation. */
   ready(): Map<string, string> {
     const ready = new Map<string, string>();
     for (const { uid, process } of this.#slots.values()) {
@@ -192,14 +212,19 @@ export class SupervisorMachine {
     return false;
   }
 
+  /** Whether a process of it is here, or being started. */
+  has(uid: string): boolean {
+    return (this.#slots.get(uid)?.process ?? null) !== null;
+  }
+
   /** True when nothing runs here and nothing is left to clean. */
   isEmpty(): boolean {
     return this.#slots.size === 0;
   }
 
-  #stepDesired(containers: ContainerSpec[]): void {
+  #stepDesired(specs: readonly Spec[]): void {
     this.#desiredKnown = true;
-    const wanted = new Map(containers.map((spec) => [spec.uid, spec]));
+    const wanted = new Map(specs.map((spec) => [spec.uid, spec]));
     for (const slot of this.#slots.values()) {
       const spec = wanted.get(slot.uid) ?? null;
       // Equal ones become the same object, so that later comparisons cost nothing.
@@ -213,15 +238,15 @@ export class SupervisorMachine {
       }
       slot.wanted = spec;
     }
-    for (const spec of containers) {
+    for (const spec of specs) {
       if (!this.#slots.has(spec.uid)) this.#slots.set(spec.uid, newSlot(spec.uid, spec));
     }
   }
 
-  #stepSlot(event: Exclude<SupervisorEvent, { type: "desired" | "tick" }>, now: number): void {
+  #stepSlot(event: Exclude<SupervisorEvent<Spec>, { type: "desired" | "tick" }>, now: number): void {
     if (event.type === "adopted") return this.#adopt(event.uid, event.process, now);
     if (event.type === "found") {
-      this.#slots.set(event.uid, { ...newSlot(event.uid, null), restarts: event.restarts });
+      this.#slots.set(event.uid, { ...newSlot<Spec>(event.uid, null), restarts: event.restarts });
       return;
     }
     const slot = this.#slots.get(event.uid);
@@ -249,9 +274,9 @@ export class SupervisorMachine {
   }
 
   #stepProcess(
-    slot: Slot,
-    process: Process,
-    event: Extract<SupervisorEvent, { incarnation: string }>,
+    slot: Slot<Spec>,
+    process: Process<Spec>,
+    event: Extract<SupervisorEvent<Spec>, { incarnation: string }>,
     now: number,
   ): void {
     switch (event.type) {
@@ -290,10 +315,10 @@ export class SupervisorMachine {
     }
   }
 
-  #adopt(uid: string, adopted: Adopted, now: number): void {
+  #adopt(uid: string, adopted: Adopted<Spec>, now: number): void {
     const { spec, incarnation, port, startedAt } = adopted;
     this.#slots.set(uid, {
-      ...newSlot(uid, null),
+      ...newSlot<Spec>(uid, null),
       restarts: adopted.restarts,
       last: { spec, incarnation, port, startedAt, requests: 0 },
       process: {
@@ -306,14 +331,14 @@ export class SupervisorMachine {
     });
   }
 
-  #prepareFailed(slot: Slot, reason: string, permanent: boolean, now: number): void {
+  #prepareFailed(slot: Slot<Spec>, reason: string, permanent: boolean, now: number): void {
     slot.prepare = "no";
     slot.prepareAt = now + this.#timing.prepareRetryMs;
     slot.prepareReason = reason;
     if (permanent && slot.wanted) slot.failed = { spec: slot.wanted, reason };
   }
 
-  #reconcile(slot: Slot, now: number): void {
+  #reconcile(slot: Slot<Spec>, now: number): void {
     if (slot.process) this.#reconcileProcess(slot, slot.process, now);
     if (slot.process || slot.removing) return;
     if (!slot.wanted) {
@@ -325,14 +350,14 @@ export class SupervisorMachine {
     this.#start(slot, slot.wanted, now);
   }
 
-  #reconcileProcess(slot: Slot, process: Process, now: number): void {
+  #reconcileProcess(slot: Slot<Spec>, process: Process<Spec>, now: number): void {
     // A start that is under way cannot be called back: what it brings is ended as soon as it is known.
     if (process.pid === 0) return;
     if (!process.ending) this.#maybeEnd(slot, process, now);
     if (process.ending) this.#pursue(slot.uid, process, process.ending, now);
   }
 
-  #maybeEnd(slot: Slot, process: Process, now: number): void {
+  #maybeEnd(slot: Slot<Spec>, process: Process<Spec>, now: number): void {
     const graceMs = this.#timing.stopGraceMs;
     if (!slot.wanted) {
       this.#end(process, "no longer wanted here", { planned: true, graceMs }, now);
@@ -353,7 +378,12 @@ export class SupervisorMachine {
     }
   }
 
-  #end(process: Process, reason: string, how: { planned: boolean; graceMs: number }, now: number): void {
+  #end(
+    process: Process<Spec>,
+    reason: string,
+    how: { planned: boolean; graceMs: number },
+    now: number,
+  ): void {
     const { planned, graceMs } = how;
     process.ending = {
       reason,
@@ -365,7 +395,7 @@ export class SupervisorMachine {
     };
   }
 
-  #pursue(uid: string, process: Process, ending: Ending, now: number): void {
+  #pursue(uid: string, process: Process<Spec>, ending: Ending, now: number): void {
     const { incarnation } = process;
     if (!ending.stopSent) {
       ending.stopSent = true;
@@ -382,7 +412,7 @@ export class SupervisorMachine {
     }
   }
 
-  #isPrepared(slot: Slot, spec: ContainerSpec, now: number): boolean {
+  #isPrepared(slot: Slot<Spec>, spec: Spec, now: number): boolean {
     if (slot.prepare === "no" && now >= slot.prepareAt) {
       slot.prepare = "asked";
       slot.prepareAttempt++;
@@ -391,7 +421,7 @@ export class SupervisorMachine {
     return slot.prepare === "done";
   }
 
-  #start(slot: Slot, spec: ContainerSpec, now: number): void {
+  #start(slot: Slot<Spec>, spec: Spec, now: number): void {
     const incarnation = this.#newIncarnation();
     if (slot.last.incarnation !== "") slot.restarts++;
     slot.process = {
@@ -404,7 +434,7 @@ export class SupervisorMachine {
     this.#effects.push({ type: "start", uid, spec, incarnation, restarts });
   }
 
-  #ended(slot: Slot, process: Process, how: string, now: number): void {
+  #ended(slot: Slot<Spec>, process: Process<Spec>, how: string, now: number): void {
     slot.process = null;
     slot.prepare = "no";
     slot.prepareAt = 0;
@@ -431,7 +461,7 @@ export class SupervisorMachine {
 /** Stands for "started before this agent": long ago on any clock. */
 const adoptedMs = -Infinity;
 
-function newSlot(uid: string, wanted: ContainerSpec | null): Slot {
+function newSlot<Spec>(uid: string, wanted: Spec | null): Slot<Spec> {
   return {
     uid,
     wanted,
@@ -450,7 +480,7 @@ function newSlot(uid: string, wanted: ContainerSpec | null): Slot {
   };
 }
 
-function newProcess(spec: ContainerSpec, incarnation: string): Process {
+function newProcess<Spec>(spec: Spec, incarnation: string): Process<Spec> {
   return {
     spec,
     incarnation,
@@ -467,7 +497,7 @@ function newProcess(spec: ContainerSpec, incarnation: string): Process {
   };
 }
 
-function deadlineOf(slot: Slot): number {
+function deadlineOf<Spec extends Supervised>(slot: Slot<Spec>): number {
   const { process } = slot;
   const waitsForImage = slot.wanted && slot.prepare === "no" && !slot.failed ? slot.prepareAt : Infinity;
   if (!process) {
@@ -481,7 +511,11 @@ function deadlineOf(slot: Slot): number {
   return Math.min(replaced, silent, process.state === "starting" ? process.readyBy : Infinity);
 }
 
-function reportOf(slot: Slot, now: number): ContainerReport | null {
+function reportOf<Spec extends Supervised>(
+  slot: Slot<Spec>,
+  now: number,
+  preparing: string,
+): ContainerReport | null {
   const { last, process } = slot;
   const spec = process?.spec ?? slot.wanted ?? last.spec;
   if (!spec) return null;
@@ -510,10 +544,10 @@ function reportOf(slot: Slot, now: number): ContainerReport | null {
   if (!slot.wanted) return shown("stopping", "its data is being removed");
   if (slot.failed) return shown("failed", slot.failed.reason, true);
   if (now < slot.startAt) return shown("backoff", slot.backoffReason);
-  return shown("pulling", slot.prepareReason || "waits for its image and certificate");
+  return shown("pulling", slot.prepareReason || preparing);
 }
 
 /** Specs come from JSON and go through the same schema: equal ones have equal texts. */
-function isSameSpec(a: ContainerSpec, b: ContainerSpec): boolean {
+function isSameSpec(a: Supervised, b: Supervised): boolean {
   return a === b || JSON.stringify(a) === JSON.stringify(b);
 }

@@ -1,61 +1,102 @@
-/** Carries out what the supervisor machine decides: processes, links, directories, timers. */
+/**
+ * Carries out what the supervisor machine decides for the host processes of one kind: processes, links, directories,
+ * timers. What is particular to containers and to state processes is theirs (SupervisedKind).
+ */
 import { rm } from "node:fs/promises";
-import type { ContainerReport, ContainerSpec } from "../agent-protocol.ts";
-import { FromContainer, type ContainerBoot, type ToContainer } from "../container/control.ts";
+import type { z } from "zod";
+import type { ContainerReport, KernelState } from "../agent-protocol.ts";
 import { DvsError } from "../errors.ts";
 import type { ActiveClock, Cancel } from "./active-clock.ts";
-import { type ContainerRecord, findContainers } from "./adopt.ts";
-import { startContainer } from "./container-process.ts";
-import { containerDirOf, type DataDir } from "./data-dir.ts";
+import { findSupervised, type SupervisedDirs, type SupervisedRecord } from "./adopt.ts";
+import type { ProcessDir } from "./data-dir.ts";
 import { writeSmallFile } from "../files.ts";
 import type { HostProcess } from "./host-process.ts";
-import type { KernelRelay } from "./kernel-relay.ts";
 import { ProcessLink } from "./process-link.ts";
+import { startProcess } from "./start-process.ts";
 import {
+  type Supervised,
   type SupervisorEffect,
   type SupervisorEvent,
   SupervisorMachine,
   type SupervisorTiming,
 } from "./supervisor-machine.ts";
 
-export type TlsFiles = NonNullable<ContainerBoot["tls"]>;
 export type Log = (level: "info" | "warn" | "error", message: string) => void;
 
-export interface SupervisorOptions {
-  data: DataDir;
-  node: ContainerBoot["node"];
+/** What the supervisor itself understands of what its processes say; their schema has it. */
+type Common =
+  | { type: "hello"; uid: string; incarnation: string }
+  | {
+      type: "state";
+      state: "starting" | "ready" | "stopping" | "failed";
+      reason: string;
+      permanent: boolean;
+      port: number;
+    };
+
+/** A process that lives, for its kind. */
+export interface Live<Spec, To> {
+  readonly uid: string;
+  readonly record: SupervisedRecord<Spec>;
+  /** Dropped while there is no link. */
+  send(message: To): void;
+  /** For its report. */
+  note(of: { type: "stats"; requests: number } | { type: "kernel"; kernel: KernelState }): void;
+  /** Writes what is learned of it into its record. Rejects where the disk does not take it. */
+  keep(change: { disk: string }): Promise<void>;
+}
+
+export interface SupervisedKind<
+  Spec extends Supervised,
+  From extends { type: string },
+  To,
+> extends SupervisedDirs<Spec> {
+  /** `container web`. */
+  nameOf(spec: Spec): string;
+  /** What one that is prepared waits for, in words. */
+  preparing: string;
+  schema: z.ZodType<From>;
+  dirOf(uid: string): ProcessDir;
+  /** All that it needs to start. Rejects with a DvsError; INVALID means that trying again is useless. */
+  prepare(spec: Spec, progress: (reason: string) => void): Promise<void>;
+  /** What becomes boot.json. */
+  boot(spec: Spec, of: { incarnation: string; port: number }): Promise<unknown>;
+  stop(graceMs: number): To;
+  /** After each hello. */
+  greeted(process: Live<Spec, To>, hello: From): void;
+  /** What it says beside its hello; also `state`. */
+  receive(process: Live<Spec, To>, message: From): void;
+  unlinked(uid: string, incarnation: string): void;
+  /** It is surely dead: reaped, or gone from /proc; also one of an earlier agent. */
+  exited(uid: string, record: SupervisedRecord<Spec>, how: "seen" | "found"): void;
+}
+
+export interface SupervisorParts {
   clock: ActiveClock;
   timing: SupervisorTiming;
-  /** How often each container's control socket is tried; as long again without an answer is hung. */
+  /** How often each control socket is tried; as long again without an answer is hung. */
   livenessMs: number;
   command: (args: string[]) => { command: string; args: string[] };
-  /** Gets image and certificate. Rejects with a DvsError; INVALID means that trying again is useless. */
-  prepare(spec: ContainerSpec, progress: (reason: string) => void): Promise<void>;
-  /** What `prepare` got; null: no TCP listener. */
-  tlsOf(spec: ContainerSpec): TlsFiles | null;
-  /** A container's blob is bad; resolves when it is good again. */
-  refetch(spec: ContainerSpec, digest: string): Promise<void>;
-  /** What containers say of their kernels, and their ends. */
-  kernels: Pick<KernelRelay, "receive" | "unlinked" | "exited" | "found">;
-  onKernelLine(id: string, line: string | null): void;
-  /** Reports or ready containers may have changed. */
+  /** Reports, or those that are ready, may have changed. */
   onChange: () => void;
   /** Where a test lets the agent die. */
   step: (name: string) => void;
   log: Log;
 }
 
-interface Running {
+interface Running<Spec, To> {
   process: HostProcess;
-  record: ContainerRecord;
-  link: ProcessLink<FromContainer, ToContainer>;
+  live: Live<Spec, To>;
+  record: SupervisedRecord<Spec>;
+  link: { send(message: To): void; readonly isUp: boolean; close(): void };
 }
 
-export class Supervisor {
-  readonly #options: SupervisorOptions;
-  readonly #machine: SupervisorMachine;
-  readonly #running = new Map<string, Running>();
-  /** The port that each container had last. */
+export class Supervisor<Spec extends Supervised, From extends { type: string }, To> {
+  readonly #kind: SupervisedKind<Spec, From, To>;
+  readonly #parts: SupervisorParts;
+  readonly #machine: SupervisorMachine<Spec>;
+  readonly #running = new Map<string, Running<Spec, To>>();
+  /** The port that each process had last. */
   readonly #ports = new Map<string, number>();
   /** Writes of records that are under way, so that an old record never replaces a newer one. */
   readonly #writes = new Map<string, Promise<void>>();
@@ -63,17 +104,20 @@ export class Supervisor {
   #timer: Cancel | undefined;
   #closed = false;
 
-  constructor(options: SupervisorOptions) {
-    this.#options = options;
-    this.#machine = new SupervisorMachine(options.timing, () => crypto.randomUUID());
+  constructor(kind: SupervisedKind<Spec, From, To>, parts: SupervisorParts) {
+    this.#kind = kind;
+    this.#parts = parts;
+    const { timing } = parts;
+    const newIncarnation = () => crypto.randomUUID();
+    this.#machine = new SupervisorMachine<Spec>({ timing, newIncarnation, preparing: kind.preparing });
   }
 
   /** Takes over what an earlier agent left. Before the first `setDesired`. */
   async adopt(): Promise<void> {
-    for (const { uid, record, process } of await findContainers(this.#options.data)) {
+    for (const { uid, record, process } of await findSupervised(this.#kind)) {
       if (record) this.#ports.set(uid, record.port);
       if (!record || !process) {
-        if (record) this.#options.kernels.found(uid, record.incarnation);
+        if (record) this.#kind.exited(uid, record, "found");
         this.#dispatch({ type: "found", uid, restarts: record?.restarts ?? 0 });
         continue;
       }
@@ -82,51 +126,49 @@ export class Supervisor {
       this.#dispatch({ type: "adopted", uid, process: adopted });
       this.#attend(uid, process, record);
       // A pid that was never written down, because the agent died first.
-      if (record.pid === 0)
-        this.#keepRecord(uid, { ...record, pid: process.pid, startTime: process.startTime });
-      this.#options.log("info", `container ${spec.instance} goes on (pid ${process.pid})`);
+      if (record.pid === 0) {
+        this.#tryKeep(uid, { ...record, pid: process.pid, startTime: process.startTime });
+      }
+      this.#parts.log("info", `${this.#kind.nameOf(spec)} goes on (pid ${process.pid})`);
     }
   }
 
-  setDesired(containers: ContainerSpec[]): void {
-    this.#dispatch({ type: "desired", containers });
+  setDesired(wanted: readonly Spec[]): void {
+    this.#dispatch({ type: "desired", wanted });
   }
 
   reports(): ContainerReport[] {
-    return this.#machine.reports(this.#options.clock.now());
+    return this.#machine.reports(this.#parts.clock.now());
   }
 
-  /** Containers of this node that requests may be sent to. */
-  readyLocals(): Map<string, { socket: string; incarnation: string }> {
-    const locals = new Map<string, { socket: string; incarnation: string }>();
-    for (const [uid, incarnation] of this.#machine.ready()) {
-      locals.set(uid, { socket: containerDirOf(this.#options.data, uid).httpSocket, incarnation });
-    }
-    return locals;
+  /** Those that requests may be sent to: uid → incarnation. */
+  ready(): Map<string, string> {
+    return this.#machine.ready();
   }
 
-  /** While true, `readyLocals` may still lack containers of an earlier agent that serve. */
+  /** While true, `ready` may still lack processes of an earlier agent that serve. */
   isSettling(): boolean {
     return this.#machine.isSettling();
+  }
+
+  /** Whether a process of it is here, or being started. */
+  has(uid: string): boolean {
+    return this.#machine.has(uid);
   }
 
   isEmpty(): boolean {
     return this.#machine.isEmpty();
   }
 
-  /** False when the container is not there, or has no link. */
-  tell(uid: string, message: ToContainer): boolean {
+  /** False when the process is not there, or has no link. */
+  tell(uid: string, message: To): boolean {
     const link = this.#running.get(uid)?.link;
     if (!link?.isUp) return false;
     link.send(message);
     return true;
   }
 
-  pushTls(uid: string, tls: TlsFiles): void {
-    this.#running.get(uid)?.link.send({ type: "tls", ...tls });
-  }
-
-  /** Lets go of everything; the containers run on. Resolves when none is just being started. */
+  /** Lets go of everything; the processes run on. Resolves when none is just being started. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
@@ -134,22 +176,21 @@ export class Supervisor {
     await Promise.all(this.#starts);
   }
 
-  #dispatch(event: SupervisorEvent): void {
+  #dispatch(event: SupervisorEvent<Spec>): void {
     if (this.#closed) return;
-    const now = this.#options.clock.now();
+    const { clock, onChange } = this.#parts;
+    const now = clock.now();
     const effects = this.#machine.step(event, now);
     // First the change, then the effects: ingress hears that a container stops before the container does.
-    this.#options.onChange();
+    onChange();
     for (const effect of effects) this.#carryOut(effect);
     this.#timer?.cancel();
     const deadline = this.#machine.nextDeadline();
     if (deadline === null) return;
-    this.#timer = this.#options.clock.after(Math.max(0, deadline - now), () =>
-      this.#dispatch({ type: "tick" }),
-    );
+    this.#timer = clock.after(Math.max(0, deadline - now), () => this.#dispatch({ type: "tick" }));
   }
 
-  #carryOut(effect: SupervisorEffect): void {
+  #carryOut(effect: SupervisorEffect<Spec>): void {
     const { uid } = effect;
     switch (effect.type) {
       case "prepare":
@@ -169,15 +210,15 @@ export class Supervisor {
     if (running?.record.incarnation !== effect.incarnation) return;
     if (effect.type === "kill") return running.process.signal("SIGKILL");
     if (effect.type === "stop" && running.link.isUp) {
-      return running.link.send({ type: "stop", graceMs: effect.graceMs });
+      return running.link.send(this.#kind.stop(effect.graceMs));
     }
     running.process.signal("SIGTERM");
   }
 
-  async #prepare(effect: Extract<SupervisorEffect, { type: "prepare" }>): Promise<void> {
+  async #prepare(effect: Extract<SupervisorEffect<Spec>, { type: "prepare" }>): Promise<void> {
     const { uid, attempt, spec } = effect;
     try {
-      await this.#options.prepare(spec, (reason) => {
+      await this.#kind.prepare(spec, (reason) => {
         this.#dispatch({ type: "progress", uid, attempt, reason });
       });
       this.#dispatch({ type: "prepared", uid, attempt });
@@ -188,21 +229,21 @@ export class Supervisor {
     }
   }
 
-  async #start(effect: Extract<SupervisorEffect, { type: "start" }>): Promise<void> {
+  async #start(effect: Extract<SupervisorEffect<Spec>, { type: "start" }>): Promise<void> {
     const { uid, spec, incarnation, restarts } = effect;
-    const { data, node, command, step, log } = this.#options;
+    const { command, step, log } = this.#parts;
+    const kind = this.#kind;
     const port = this.#ports.get(uid) ?? 0;
     try {
-      const tls = this.#options.tlsOf(spec);
       await this.#writes.get(uid);
-      const started = await startContainer({
-        data,
-        node,
+      const started = await startProcess({
+        kind: kind.kind,
+        dir: kind.dirOf(uid),
         spec,
         incarnation,
         restarts,
         port,
-        tls,
+        boot: () => kind.boot(spec, { incarnation, port }),
         command,
         step,
       });
@@ -213,117 +254,117 @@ export class Supervisor {
       this.#attend(uid, process, record);
     } catch (e) {
       const reason = DvsError.from(e).message;
-      log("warn", `container ${spec.instance} cannot be started: ${reason}`);
+      log("warn", `${kind.nameOf(spec)} cannot be started: ${reason}`);
       this.#dispatch({ type: "spawnFailed", uid, incarnation, reason });
     }
   }
 
   /** From here to its end: a link to it, and its death. */
-  #attend(uid: string, process: HostProcess, record: ContainerRecord): void {
+  #attend(uid: string, process: HostProcess, record: SupervisedRecord<Spec>): void {
     const { incarnation, spec } = record;
-    const { clock, data, step, log } = this.#options;
-    const link = new ProcessLink<FromContainer, ToContainer>({
-      socket: containerDirOf(data, uid).controlSocket,
-      schema: FromContainer,
+    const { clock, livenessMs, step, log } = this.#parts;
+    const kind = this.#kind;
+    const link = new ProcessLink<From, To>({
+      socket: kind.dirOf(uid).controlSocket,
+      schema: kind.schema,
       clock,
-      livenessMs: this.#options.livenessMs,
+      livenessMs,
       checkHello: (message) => {
-        if (message.type !== "hello") return `its first message is ${message.type}, not hello`;
-        if (message.uid === uid && message.incarnation === incarnation) return null;
-        return `another container answers: ${message.uid}, incarnation ${message.incarnation}`;
+        const hello = commonOf(message);
+        if (hello?.type !== "hello") return `its first message is ${message.type}, not hello`;
+        if (hello.uid === uid && hello.incarnation === incarnation) return null;
+        return `another process answers: ${hello.uid}, incarnation ${hello.incarnation}`;
       },
-      onHello: () => {
+      onHello: (hello) => {
         step("linked");
         this.#dispatch({ type: "hello", uid, incarnation });
-        // It may have started with one that has been renewed since.
-        const tls = this.#options.tlsOf(spec);
-        if (tls) this.pushTls(uid, tls);
+        kind.greeted(running.live, hello);
       },
-      onMessage: (message) => this.#receive(uid, incarnation, message),
+      onMessage: (message) => this.#receive(running, message),
       onDown: () => {
-        this.#options.kernels.unlinked(uid, incarnation);
+        kind.unlinked(uid, incarnation);
         this.#dispatch({ type: "unlinked", uid, incarnation });
       },
       onHung: (reason) => this.#dispatch({ type: "hung", uid, incarnation, reason }),
     });
-    this.#running.set(uid, { process, record, link });
+    const running: Running<Spec, To> = { process, record, link, live: this.#live(uid, () => running) };
+    this.#running.set(uid, running);
     void process.ended.then((how) => {
       link.close();
-      this.#options.kernels.exited(uid, incarnation);
-      if (this.#running.get(uid)?.link === link) this.#running.delete(uid);
-      log("info", `container ${spec.instance} (pid ${process.pid}) ${how}`);
+      if (this.#closed) return;
+      kind.exited(uid, running.record, "seen");
+      if (this.#running.get(uid) === running) this.#running.delete(uid);
+      log("info", `${kind.nameOf(spec)} (pid ${process.pid}) ${how}`);
       this.#dispatch({ type: "exited", uid, incarnation, reason: how });
     });
   }
 
-  #receive(uid: string, incarnation: string, message: FromContainer): void {
-    const running = this.#running.get(uid);
-    if (running?.record.incarnation !== incarnation) return;
-    switch (message.type) {
-      case "hello":
-        return;
-      case "state": {
-        const { state, reason, permanent, port } = message;
-        this.#dispatch({ type: "state", uid, incarnation, state, reason, permanent, port });
-        if (port !== 0 && port !== running.record.port) this.#keepPort(uid, running, port);
-        if (state === "ready") this.#options.step("ready");
-        return;
+  #live(uid: string, running: () => Running<Spec, To>): Live<Spec, To> {
+    return {
+      uid,
+      get record() {
+        return running().record;
+      },
+      send: (message) => running().link.send(message),
+      note: (of) => this.#dispatch({ ...of, uid, incarnation: running().record.incarnation }),
+      keep: (change) => {
+        running().record = { ...running().record, ...change };
+        return this.#keepRecord(uid, running().record);
+      },
+    };
+  }
+
+  #receive(running: Running<Spec, To>, message: From): void {
+    const { live, record } = running;
+    const { uid } = live;
+    if (this.#running.get(uid) !== running) return;
+    const common = commonOf(message);
+    if (common?.type === "hello") return;
+    if (common?.type === "state") {
+      const { state, reason, permanent, port } = common;
+      const { incarnation } = record;
+      this.#dispatch({ type: "state", uid, incarnation, state, reason, permanent, port });
+      if (port !== 0 && port !== record.port) {
+        this.#ports.set(uid, port);
+        running.record = { ...record, port };
+        this.#tryKeep(uid, running.record);
       }
-      case "stats":
-        return this.#dispatch({ type: "stats", uid, incarnation, requests: message.requests });
-      case "kernelLine":
-        return this.#options.onKernelLine(message.id, message.line);
-      case "kernel": {
-        const { kernel, state } = message;
-        return this.#dispatch({ type: "kernel", uid, incarnation, kernel: { kernel, state } });
-      }
-      case "badBlob":
-        void this.#refetch(running, message.digest);
-        return;
-      case "kernelFollow":
-      case "kernelRead":
-      case "kernelPropose":
-        this.#options.kernels.receive(uid, incarnation, message, (answer) => running.link.send(answer));
+      if (state === "ready") this.#parts.step("ready");
     }
+    this.#kind.receive(live, message);
   }
 
-  async #refetch(running: Running, digest: string): Promise<void> {
-    try {
-      await this.#options.refetch(running.record.spec, digest);
-      running.link.send({ type: "blob", digest, ok: true, reason: "" });
-    } catch (e) {
-      running.link.send({ type: "blob", digest, ok: false, reason: DvsError.from(e).message });
-    }
-  }
-
-  #keepPort(uid: string, running: Running, port: number): void {
-    this.#ports.set(uid, port);
-    running.record = { ...running.record, port };
-    this.#keepRecord(uid, running.record);
-  }
-
-  #keepRecord(uid: string, record: ContainerRecord): void {
-    const path = containerDirOf(this.#options.data, uid).process;
-    const write = (this.#writes.get(uid) ?? Promise.resolve()).then(async () => {
-      try {
-        await writeSmallFile(path, JSON.stringify(record), { durable: false });
-      } catch (e) {
-        this.#options.log("warn", `cannot write ${path}: ${DvsError.from(e).message}`);
-      }
+  #tryKeep(uid: string, record: SupervisedRecord<Spec>): void {
+    this.#keepRecord(uid, record).catch((e: unknown) => {
+      this.#parts.log("warn", `cannot write ${this.#kind.dirOf(uid).process}: ${DvsError.from(e).message}`);
     });
-    this.#writes.set(uid, write);
+  }
+
+  #keepRecord(uid: string, record: SupervisedRecord<Spec>): Promise<void> {
+    const path = this.#kind.dirOf(uid).process;
+    const earlier = this.#writes.get(uid) ?? Promise.resolve();
+    const write = earlier.then(() => writeSmallFile(path, JSON.stringify(record), { durable: false }));
+    this.#writes.set(
+      uid,
+      write.catch(() => {}),
+    );
+    return write;
   }
 
   async #removeDir(uid: string): Promise<void> {
-    const { root } = containerDirOf(this.#options.data, uid);
+    const { root } = this.#kind.dirOf(uid);
     await this.#writes.get(uid);
     this.#writes.delete(uid);
     try {
       await rm(root, { recursive: true, force: true });
     } catch (e) {
-      this.#options.log("warn", `cannot remove ${root}: ${DvsError.from(e).message}`);
+      this.#parts.log("warn", `cannot remove ${root}: ${DvsError.from(e).message}`);
     }
     this.#ports.delete(uid);
     this.#dispatch({ type: "dirRemoved", uid });
   }
+}
+
+function commonOf(message: { type: string }): Common | null {
+  return message.type === "hello" || message.type === "state" ? (message as Common) : null;
 }

@@ -1,8 +1,10 @@
 /** The coordinators over HTTP and mutual TLS. One client for each, so that `rotate` means another machine. */
-import { HeartbeatAnswer, ToAgent } from "../agent-protocol.ts";
+import { ChangeAnswer, HeartbeatAnswer, type StateOf, ToAgent } from "../agent-protocol.ts";
 import { DvsError, parseOrThrow } from "../errors.ts";
 import { type Client, type ClientRequest, createClient } from "../transport/client.ts";
 import { parseNdjson } from "../transport/ndjson.ts";
+import { stateAttemptMs } from "../limits.ts";
+import { ReplicaSet } from "../state/replica-set.ts";
 import { peerOf } from "../transport/peer.ts";
 import { z } from "zod";
 import type { CoordinatorLink } from "./coordinator-link.ts";
@@ -11,6 +13,8 @@ import type { Enrolled } from "./identity.ts";
 const CertificateAnswer = z.object({ certificate: z.string() });
 const ContainerCertificateAnswer = z.object({ certificate: z.string(), authority: z.string() });
 const RecordAnswer = z.object({ index: z.number().int() });
+
+type Schema<T> = Parameters<typeof parseOrThrow<T>>[0];
 
 const connectTimeoutMs = 1_000;
 /** Streams have no end; only their beginning is awaited. */
@@ -35,8 +39,8 @@ function linkOver(known: readonly string[], connect: (address: string) => Client
   // Not always the first: after a power cut not all nodes shall ask the same one.
   let current = known[Math.floor(Math.random() * known.length)]!;
 
-  async function request(of: ClientRequest): Promise<Response> {
-    const client = clients.get(current)!;
+  async function request(of: ClientRequest, address = current): Promise<Response> {
+    const client = clients.get(address)!;
     const response = await client.request({ timeoutMs: headTimeoutMs, ...of });
     if (response.ok) return response;
     throw DvsError.fromBody(await response.json().catch(() => null));
@@ -45,19 +49,38 @@ function linkOver(known: readonly string[], connect: (address: string) => Client
   async function post<T>(
     path: string,
     body: unknown,
-    schema: Parameters<typeof parseOrThrow<T>>[0],
+    schema: Schema<T>,
     signal: AbortSignal,
     idempotent = true,
   ): Promise<T> {
-    const response = await request({
-      method: "POST",
-      path,
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(body),
-      signal,
-      idempotent,
-    });
+    const response = await request(posting(path, body, signal, idempotent));
     return parseOrThrow(schema, await response.json(), `answer to ${path}`);
+  }
+
+  /** Asks one coordinator after another, as long as no harm can come of it. */
+  async function postAny<T>(
+    part: string,
+    of: StateOf,
+    schema: Schema<T>,
+    signal: AbortSignal,
+    idempotent = true,
+  ): Promise<T> {
+    const path = `${instance(of.uid)}/state${part}`;
+    const addresses = [current, ...[...clients.keys()].filter((address) => address !== current)];
+    for (;;) {
+      const address = addresses.shift()!;
+      try {
+        const asked = { ...posting(path, of, signal, idempotent), timeoutMs: stateAttemptMs };
+        const response = await request(asked, address);
+        return parseOrThrow(schema, await response.json(), `answer to ${path}`);
+      } catch (e) {
+        const { code } = DvsError.from(e);
+        const again = code === "UNAVAILABLE" || (idempotent && code === "TIMEOUT");
+        if (!again || signal.aborted) throw e;
+        while (addresses.length > 0 && !clients.has(addresses[0]!)) addresses.shift();
+        if (addresses.length === 0) throw e;
+      }
+    }
   }
 
   return {
@@ -84,6 +107,17 @@ function linkOver(known: readonly string[], connect: (address: string) => Client
     },
     async containerExited(uid, incarnation, signal) {
       await post(`${instance(uid)}/exits`, { incarnation }, z.object({}), signal);
+    },
+    state: {
+      read: (of, signal) => postAny("", of, ReplicaSet, signal),
+      async register(registration, signal) {
+        await postAny("/replica", registration, z.object({}), signal);
+      },
+      // Sent again it would be made once, but what became of it must be known: it counts until it is read back.
+      change: (proposal, signal) => postAny("/change", proposal, ChangeAnswer, signal, false),
+      async exit(exit, signal) {
+        await postAny("/exit", exit, z.object({}), signal);
+      },
     },
     images: {
       async manifest(digest, signal) {
@@ -124,5 +158,16 @@ function linkOver(known: readonly string[], connect: (address: string) => Client
     close() {
       for (const client of clients.values()) client.close();
     },
+  };
+}
+
+function posting(path: string, body: unknown, signal: AbortSignal, idempotent: boolean): ClientRequest {
+  return {
+    method: "POST",
+    path,
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+    signal,
+    idempotent,
   };
 }

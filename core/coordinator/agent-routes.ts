@@ -85,11 +85,12 @@ export function agentRoutes(coordinator: Coordinator) {
   app.post("/agent/v1/instances/:uid/certificate", async (c) => {
     const { csr } = await read(c, CsrRequest, "certificate request");
     const nodeId = c.get("node");
-    const container = controller.desiredFor(nodeId)?.containers.find((d) => d.uid === c.req.param("uid"));
-    if (!container) {
-      throw new DvsError("FORBIDDEN", `Instance ${c.req.param("uid")} has no container on node ${nodeId}.`);
+    const { containers = [], replicas = [] } = controller.desiredFor(nodeId) ?? {};
+    const wanted = [...containers, ...replicas].find((d) => d.uid === c.req.param("uid"));
+    if (!wanted) {
+      throw new DvsError("FORBIDDEN", `Instance ${c.req.param("uid")} has nothing on node ${nodeId}.`);
     }
-    const { tenant, instance, uid } = container;
+    const { tenant, instance, uid } = wanted;
     const uri = containerUri({ clusterId: cluster.id, tenant, instance, uid, nodeId });
     const certificate = await issueCertificate(cluster.workload, { csr, uri, days: nodeCertificateDays });
     return c.json({ certificate, authority: cluster.workload.certificate });

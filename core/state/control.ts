@@ -10,8 +10,10 @@
  *     ask                       ──▶      GET of what the store holds now    ──▶
  *     replicas (ReplicaSet)     ◀──      as asked for, and after each change ◀── stream of ToAgent
  *
- * Its disk is made, or the id of the one that is there read, before control.sock listens: hello names it. It is not
- * a primary, and in no in-sync set, before it was registered: only then can its end be certified.
+ * Its disk is made, or the id of the one that is there read, before control.sock listens: hello names it. That is
+ * within `livenessIntervalMs` of its start, whatever it has to recover after: an agent that gets no hello for so long
+ * kills it. It is registered once it says `ready`, which may be minutes later (`stateReadyTimeoutMs`). It is not a
+ * primary, and in no in-sync set, before it was registered: only then can its end be certified.
  */
 import { z } from "zod";
 import { ChangeId, ChangeOutcome, ChangeSchema, DiskId, ReplicaSet } from "./replica-set.ts";

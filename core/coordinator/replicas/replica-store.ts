@@ -41,8 +41,8 @@ export class ReplicaStore {
   }
 
   /**
-   * Carries a change out, iff generation and version are still those that it names. Never rejects for what the store
-   * does: that is `unknown`, or `refused` where nothing was sent to it.
+   * Carries a change out, iff generation and version are still those that it names. Rejects with what the store rejects
+   * with where nothing was done, so that another coordinator may be asked; `unknown` when its answer was lost.
    */
   async change(node: string, { tenant, uid }: StateOf, change: Change): Promise<ChangeAnswer> {
     try {
@@ -55,9 +55,8 @@ export class ReplicaStore {
         // The configuration has changed, or the proposer's registration has.
       }
     } catch (e) {
-      if (!(e instanceof StoreError)) throw e;
-      const outcome = e.code === "UNKNOWN_OUTCOME" ? "unknown" : "refused";
-      return { outcome, reason: e.message };
+      if (!(e instanceof StoreError) || e.code !== "UNKNOWN_OUTCOME") throw e;
+      return { outcome: "unknown", reason: e.message };
     }
   }
 

@@ -156,7 +156,7 @@ test("a machine joins over TLS, and its agent runs a container for a coordinator
       },
     ],
     replicas: [],
-  routes: [],
+    routes: [],
   };
   const ending = new AbortController();
   const fake = new URL("fake-process.ts", import.meta.url).pathname;

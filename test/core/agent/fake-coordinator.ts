@@ -1,7 +1,8 @@
 /** A coordinator as agents see it, on plain HTTP of the loopback, with real certificates. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Desired, Heartbeat, Report, ToAgent } from "../../../core/agent-protocol.ts";
+import type { ChangeAnswer, Desired, Heartbeat, Report, ToAgent } from "../../../core/agent-protocol.ts";
+import type { ReplicaSet } from "../../../core/state/replica-set.ts";
 import { type Authority, createAuthority, issueCertificate } from "../../../core/trust/authority.ts";
 import { containerUri, nodeUri } from "../../../core/trust/identity.ts";
 import { createKeyAndCsr } from "../../../core/trust/key.ts";
@@ -17,6 +18,12 @@ export class FakeCoordinator {
   readonly logs = new Map<string, string>();
   report: Report | null = null;
   desired: Desired | null = null;
+  /** What was asked for state processes, in order. */
+  readonly stateCalls: { call: string; body: Record<string, unknown> }[] = [];
+  replicas: ReplicaSet | null = null;
+  changeAnswer: ChangeAnswer | null = { outcome: "done", reason: "" };
+  /** While set, no exit certificate is answered. */
+  exitsHeld: Promise<void> | null = null;
   /** Answers that fail, as when it is being started. */
   refuses = false;
   port = 0;
@@ -140,11 +147,23 @@ export class FakeCoordinator {
     if (certificate) {
       const { csr } = JSON.parse(body) as { csr: string };
       const uid = certificate[1]!;
-      const spec = this.desired?.containers.find((c) => c.uid === uid);
+      const { containers = [], replicas = [] } = this.desired ?? {};
+      const spec = [...containers, ...replicas].find((c) => c.uid === uid);
       if (!spec) throw new Error(`no container ${uid}`);
       const uri = containerUri({ clusterId, tenant: spec.tenant, instance: spec.instance, uid, nodeId });
       const pem = await issueCertificate(this.workloadCa, { csr, uri, days: 30 });
       return void json({ certificate: pem, authority: this.workloadCa.certificate });
+    }
+    const state = /^\/agent\/v1\/instances\/[^/]+\/state(\/[a-z]+)?$/.exec(url);
+    if (state) {
+      const call = state[1]?.slice(1) ?? "read";
+      this.stateCalls.push({ call, body: JSON.parse(body) as Record<string, unknown> });
+      if (call === "exit") await this.exitsHeld;
+      const answer = call === "read" ? this.replicas : call === "change" ? this.changeAnswer : {};
+      if (answer) return void json(answer);
+      response.statusCode = 503;
+      response.end();
+      return;
     }
     const stream = /^\/agent\/v1\/streams\/([^/]+)$/.exec(url);
     if (stream) {

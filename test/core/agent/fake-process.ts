@@ -1,5 +1,5 @@
 /**
- * Stands for `dvs container` and `dvs ingress`: speaks the control protocol and nothing else. A container does what
+ * Stands for `dvs container`, `dvs state` and `dvs ingress`: speaks the control protocol and nothing else. A container does what
  * its options say; each writes to the witness file, so that a test sees every process that ever ran, and whether
  * two of one container ever lived at the same time.
  */
@@ -103,6 +103,41 @@ function runContainer(): void {
   if (options.permanent) setTimeout(() => process.exit(2), 300);
 }
 
+/** Its disk is a file; SIGUSR1 lets it ask, SIGUSR2 propose itself. */
+function runState(): void {
+  const boot = JSON.parse(readFileSync(join(runDir, "boot.json"), "utf8")) as {
+    uid: string;
+    incarnation: string;
+    dataDir: string;
+  };
+  const { uid, incarnation, dataDir } = boot;
+  const log = join(dataDir, "..", "..", `witness-state-${uid}`);
+  witness(log, incarnation);
+  const diskFile = join(dataDir, "disk");
+  if (!existsSync(diskFile)) writeFileSync(diskFile, crypto.randomUUID().replaceAll("-", ""));
+  const disk = readFileSync(diskFile, "utf8");
+  const port = 30_000 + (process.pid % 10_000);
+  const hello = { type: "hello", uid, incarnation, disk, pid: process.pid };
+  const ready = { type: "state", state: "ready", reason: "", permanent: false, port };
+  const figures = { index: 7, committed: 6, applied: 6, diskBytes: 4_096 };
+  const status = { role: "learner", serving: false, epoch: 1, ...figures, durability: "fsync", problem: "" };
+  const broadcast = serve(
+    join(runDir, "control.sock"),
+    () => [hello, ready, { type: "status", ...status }],
+    (message) => {
+      appendFileSync(`${log}.messages`, `state-${uid} ${JSON.stringify(message)}\n`);
+      if (message["type"] === "stop") process.exit(0);
+    },
+  );
+  process.on("SIGTERM", () => process.exit(0));
+  process.on("SIGUSR1", () => broadcast({ type: "ask" }));
+  process.on("SIGUSR2", () => {
+    const primary = { disk, incarnation };
+    const configuration = { epoch: 1, generation: 1, primary, inSync: [disk], changeId: "change-of-test" };
+    broadcast({ type: "propose", change: { generation: 1, version: 0, configuration } });
+  });
+}
+
 function runIngress(): void {
   witness(join(runDir, "..", "ingress-witness"), "-");
   process.on("SIGTERM", () => process.exit(0));
@@ -125,4 +160,5 @@ function runIngress(): void {
 }
 
 if (kind === "container") runContainer();
+else if (kind === "state") runState();
 else runIngress();

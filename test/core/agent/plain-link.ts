@@ -1,6 +1,7 @@
 /** A link to the fake coordinator: plain HTTP, no identity. */
 import { DvsError } from "../../../core/errors.ts";
-import type { HeartbeatAnswer, ToAgent } from "../../../core/agent-protocol.ts";
+import type { ReplicaSet } from "../../../core/state/replica-set.ts";
+import type { ChangeAnswer, HeartbeatAnswer, ToAgent } from "../../../core/agent-protocol.ts";
 import type { CoordinatorLink } from "../../../core/agent/coordinator-link.ts";
 
 export function plainLink(address: string): CoordinatorLink {
@@ -43,6 +44,18 @@ export function plainLink(address: string): CoordinatorLink {
     },
     containerExited: async (uid, incarnation, signal) => {
       await post(`/agent/v1/instances/${uid}/exits`, { incarnation }, signal);
+    },
+    state: {
+      read: async (of, signal) =>
+        (await (await post(`/agent/v1/instances/${of.uid}/state`, of, signal)).json()) as ReplicaSet,
+      register: async (of, signal) => {
+        await post(`/agent/v1/instances/${of.uid}/state/replica`, of, signal);
+      },
+      change: async (of, signal) =>
+        (await (await post(`/agent/v1/instances/${of.uid}/state/change`, of, signal)).json()) as ChangeAnswer,
+      exit: async (of, signal) => {
+        await post(`/agent/v1/instances/${of.uid}/state/exit`, of, signal);
+      },
     },
     images: {
       manifest: () => Promise.reject(new DvsError("UNAVAILABLE", "not in this test")),

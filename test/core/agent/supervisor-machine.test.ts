@@ -41,7 +41,7 @@ class Bench {
 
   constructor() {
     let n = 0;
-    this.machine = new SupervisorMachine(timing, () => `i${++n}`);
+    this.machine = new SupervisorMachine({ timing, newIncarnation: () => `i${++n}`, preparing: "waits" });
   }
 
   step(event: SupervisorEvent): string {
@@ -76,9 +76,9 @@ class Bench {
     const [verb = "", argument = ""] = what.split(" ");
     switch (verb) {
       case "want":
-        return this.step({ type: "desired", containers: [spec("u", { generation: Number(argument || 1) })] });
+        return this.step({ type: "desired", wanted: [spec("u", { generation: Number(argument || 1) })] });
       case "drop":
-        return this.step({ type: "desired", containers: [] });
+        return this.step({ type: "desired", wanted: [] });
       case "prepared":
         return this.step({ type: "prepared", uid, attempt: argument === "before" ? attempt - 1 : attempt });
       case "unprepared":
@@ -390,7 +390,7 @@ function walk(seed: number): void {
   const pick = random(seed);
   let n = 0;
   let now = 0;
-  const machine = new SupervisorMachine(timing, () => `i${++n}`);
+  const machine = new SupervisorMachine({ timing, newIncarnation: () => `i${++n}`, preparing: "waits" });
   const world: World = { living: new Map(), pending: [] };
   const uids = ["a", "b", "c"];
   let wanted: ContainerSpec[] = [];
@@ -453,7 +453,7 @@ function walk(seed: number): void {
     const what = pick(10);
     if (what === 0) {
       wanted = uids.filter(() => pick(3) > 0).map((uid) => spec(uid, { generation: 1 + pick(3) }));
-      act({ type: "desired", containers: wanted });
+      act({ type: "desired", wanted: wanted });
     } else if (what === 1) {
       for (const [uid, living] of world.living) if (pick(4) === 0) for (const one of living) die(uid, one);
     } else if (what <= 6 && world.pending.length > 0) {
@@ -464,7 +464,7 @@ function walk(seed: number): void {
     }
   }
   // Quiet at last: everything that is under way ends, nothing fails any more but what has failed for ever.
-  act({ type: "desired", containers: wanted });
+  act({ type: "desired", wanted: wanted });
   for (let i = 0; i < 3_000; i++) {
     if (world.pending.length > 0) deliver();
     else {

@@ -3,7 +3,13 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ContainerReport, ContainerSpec, Desired } from "../../../core/agent-protocol.ts";
+import type {
+  ContainerReport,
+  ContainerSpec,
+  Desired,
+  ReplicaReport,
+  ReplicaSpec,
+} from "../../../core/agent-protocol.ts";
 import { dataDirOf } from "../../../core/agent/data-dir.ts";
 import { saveIdentity } from "../../../core/agent/identity.ts";
 import { localProcesses, type LocalProcess } from "../../../core/agent/local-processes.ts";
@@ -98,6 +104,24 @@ export class TestNode {
 
   want(containers: ContainerSpec[], more: Partial<Desired> = {}): void {
     this.coordinator.want(this.desired(containers, more));
+  }
+
+  replicaSpec(uid: string, run = true): ReplicaSpec {
+    const policy = { replicas: 1, minInSync: 1, durability: "fsync" as const };
+    return { tenant: "default", instance: "web", uid, generation: 1, os: "web", policy, run };
+  }
+
+  replica(uid: string): ReplicaReport | undefined {
+    return this.coordinator.report?.replicas.find((replica) => replica.uid === uid);
+  }
+
+  /** Waits for a report in which this state process is ready under an incarnation other than `not`. */
+  async stateReady(uid: string, not = ""): Promise<ReplicaReport> {
+    await this.until(`state of ${uid} ready`, () => {
+      const replica = this.replica(uid);
+      return replica?.state === "ready" && replica.incarnation !== not && replica.status !== null;
+    });
+    return this.replica(uid)!;
   }
 
   container(uid: string): ContainerReport | undefined {

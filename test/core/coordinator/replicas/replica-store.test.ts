@@ -4,7 +4,7 @@ import { ReplicaStore } from "../../../../core/coordinator/replicas/replica-stor
 import { InstanceRecord, InstanceSpec, keys, type NodeRecord } from "../../../../core/records.ts";
 import type { Change, Configuration } from "../../../../core/replica/configuration.ts";
 import { openMemoryStore } from "../../../../core/store/memory/memory.ts";
-import type { Store } from "../../../../core/store/store.ts";
+import type { Store, StoreError } from "../../../../core/store/store.ts";
 import { FaultyStore } from "../faulty-store.ts";
 import { codeOf } from "../lab.ts";
 
@@ -133,7 +133,8 @@ test("while the store does not tell, the outcome is unknown, and reading tells i
 test("a store that cannot be asked has changed nothing", async () => {
   await established();
   store.reads = "UNAVAILABLE";
-  expect(await outcome("n1", change(2, { primary: holder("n1") }))).toBe("refused");
+  const tried = outcome("n1", change(2, { primary: holder("n1") }));
+  expect(await tried.catch((e: StoreError) => e.code)).toBe("UNAVAILABLE");
   store.reads = null;
   expect((await versioned()).version).toBe(2);
 });

@@ -1,10 +1,9 @@
 /**
- * Certificates of this node's containers. The key is made here and never leaves the node; both are kept beside the
- * container, so that it starts without a coordinator. Renewed at a third of their life and pushed to the running
- * container; until that works the old one goes on.
+ * Certificates of this node's containers, or of its state processes: an instance's on this node. The key is made here
+ * and never leaves the node; both are kept beside the process, so that it starts without a coordinator. Renewed at a
+ * third of their life and pushed to the running process; until that works the old one goes on.
  */
 import { z } from "zod";
-import type { ContainerSpec } from "../agent-protocol.ts";
 import { DvsError } from "../errors.ts";
 import { agentRequestTimeoutMs } from "../limits.ts";
 import { type Renewal, startRenewal } from "../transport/renewal.ts";
@@ -12,26 +11,41 @@ import { derOf } from "../trust/certificate.ts";
 import { containerUri, parseIdentity, uriOf, validityOf } from "../trust/identity.ts";
 import { createKeyAndCsr } from "../trust/key.ts";
 import type { CoordinatorLink } from "./coordinator-link.ts";
-import { containerDirOf, type DataDir } from "./data-dir.ts";
 import { limited } from "./limited.ts";
 import { makePrivateDir, readJsonFile, writeSmallFile } from "../files.ts";
-import type { Log, TlsFiles } from "./supervisor.ts";
+import type { Log } from "./supervisor.ts";
 
-export interface ContainerCertificatesOptions {
-  data: DataDir;
+/** Of what instance. */
+export interface Certified {
+  tenant: string;
+  instance: string;
+  uid: string;
+}
+
+export interface InstanceCertificatesOptions {
+  /** Where a process has its own: `tls` in `root`. */
+  dirOf(uid: string): { root: string; tls: string };
   clusterId: string;
   nodeId: string;
   /** Signs the ingresses that may connect to a container. */
   clusterCa: string;
   /** Signs containers: of other nodes, whose kernels link to this one's. */
   workloadCa: string;
-  coordinator: CoordinatorLink;
+  coordinator: Pick<CoordinatorLink, "containerCertificate">;
   onRenewed(uid: string, tls: TlsFiles): void;
   log: Log;
   signal: AbortSignal;
 }
 
-/** `tls.json` in a container's directory; PEM both. */
+/** What a process is given. PEM. */
+export interface TlsFiles {
+  certificate: string;
+  key: string;
+  ca: string;
+  workloadCa: string;
+}
+
+/** `tls.json` in a process's directory; PEM both. */
 const Pair = z.object({ certificate: z.string(), key: z.string() });
 type Pair = z.infer<typeof Pair>;
 
@@ -40,17 +54,17 @@ interface Kept {
   renewal: Renewal;
 }
 
-export class ContainerCertificates {
-  readonly #options: ContainerCertificatesOptions;
+export class InstanceCertificates {
+  readonly #options: InstanceCertificatesOptions;
   readonly #kept = new Map<string, Kept>();
   #wanted: ReadonlySet<string> = new Set();
 
-  constructor(options: ContainerCertificatesOptions) {
+  constructor(options: InstanceCertificatesOptions) {
     this.#options = options;
   }
 
   /** What is wanted and has a certificate is kept fresh, also for a container that runs since before this agent. */
-  setWanted(containers: ContainerSpec[]): void {
+  setWanted(containers: readonly Certified[]): void {
     const wanted = new Set(containers.map((spec) => spec.uid));
     for (const [uid, { renewal }] of this.#kept) {
       if (wanted.has(uid)) continue;
@@ -62,7 +76,7 @@ export class ContainerCertificates {
   }
 
   /** Rejects with UNAVAILABLE when there is none that is valid and no coordinator gives one. */
-  async ensure(spec: ContainerSpec): Promise<void> {
+  async ensure(spec: Certified): Promise<void> {
     const known = this.#kept.get(spec.uid)?.pair ?? (await this.#load(spec));
     if (known && Date.now() < validityOf(known.certificate).notAfterMs) return this.#keep(spec, known);
     try {
@@ -94,7 +108,7 @@ export class ContainerCertificates {
     this.#kept.clear();
   }
 
-  async #resume(spec: ContainerSpec): Promise<void> {
+  async #resume(spec: Certified): Promise<void> {
     const pair = await this.#load(spec).catch(() => null);
     if (!pair || this.#kept.has(spec.uid) || !this.#wanted.has(spec.uid)) return;
     this.#keep(spec, pair);
@@ -102,7 +116,7 @@ export class ContainerCertificates {
     this.#options.onRenewed(spec.uid, this.#files(pair));
   }
 
-  #keep(spec: ContainerSpec, pair: Pair): void {
+  #keep(spec: Certified, pair: Pair): void {
     if (this.#kept.has(spec.uid) || this.#options.signal.aborted) return;
     const renewal = startRenewal({
       identity: pair,
@@ -121,25 +135,25 @@ export class ContainerCertificates {
     this.#kept.set(spec.uid, { pair, renewal });
   }
 
-  async #sign(spec: ContainerSpec, csr: string, signal: AbortSignal): Promise<string> {
+  async #sign(spec: Certified, csr: string, signal: AbortSignal): Promise<string> {
     const { coordinator } = this.#options;
     const ask = (s: AbortSignal) => coordinator.containerCertificate(spec.uid, csr, s);
     return (await limited(signal, agentRequestTimeoutMs, ask)).certificate;
   }
 
-  async #save(spec: ContainerSpec, pair: Pair): Promise<void> {
-    const dir = containerDirOf(this.#options.data, spec.uid);
+  async #save(spec: Certified, pair: Pair): Promise<void> {
+    const dir = this.#options.dirOf(spec.uid);
     await makePrivateDir(dir.root);
     await writeSmallFile(dir.tls, JSON.stringify(pair), { durable: true });
   }
 
   /** Null where there is none, or one for somebody else: a data directory that was copied. */
-  async #load(spec: ContainerSpec): Promise<Pair | null> {
-    const parsed = Pair.safeParse(await readJsonFile(containerDirOf(this.#options.data, spec.uid).tls));
+  async #load(spec: Certified): Promise<Pair | null> {
+    const parsed = Pair.safeParse(await readJsonFile(this.#options.dirOf(spec.uid).tls));
     return parsed.success && this.#isFor(spec, parsed.data.certificate) ? parsed.data : null;
   }
 
-  #isFor(spec: ContainerSpec, certificate: string): boolean {
+  #isFor(spec: Certified, certificate: string): boolean {
     const { clusterId, nodeId } = this.#options;
     const { tenant, instance, uid } = spec;
     const identity = parseIdentity(derOf(certificate));
