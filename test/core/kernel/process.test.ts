@@ -31,6 +31,13 @@ async function outcomeOf(call: Promise<unknown>): Promise<Outcome> {
   }
 }
 
+async function mistakeOf(call: Promise<unknown>): Promise<string> {
+  return call.then(
+    () => "none",
+    (e: Error) => e.message,
+  );
+}
+
 test("a server receives and replies, its callers await", async () => {
   const [client, server] = [await kernel.bind(), await kernel.bind({ name: "adds" })];
   const serving = (async () => {
@@ -100,13 +107,13 @@ test("what no call can mean is refused with the mistake", async () => {
   expect(a.proc.underWay).toBe(0);
   const bytes = new Uint8Array(4);
   const floats = new Float64Array(4) as unknown as Uint8Array;
-  await expect(a.read(a.endpoint, 1, -1, bytes)).rejects.toThrow("offset -1");
-  await expect(a.read(a.endpoint, NaN, 0, bytes)).rejects.toThrow("grant NaN");
-  await expect(a.write(a.endpoint, 1, 0, floats)).rejects.toThrow("no Uint8Array");
+  expect(await mistakeOf(a.read(a.endpoint, 1, -1, bytes))).toContain("offset -1");
+  expect(await mistakeOf(a.read(a.endpoint, NaN, 0, bytes))).toContain("grant NaN");
+  expect(await mistakeOf(a.write(a.endpoint, 1, 0, floats))).toContain("no Uint8Array");
   expect(() => a.grant({ buffer: floats, access: "read" })).toThrow("no Uint8Array");
-  await expect(kernel.bind({ callsMax: 0 })).rejects.toThrow("0 calls at a time");
-  await expect(kernel.bind({ name: "" })).rejects.toThrow("a name of 0 characters: 1 to 255");
-  await expect(kernel.bind({ name: "x".repeat(256) })).rejects.toThrow("a name of 256 characters");
+  expect(await mistakeOf(kernel.bind({ callsMax: 0 }))).toContain("0 calls at a time");
+  expect(await mistakeOf(kernel.bind({ name: "" }))).toContain("a name of 0 characters: 1 to 255");
+  expect(await mistakeOf(kernel.bind({ name: "x".repeat(256) }))).toContain("a name of 256 characters");
 });
 
 test("copies through grants, until they are revoked", async () => {
