@@ -58,8 +58,10 @@ export class ApplyingMachine {
 
   pump(): void {
     const { log, reads, inSync } = this.#replica;
+    // A learner may hear that something is committed before it has written it: its database is not to be ahead of its log.
+    const end = Math.min(this.#commitIndex, log.written);
     let left = applyBatch;
-    while (!this.#stuck && this.#appliedIndex < this.#commitIndex && left-- > 0) {
+    while (!this.#stuck && this.#appliedIndex < end && left-- > 0) {
       const record = log.get(this.#appliedIndex + 1) ?? this.#takeFetched(this.#appliedIndex + 1);
       if (!record) {
         this.#fetch();
@@ -67,7 +69,7 @@ export class ApplyingMachine {
       }
       this.#apply(record);
     }
-    if (this.#appliedIndex < this.#commitIndex && !this.#fetching && !this.#stuck) this.#replica.wantFlush();
+    if (this.#appliedIndex < end && !this.#fetching && !this.#stuck) this.#replica.wantFlush();
     log.trim(Math.min(this.#appliedIndex, log.written));
     reads.applied();
     inSync.applied();

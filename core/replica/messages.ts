@@ -142,22 +142,32 @@ export const messageTable = {
   },
   forward: {
     number: 88,
-    fields: [["writes", "writes"]],
-    says: "Writes of the sender's clients, for the primary. Answered by forwarded.",
+    fields: [
+      ["incarnation", "incarnation"],
+      ["writes", "writes"],
+    ],
+    says: "Writes of the sender's clients, for the primary. Answered by forwarded. Tickets are the incarnation's.",
   },
   forwarded: {
     number: 89,
-    fields: [["answers", "answers"]],
-    says: "What became of writes.",
+    fields: [
+      ["incarnation", "incarnation"],
+      ["answers", "answers"],
+    ],
+    says: "What became of writes that this incarnation has forwarded.",
   },
   readIndex: {
     number: 90,
-    fields: [["ticket", "uint"]],
+    fields: [
+      ["incarnation", "incarnation"],
+      ["ticket", "uint"],
+    ],
     says: "Up to where does a read have to have applied that begins now? From a replica that has no lease, to the primary.",
   },
   readIndexed: {
     number: 91,
     fields: [
+      ["incarnation", "incarnation"],
       ["ticket", "uint"],
       ["epoch", "uint"],
       ["index", "uint"],

@@ -36,7 +36,7 @@ export class ReadsMachine {
   #asked: { ticket: number; atMs: number; reads: Waiting[] } | null = null;
   #askTicket = 0;
   /** As the primary: others' questions that came while it was not alive. */
-  #questions = new Map<DiskId, number>();
+  readonly #questions = new Map<DiskId, { incarnation: string; ticket: number }>();
 
   constructor(replica: Replica) {
     this.#replica = replica;
@@ -96,17 +96,26 @@ export class ReadsMachine {
     for (const read of reads) this.#decide(read);
   }
 
-  handleReadIndex(from: DiskId, [, ticket]: ReplicaMessage<"readIndex">): void {
+  handleReadIndex(from: DiskId, [, incarnation, ticket]: ReplicaMessage<"readIndex">): void {
     const { isPrimary } = this.#replica;
     if (!isPrimary) return;
-    this.#questions.set(from, ticket);
+    this.#questions.set(from, { incarnation, ticket });
     this.review();
   }
 
-  handleReadIndexed(from: DiskId, [, ticket, epoch, index]: ReplicaMessage<"readIndexed">): void {
-    const { configurations } = this.#replica;
+  handleReadIndexed(
+    from: DiskId,
+    [, incarnation, ticket, epoch, index]: ReplicaMessage<"readIndexed">,
+  ): void {
+    const { configurations, self } = this.#replica;
     const asked = this.#asked;
-    if (!asked || asked.ticket !== ticket || from !== configurations.primary?.disk) return;
+    if (
+      !asked ||
+      incarnation !== self.incarnation ||
+      asked.ticket !== ticket ||
+      from !== configurations.primary?.disk
+    )
+      return;
     if (!configurations.accepts(epoch)) return;
     this.#asked = null;
     for (const read of asked.reads) this.#when(index, read);
@@ -134,13 +143,13 @@ export class ReadsMachine {
 
   /** Asks the primary, for all reads that wait for that. */
   flush(): void {
-    const { isPrimary, configurations, sink, nowMs } = this.#replica;
+    const { isPrimary, configurations, sink, nowMs, self } = this.#replica;
     const { primary } = configurations;
     if (isPrimary || this.#asked || this.#unasked.length === 0 || !primary || configurations.isOutdated)
       return;
     this.#asked = { ticket: ++this.#askTicket, atMs: nowMs, reads: this.#unasked };
     this.#unasked = [];
-    sink.send(primary.disk, [messageTable.readIndex.number, this.#askTicket]);
+    sink.send(primary.disk, [messageTable.readIndex.number, self.incarnation, this.#askTicket]);
   }
 
   /** Another primary: it is asked anew. */
@@ -177,8 +186,14 @@ export class ReadsMachine {
 
   #answerQuestions(): void {
     const { sink, configurations, applying } = this.#replica;
-    for (const [disk, ticket] of this.#questions) {
-      sink.send(disk, [messageTable.readIndexed.number, ticket, configurations.epoch, applying.commitIndex]);
+    for (const [disk, { incarnation, ticket }] of this.#questions) {
+      sink.send(disk, [
+        messageTable.readIndexed.number,
+        incarnation,
+        ticket,
+        configurations.epoch,
+        applying.commitIndex,
+      ]);
     }
     this.#questions.clear();
   }

@@ -247,6 +247,7 @@ export class ReplicaMachine implements Replica {
     this.#enter(nowMs);
     this.log.setWritten(index);
     this.replication.maybeCommit();
+    // Applies what was committed already, acknowledges the rest.
     this.wantFlush();
   }
 

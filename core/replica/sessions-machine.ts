@@ -5,8 +5,8 @@
  *   results are kept until the client has acknowledged them (`ackedBelow`) or its removal is applied, never by time;
  *   a retry gets the kept result; one whose result is gone is not carried out, and its outcome is unknown
  *
- * A session begins with the first operation of a client that says that it has acknowledged nothing. A client whose
- * removal was applied begins none any more: the last removedClientsKept of them are remembered.
+ * A session begins with the first operation of a client that is carried out. A client whose removal was applied begins
+ * none any more: the last removedClientsKept of them are remembered, far more than go while a request is under way.
  */
 import type { LogRecord } from "./record.ts";
 import type { Replica } from "./replica.ts";
@@ -67,7 +67,7 @@ export class SessionsMachine {
   look(client: string, sequence: number, ackedBelow: number): Known {
     if (this.#removed.has(client)) return gone;
     const session = this.#sessions.get(client);
-    if (!session) return ackedBelow > 1 ? gone : sequence >= 1 + clientWindowMax ? beyond : fresh;
+    if (!session) return sequence >= Math.max(1, ackedBelow) + clientWindowMax ? beyond : fresh;
     if (sequence < session.ackedBelow) return gone;
     const done = session.results.get(sequence);
     if (done) return { type: "done", ...done };
@@ -85,14 +85,13 @@ export class SessionsMachine {
     if (known.type === "gone") return null;
     let session = this.#sessions.get(client);
     if (!session) {
-      session = { ackedBelow: 1, results: new Map() };
+      session = { ackedBelow: 0, results: new Map() };
       this.#sessions.set(client, session);
-      sink.sessionChanged({ type: "acked", client, ackedBelow: 1 });
     }
+    this.#acknowledged(client, session, Math.max(1, ackedBelow));
     const result = sink.execute(record);
     session.results.set(sequence, { result, index });
     sink.sessionChanged({ type: "result", client, sequence, result, index });
-    this.#acknowledged(client, session, ackedBelow);
     return { result, index };
   }
 

@@ -39,6 +39,8 @@ interface Write extends WriteRequest {
 /** Who is told when a record is applied: a client of this replica (`disk` null), or another replica. */
 interface Waiter {
   disk: DiskId | null;
+  /** Of the other replica; empty for this one. */
+  incarnation: string;
   ticket: number;
 }
 
@@ -59,8 +61,9 @@ export class WritesMachine {
   readonly #under = new Map<string, Map<number, number>>();
   #uncommittedBytes = 0;
   /** Others' writes that came before it was established. */
-  #early: { from: DiskId; write: ForwardedWrite }[] = [];
-  readonly #answers = new Map<DiskId, ForwardedAnswer[]>();
+  #early: { from: DiskId; incarnation: string; write: ForwardedWrite }[] = [];
+  /** Disk → what it is told at the end of the turn. */
+  readonly #answers = new Map<DiskId, { incarnation: string; answers: ForwardedAnswer[] }>();
 
   constructor(replica: Replica) {
     this.#replica = replica;
@@ -105,19 +108,20 @@ export class WritesMachine {
     for (const write of own) if (this.#writes.get(write.ticket) === write) this.#submitOwn(write);
     const early = this.#early;
     this.#early = [];
-    for (const { from, write } of early) this.#submitForwarded(from, write);
+    for (const { from, incarnation, write } of early) this.#submitForwarded(from, incarnation, write);
   }
 
-  handleForward(from: DiskId, [, writes]: ReplicaMessage<"forward">): void {
+  handleForward(from: DiskId, [, incarnation, writes]: ReplicaMessage<"forward">): void {
     const { isEstablished, isPrimary, configurations } = this.#replica;
     if (!isPrimary || configurations.isOutdated) return;
     for (const write of writes) {
-      if (isEstablished) this.#submitForwarded(from, write);
-      else if (this.#early.length < writesWaitingMax) this.#early.push({ from, write });
+      if (isEstablished) this.#submitForwarded(from, incarnation, write);
+      else if (this.#early.length < writesWaitingMax) this.#early.push({ from, incarnation, write });
     }
   }
 
-  handleForwarded([, answers]: ReplicaMessage<"forwarded">): void {
+  handleForwarded([, incarnation, answers]: ReplicaMessage<"forwarded">): void {
+    if (incarnation !== this.#replica.self.incarnation) return;
     for (const [ticket, outcome, result, index] of answers) {
       const write = this.#writes.get(ticket);
       if (!write) continue;
@@ -162,7 +166,9 @@ export class WritesMachine {
 
   flush(): void {
     const { isPrimary, configurations, sink } = this.#replica;
-    for (const [disk, answers] of this.#answers) sink.send(disk, [messageTable.forwarded.number, answers]);
+    for (const [disk, { incarnation, answers }] of this.#answers) {
+      sink.send(disk, [messageTable.forwarded.number, incarnation, answers]);
+    }
     this.#answers.clear();
     const { primary } = configurations;
     if (isPrimary || this.#unsent.length === 0 || !primary || configurations.isOutdated) return;
@@ -171,11 +177,27 @@ export class WritesMachine {
 
   #submitOwn(write: Write): void {
     const { ticket, client, sequence, ackedBelow, kind, module, operation } = write;
-    this.#submit({ disk: null, ticket }, client, sequence, ackedBelow, kind, module, operation);
+    this.#submit(
+      { disk: null, incarnation: "", ticket },
+      client,
+      sequence,
+      ackedBelow,
+      kind,
+      module,
+      operation,
+    );
   }
-  #submitForwarded(disk: DiskId, write: ForwardedWrite): void {
+  #submitForwarded(disk: DiskId, incarnation: string, write: ForwardedWrite): void {
     const [ticket, client, sequence, ackedBelow, kind, module, operation] = write;
-    this.#submit({ disk, ticket }, client, sequence, ackedBelow, kind as RecordKind, module, operation);
+    this.#submit(
+      { disk, incarnation, ticket },
+      client,
+      sequence,
+      ackedBelow,
+      kind as RecordKind,
+      module,
+      operation,
+    );
   }
 
   /** The primary takes a write: answers it, joins it with the record that is under way, or draws one up. */
@@ -226,7 +248,8 @@ export class WritesMachine {
   #join(index: number, waiter: Waiter): void {
     const waiters = this.#waiters.get(index);
     if (!waiters) return;
-    const isSame = (other: Waiter) => other.disk === waiter.disk && other.ticket === waiter.ticket;
+    const isSame = ({ disk, incarnation, ticket }: Waiter) =>
+      disk === waiter.disk && incarnation === waiter.incarnation && ticket === waiter.ticket;
     if (!waiters.some(isSame)) waiters.push(waiter);
     if (waiter.disk === null) {
       const own = this.#writes.get(waiter.ticket);
@@ -239,10 +262,12 @@ export class WritesMachine {
     if (sequences?.delete(sequence) && sequences.size === 0) this.#under.delete(client);
   }
 
-  #tell({ disk, ticket }: Waiter, outcome: WriteOutcome): void {
+  #tell({ disk, incarnation, ticket }: Waiter, outcome: WriteOutcome): void {
     if (disk === null) return this.#answerOwn(ticket, outcome);
-    let answers = this.#answers.get(disk);
-    if (!answers) this.#answers.set(disk, (answers = []));
+    let told = this.#answers.get(disk);
+    // Another life of it waits for nothing that this one has asked.
+    if (told?.incarnation !== incarnation) this.#answers.set(disk, (told = { incarnation, answers: [] }));
+    const { answers } = told;
     if (outcome.type === "ok") answers.push([ticket, "ok", outcome.result, outcome.index]);
     else if (outcome.type === "unknown") answers.push([ticket, "unknown", nothing, 0]);
     else if (outcome.type === "refused") answers.push([ticket, outcome.reason, nothing, 0]);
@@ -258,14 +283,14 @@ export class WritesMachine {
   }
 
   #forward(to: DiskId): void {
-    const { nowMs, sink } = this.#replica;
+    const { nowMs, sink, self } = this.#replica;
     let batch: ForwardedWrite[] = [];
     let bytes = 0;
     for (const write of this.#unsent) {
       if (this.#writes.get(write.ticket) !== write) continue;
       const { ticket, client, sequence, ackedBelow, kind, module, operation } = write;
       if (batch.length > 0 && bytes + operation.length > appendBytesMax) {
-        sink.send(to, [messageTable.forward.number, batch]);
+        sink.send(to, [messageTable.forward.number, self.incarnation, batch]);
         batch = [];
         bytes = 0;
       }
@@ -275,7 +300,7 @@ export class WritesMachine {
       write.sentMs = nowMs;
     }
     this.#unsent = [];
-    if (batch.length > 0) sink.send(to, [messageTable.forward.number, batch]);
+    if (batch.length > 0) sink.send(to, [messageTable.forward.number, self.incarnation, batch]);
   }
 
   #forgetAsPrimary(): void {

@@ -100,10 +100,10 @@ export class Lab {
   /** Replicas with those disks, in sync, the first of them primary. */
   static of(disks: string, options: LabOptions = {}): Lab {
     const lab = new Lab(options);
-    for (const disk of disks) lab.add(disk);
+    for (const disk of disks.split("")) lab.add(disk);
     for (const replica of lab.replicas.values()) replica.start();
     lab.run(2_000);
-    expect(lab.store.configuration?.inSync).toEqual([...disks].sort());
+    expect(lab.store.configuration?.inSync).toEqual(disks.split("").sort());
     expect(lab.at(disks[0]!).role).toBe("primary");
     return lab;
   }
@@ -174,7 +174,12 @@ export class Lab {
 
   /** Both ways; `cutOneWay` for one. */
   cut(a: string, b: string): void {
-    for (const x of a) for (const y of b) (this.cutOneWay(x, y), this.cutOneWay(y, x));
+    for (const x of a) {
+      for (const y of b) {
+        this.cutOneWay(x, y);
+        this.cutOneWay(y, x);
+      }
+    }
   }
   cutOneWay(from: DiskId, to: DiskId): void {
     this.#cuts.add(from + to);

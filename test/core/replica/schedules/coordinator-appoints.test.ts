@@ -14,7 +14,7 @@ function appoint(lab: Lab, disk: string, inSync: string): void {
       epoch: configuration!.epoch + 1,
       primary: { disk, incarnation: lab.at(disk).incarnation },
       generation,
-      inSync: [...inSync],
+      inSync: inSync.split(""),
       changeId: "appointed",
     },
   };
