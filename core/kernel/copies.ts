@@ -311,6 +311,8 @@ export class Copies {
   }
 
   #end(stream: Stream, outcome: Outcome): void {
+    // Where both sides are this kernel, one message is handled within another.
+    if (this.streams.get(stream.name) !== stream) return;
     this.#drop(stream.name);
     stream.end(outcome);
   }

@@ -239,6 +239,11 @@ export class Departure {
     }
     rematch(kernel, proc);
     kernel.peers.pumpAll();
+    for (const outlet of kernel.peers.outlets.values()) {
+      for (const call of outlet.asks.toArray()) {
+        if (call.caller === proc && call.state === states.queued) kernel.peers.askAgain(outlet, call);
+      }
+    }
     for (const call of this.#asks) kernel.ask(call);
   }
 }

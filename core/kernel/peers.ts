@@ -63,6 +63,7 @@ export class Peers {
   }
 
   askAgain(outlet: Outlet, call: Call): void {
+    if (call.caller?.held) return;
     // Nobody needs a privilege to wait for an endpoint; and one that is not bound has no group yet.
     if (call.kind !== callKinds.watch && outlet.phase !== "open") {
       this.resolve(outlet);
