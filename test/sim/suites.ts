@@ -2,6 +2,7 @@
 import { controlHardCases, runControl } from "./control/scenario.ts";
 import type { Simulation } from "./harness/simulation.ts";
 import { proxyHardCases, runProxies } from "./proxy/scenario.ts";
+import { replicaHardCases, runReplicas } from "./replica/scenario.ts";
 
 export interface Suite {
   /** One run; throws SimulationFailed. */
@@ -13,4 +14,5 @@ export interface Suite {
 export const suites: Record<string, Suite> = {
   control: { run: runControl, hardCases: controlHardCases },
   proxy: { run: runProxies, hardCases: proxyHardCases },
+  replica: { run: runReplicas, hardCases: replicaHardCases },
 };

@@ -1,0 +1,261 @@
+/**
+ * What goes wrong in a simulated instance. Each seed enables some of it only (swarm testing): where everything fails at
+ * once, what needs a quiet moment never happens. No fault takes more than what is promised to survive it: the last
+ * good copy of acknowledged records stays (see `canLose`).
+ */
+import { calm } from "../harness/network.ts";
+import { fastDisk } from "../harness/log-files.ts";
+import type { ReplicaWorld } from "./replica-world.ts";
+import type { SimNode } from "./sim-node.ts";
+
+type Later = (meanMs: number, run: () => void) => void;
+type Strike = (world: ReplicaWorld, later: Later) => void;
+
+export const strikes: Record<string, Strike> = {
+  "process:killed": (world, later) => {
+    const node = someNode(world);
+    if (!node?.process) return;
+    node.kill(world.sim.random.pick(["at once", "at once", "late", "with the next"]));
+    later(world.sim.random.pick([20, 300, 1_500]), () => node.start());
+  },
+  "process:all killed": (world, later) => {
+    for (const node of world.nodes) {
+      node.kill(world.sim.random.pick(["at once", "late", "with the next"]));
+      later(world.sim.random.pick([20, 300, 1_500]), () => node.start());
+    }
+  },
+  "process:stopped": (world, later) => {
+    const node = someNode(world);
+    if (!node?.process || node.host.paused) return;
+    const { aliveMs, readLeaseMs, promiseMs } = world.timings;
+    node.host.pause();
+    const ms = world.sim.random.pick([60, readLeaseMs, aliveMs, promiseMs, 3 * promiseMs]);
+    world.sim.after(ms * world.sim.random.between(0.7, 1.5), () => node.host.resume());
+    later(0, () => {});
+  },
+  "process:ends": (world, later) => {
+    const node = someNode(world);
+    if (!node?.process || node.host.paused) return;
+    node.end();
+    later(world.sim.random.pick([100, 800]), () => node.start());
+  },
+  "machine:power cut": (world, later) => {
+    const node = someNode(world);
+    if (!node?.isOn || !world.canLoseTail(node)) return;
+    node.powerCut();
+    later(world.sim.random.pick([100, 1_000, 4_000]), () => node.powerOn());
+  },
+  "machine:power cut of all": (world, later) => {
+    // What `replicated` does not survive is not promised.
+    if (world.control.policy.durability === "replicated") return;
+    for (const node of world.nodes) {
+      node.powerCut();
+      later(world.sim.random.pick([100, 1_000, 3_000]), () => node.powerOn());
+    }
+  },
+  "disk:lost": (world, later) => {
+    const node = someNode(world);
+    if (!node?.process) return;
+    node.kill(world.sim.random.pick(["at once", "late", "with the next"]));
+    const attempt = (times: number): void => {
+      if (node.process) return;
+      if (world.canLose(node)) {
+        world.sim.count("disk:replaced");
+        node.replaceDisk();
+        node.start();
+      } else if (times > 0) later(400, () => attempt(times - 1));
+      else node.start();
+    };
+    // Not before the others go on without it, and nothing under way can name it again.
+    later(1_500, () => attempt(10));
+  },
+  "node:replaced": (world) => {
+    const wanted = world.nodes.filter((node) => node.isWanted);
+    const spare = world.nodes.find((node) => !node.isWanted);
+    if (!spare || wanted.length < 2 || spare.process) return;
+    const node = world.sim.random.pick(wanted);
+    world.replace(node, spare);
+  },
+  "disk:slow": (world, later) => {
+    const node = someNode(world);
+    if (!node) return;
+    const { random } = world.sim;
+    const syncMs = random.pick([5, 40, 200]);
+    node.drive.speed = {
+      operationMs: { min: 0, max: random.pick([0.1, syncMs]) },
+      syncMs: { min: 0.1, max: syncMs },
+      hang: random.pick([0, 0.05]),
+      hangMs: random.pick([500, 4_000]),
+    };
+    later(random.pick([500, 2_500]), () => (node.drive.speed = fastDisk));
+  },
+  "disk:full": (world, later) => {
+    const node = someNode(world);
+    if (!node) return;
+    const { disk } = node.drive;
+    let used = 0;
+    for (const name of disk.names()) used += disk.size(name);
+    disk.bytesMax = used + world.sim.random.pick([0, 300, 3_000]);
+    later(world.sim.random.pick([300, 2_000]), () => (disk.bytesMax = Infinity));
+  },
+  "link:broken": (world) => {
+    const [a, b] = world.sim.random.sample(world.nodes, 2);
+    if (a && b) world.links.breakLink(a.host, b.host);
+  },
+  "net:one-way cut": (world, later) => {
+    const { network, random } = world.sim;
+    const a = someNode(world);
+    const b = random.pick(world.nodes);
+    if (!a || a === b) return;
+    const [from, to] = random.sample([a.host.id, b.host.id], 2) as [string, string];
+    network.cut(from, to);
+    later(random.pick([100, 700, 2_000]), () => network.mend(from, to));
+  },
+  "net:cut from the others": (world, later) => {
+    const node = someNode(world);
+    if (!node) return;
+    const others = world.nodes.filter((other) => other !== node).map((other) => other.host.id);
+    cutBoth(world, node.host.id, others, later);
+  },
+  "net:cut from all": (world, later) => {
+    const node = someNode(world);
+    if (!node) return;
+    const others = world.nodes.filter((other) => other !== node).map((other) => other.host.id);
+    cutBoth(world, node.host.id, [...others, world.control.host.id], later);
+  },
+  "net:cut from control": (world, later) => {
+    const node = someNode(world);
+    if (node) cutBoth(world, node.host.id, [world.control.host.id], later);
+  },
+  "net:parted": (world, later) => {
+    // Each half has control or not.
+    const { random } = world.sim;
+    const half = random.sample(world.nodes, Math.floor(world.nodes.length / 2)).map(({ host }) => host.id);
+    const rest = world.nodes.map(({ host }) => host.id).filter((id) => !half.includes(id));
+    if (random.chance(0.5)) rest.push(world.control.host.id);
+    for (const id of half) cutBoth(world, id, rest, later);
+  },
+  "control:away": (world, later) => {
+    const { host } = world.control;
+    if (world.sim.random.chance(0.5)) host.pause();
+    else host.crash();
+    later(world.sim.random.pick([300, 2_000, 5_000]), () => (host.running ? host.resume() : host.start()));
+  },
+  "control:answers from the past": (world, later) => {
+    world.control.stale = world.sim.random.pick([0.2, 0.9]);
+    later(2_000, () => (world.control.stale = 0));
+  },
+  "control:restored": (world, later) => {
+    const { control, sim } = world;
+    if (control.truth.version === 0 || control.rolledBack) return;
+    control.restore();
+    later(sim.random.pick([100, 1_000, 3_000]), () => control.recover());
+  },
+  "control:older copy": (world, later) => {
+    // Who has never seen the newer one cannot know: it has to have reached all before the older comes back.
+    if (!world.control.hasOld || !world.allHaveSeenGeneration()) return;
+    world.sim.count("control:rolled back");
+    world.control.rolledBack = true;
+    later(world.sim.random.pick([500, 3_000]), () => (world.control.rolledBack = false));
+  },
+  "client:gone": (world) => {
+    const client = world.sim.random.pick(world.clients);
+    world.replaceClient(client);
+  },
+};
+
+export class ReplicaFaults {
+  readonly #world: ReplicaWorld;
+  #active = false;
+  #enabled: [string, Strike][] = [];
+  #meanMs = 0;
+  struck = 0;
+
+  constructor(world: ReplicaWorld) {
+    this.#world = world;
+  }
+
+  begin(): void {
+    const { links, control } = this.#world;
+    const { random, network } = this.#world.sim;
+    this.#active = true;
+    this.#enabled = random.sample(Object.entries(strikes), random.integer(2, 9));
+    this.#meanMs = random.pick([300, 800, 1_600]);
+    links.latencyMs = { min: 0.05, max: random.pick([0.5, 5, 30]) };
+    links.held = { share: random.pick([0, 0, 0.01]), ms: random.pick([50, 600]) };
+    links.breakMs = random.pick([300, 1_500]);
+    control.unknownAfterMs = random.pick([200, 1_500]);
+    network.faults = {
+      latencyMs: { min: 0.1, max: random.pick([1, 10, 50]) },
+      loss: random.pick([0, 0.02, 0.15]),
+      duplicate: random.pick([0, 0.05]),
+      held: random.pick([0, 0.05]),
+      heldMs: random.pick([300, 3_000]),
+    };
+    this.#next();
+  }
+
+  heal(): void {
+    const { sim, control, links, nodes } = this.#world;
+    this.#active = false;
+    sim.log("heal");
+    sim.network.faults = calm;
+    sim.network.mendAll();
+    links.held = { share: 0, ms: 0 };
+    links.latencyMs = { min: 0.05, max: 1 };
+    control.stale = 0;
+    control.rolledBack = false;
+    control.recover();
+    if (control.host.running) control.host.resume();
+    else control.host.start();
+    for (const node of nodes) {
+      node.drive.disk.bytesMax = Infinity;
+      node.drive.speed = fastDisk;
+      node.host.resume();
+      if (!node.isOn) node.powerOn();
+      else if (node.isNeeded) node.start();
+    }
+  }
+
+  #next(): void {
+    this.#later(this.#meanMs, () => {
+      const [name, strike] = this.#world.sim.random.pick(this.#enabled);
+      this.#world.sim.count(name);
+      this.#world.sim.log(name);
+      this.struck++;
+      strike(this.#world, (meanMs, run) => this.#later(meanMs, run));
+      this.#next();
+    });
+  }
+
+  /** Only while things go wrong: healing is thorough. */
+  #later(meanMs: number, run: () => void): void {
+    const { sim } = this.#world;
+    sim.after(sim.random.between(0.2, 1.8) * meanMs, () => {
+      if (this.#active) run();
+    });
+  }
+}
+
+/** Every second time the primary: what befalls others is seldom worth a tale. */
+function someNode(world: ReplicaWorld): SimNode | undefined {
+  const { random } = world.sim;
+  const primary = world.nodes.find(({ disk }) => disk === world.control.truth.configuration?.primary.disk);
+  const wanted = world.nodes.filter((node) => node.isWanted || node.process);
+  if (primary && random.chance(0.4)) return primary;
+  return wanted.length > 0 ? random.pick(wanted) : undefined;
+}
+
+function cutBoth(world: ReplicaWorld, id: string, others: string[], later: Later): void {
+  const { network, random } = world.sim;
+  for (const other of others) {
+    network.cut(id, other);
+    network.cut(other, id);
+  }
+  later(random.pick([200, 1_000, 2_500]), () => {
+    for (const other of others) {
+      network.mend(id, other);
+      network.mend(other, id);
+    }
+  });
+}

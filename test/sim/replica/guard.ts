@@ -1,0 +1,38 @@
+/**
+ * The small file by which programs beside a state process may read the database themselves (DESIGN.md section 5, rule
+ * 5): until when, and per bucket of keys what is prepared. It outlives the process that wrote it, and its stops.
+ */
+import type { LogRecord } from "../../../core/replica/record.ts";
+
+export class Guard {
+  #untilMs = -Infinity;
+  #prepared = new Map<number, number>();
+  #preparedAll = 0;
+  #committed: number;
+
+  /** `lastIndex`: of the log; nothing is known of what those records touch. */
+  constructor(lastIndex: number, committed: number) {
+    this.#preparedAll = lastIndex;
+    this.#committed = committed;
+  }
+
+  lease(untilMs: number): void {
+    this.#untilMs = untilMs;
+  }
+
+  prepared(records: readonly LogRecord[], touched: (record: LogRecord) => readonly number[]): void {
+    for (const record of records) {
+      for (const bucket of touched(record)) this.#prepared.set(bucket, record.index);
+    }
+  }
+
+  committed(index: number): void {
+    this.#committed = index;
+  }
+
+  /** Whether the database tells, at this time, what a key is. */
+  allows(bucket: number, nowMs: number): boolean {
+    const prepared = Math.max(this.#preparedAll, this.#prepared.get(bucket) ?? 0);
+    return nowMs < this.#untilMs && prepared <= this.#committed;
+  }
+}

@@ -1,0 +1,212 @@
+/** All parts of one simulated instance with replicated state. */
+import { Disk } from "../harness/disk.ts";
+import { Drive } from "../harness/log-files.ts";
+import type { Host } from "../harness/host.ts";
+import type { Simulation } from "../harness/simulation.ts";
+import type { Configuration, ReplicaPolicy } from "../../../core/replica/configuration.ts";
+import { type ReplicaTimings, tunedTimings } from "../../../core/replica/timings.ts";
+import { History } from "./history.ts";
+import { Ledger } from "./ledger.ts";
+import { type Answer, type Habits, type Request, SimClient } from "./sim-client.ts";
+import { SimControl } from "./sim-control.ts";
+import { SimLinks } from "./sim-links.ts";
+import { SimNode } from "./sim-node.ts";
+import type { Parcel } from "./sim-replica.ts";
+
+export class ReplicaWorld {
+  readonly sim: Simulation;
+  readonly control: SimControl;
+  readonly links: SimLinks<Parcel>;
+  readonly nodes: SimNode[];
+  readonly clients: SimClient[] = [];
+  readonly history = new History();
+  readonly ledger = new Ledger();
+  readonly timings: ReplicaTimings;
+  /** Small ones meet more borders. */
+  readonly logSizes: { segmentBytes: number; aheadBytes: number; tailBytes: number };
+  /** A transaction of the database. */
+  readonly commitMs: number;
+  /** Records from one snapshot to the next. */
+  readonly snapshotEvery: number;
+  /** From what is at hand to the end of a turn of the event loop. */
+  readonly turnMs: number;
+  /** Share of reads and writes that go to the client's own node; the others go anywhere. */
+  readonly #near: number;
+  readonly #habits: Habits;
+  #clients = 0;
+
+  constructor(sim: Simulation) {
+    const { random } = sim;
+    this.sim = sim;
+    this.timings = tunedTimings(random.pick([800, 800, 400]));
+    this.control = new SimControl(sim, somePolicy(sim));
+    this.control.onChange = (before, after) => {
+      this.ledger.changed(before, after);
+      for (const disk of after.inSync) if (!before?.inSync.includes(disk)) this.#tailLost.delete(disk);
+      this.#count(before, after);
+    };
+    this.ledger.onCommitted = (what) => sim.log(what);
+    this.links = new SimLinks(sim);
+    this.logSizes = {
+      segmentBytes: random.pick([2_000, 30_000]),
+      aheadBytes: random.pick([300, 4_000]),
+      tailBytes: random.pick([1_000, 100_000]),
+    };
+    this.commitMs = random.pick([2, 20, 200]);
+    this.snapshotEvery = random.pick([50, 300, 1_500]);
+    this.turnMs = random.pick([0, 0.2, 2]);
+    const { replicas } = this.control.policy;
+    this.#near = random.pick([0.2, 0.9]);
+    this.#habits = {
+      calls: random.pick([1, 2, 4]),
+      pauseMs: random.pick([2, 10, 40]),
+      reads: random.pick([0.3, 0.6]),
+      deletes: random.pick([0, 0.05]),
+      compareAndSets: random.pick([0.1, 0.3]),
+      attemptMs: random.pick([60, 250, 900]),
+      timeoutMs: random.pick([500, 4_000]),
+      keys: random.pick([2, 5]),
+    };
+    const spares = random.pick([0, 1]);
+    this.nodes = Array.from({ length: replicas + spares }, (_, i) => {
+      const host = sim.host(`n${i + 1}`);
+      if (i < replicas) this.control.want(host.id);
+      return new SimNode(this, host, new Drive(sim, new Disk(random)), i < replicas);
+    });
+    for (let i = random.integer(3, 6); i > 0; i--) this.addClient();
+    for (const node of this.nodes) node.agent.every(500, () => node.supervise());
+  }
+
+  addClient(): SimClient {
+    const host = this.sim.host(`c${++this.#clients}`);
+    host.start();
+    const client = new SimClient(this, host, host.id, this.#habits);
+    this.clients.push(client);
+    return client;
+  }
+
+  /** Its calls have no outcome; another takes its place. Those who wait for it do so for ever. */
+  replaceClient(client: SimClient): void {
+    client.host.crash();
+    this.clients.splice(this.clients.indexOf(client), 1);
+    this.addClient().start();
+    this.sim.random.pick(this.nodes).process?.removeClient(client.name);
+  }
+
+  /** Delivered until now: among replicas, and between them and their clients. */
+  get messages(): number {
+    return this.links.delivered + this.#delivered;
+  }
+  #delivered = 0;
+
+  /** Over a connection to one of the replicas, which may not be there; nothing is said then. */
+  ask(client: SimClient, request: Request, answered: (answer: Answer, at: string) => void): void {
+    const { sim } = this;
+    const own = this.nodes[Number(client.name.slice(1)) % this.nodes.length]!;
+    const node = sim.random.chance(this.#near) ? own : sim.random.pick(this.nodes);
+    if (request.kind === "read" && node === own) {
+      const entry = node.readBeside(request.key);
+      if (entry) {
+        sim.count("read:beside");
+        answered({ outcome: "ok", done: true, ...entry }, `${node.host.id} beside`);
+        return;
+      }
+    }
+    // Each connection delivers once, whatever the network does to others.
+    const carry = (run: () => void): void => {
+      if (sim.random.chance(sim.network.faults.loss)) return;
+      this.#delivered++;
+      sim.after(sim.network.delayMs(), run);
+    };
+    const { host } = client;
+    const clientLife = host.life;
+    carry(() => {
+      const { life } = node.host;
+      node.host.enter(life, () => {
+        node.process?.ask(request, (answer) =>
+          carry(() => host.enter(clientLife, () => answered(answer, `${node.host.id} ${node.role}`))),
+        );
+      });
+    });
+  }
+
+  /** The node whose primary serves, if one does. */
+  get serving(): SimNode | undefined {
+    return this.nodes.find(({ host, process }) => !host.paused && process?.isServingPrimary);
+  }
+
+  diskOf(host: Host): string {
+    return this.nodes.find((node) => node.host === host)!.disk;
+  }
+
+  #count(before: Configuration | null, after: Configuration): void {
+    const { sim } = this;
+    if (!before) return;
+    if (before.primary.disk !== after.primary.disk) sim.count("configuration:promotion");
+    else if (before.primary.incarnation !== after.primary.incarnation)
+      sim.count("configuration:another life");
+    if (before.inSync.some((disk) => !after.inSync.includes(disk))) sim.count("configuration:removal");
+    if (after.inSync.some((disk) => !before.inSync.includes(disk))) sim.count("configuration:join");
+  }
+
+  nodeOf(disk: string): SimNode | undefined {
+    return this.nodes.find((node) => node.disk === disk);
+  }
+
+  /** The coordinator wants `spare` to keep a replica in place of `node`. */
+  replace(node: SimNode, spare: SimNode): void {
+    node.isWanted = false;
+    spare.isWanted = true;
+    this.control.want(spare.host.id);
+    this.control.dismiss(node.host.id);
+    if (spare.isOn) spare.start();
+    else spare.powerOn();
+  }
+
+  /** Disks in sync that a power cut has left without acknowledged records: none is promised to survive them all. */
+  readonly #tailLost = new Set<string>();
+
+  noteTailLost(disk: string): void {
+    const { configuration } = this.control.truth;
+    if (this.control.policy.durability === "replicated" && configuration?.inSync.includes(disk))
+      this.#tailLost.add(disk);
+  }
+
+  /** Whether a power cut of it leaves a good copy. */
+  canLoseTail(node: SimNode): boolean {
+    const { inSync = [] } = this.control.truth.configuration ?? {};
+    if (this.control.policy.durability === "fsync" || !inSync.includes(node.disk)) return true;
+    if (inSync.length === 1) return true;
+    return inSync.some((disk) => disk !== node.disk && !this.#tailLost.has(disk));
+  }
+
+  /** Whether another that is wanted, and runs, can take the place of the primary. */
+  mayLead(primary: SimNode): boolean {
+    const { inSync = [] } = this.control.truth.configuration ?? {};
+    return this.nodes.some(
+      (node) => node !== primary && node.isWanted && node.process && inSync.includes(node.disk),
+    );
+  }
+
+  /** Whether its disk may go for ever. */
+  canLose(node: SimNode): boolean {
+    const { configuration } = this.control.truth;
+    return configuration !== null && !configuration.inSync.includes(node.disk);
+  }
+
+  /** Everybody who might act refuses what is older. */
+  allHaveSeenGeneration(): boolean {
+    const { generation } = this.control.truth;
+    return this.nodes.every((node) => node.meta === null || node.meta.generationSeen === generation);
+  }
+}
+
+function somePolicy({ random }: Simulation): ReplicaPolicy {
+  const replicas = random.pick([1, 2, 2, 3, 3, 3, 3, 3, 5]);
+  const usual = replicas > 2 ? 2 : 1;
+  return {
+    replicas,
+    minInSync: random.chance(0.2) ? random.integer(1, replicas) : usual,
+    durability: random.pick(["fsync", "replicated"]),
+  };
+}

@@ -1,0 +1,516 @@
+/**
+ * A state process: the real machine (core/replica) over the real log (core/log), on a simulated disk, with simulated
+ * links, coordinator and clock. What the host of the product does around the machine is done here in the same order.
+ */
+import type { Log, LogListener } from "../../../core/log/log.ts";
+import { openLog } from "../../../core/log/open-log.ts";
+import type { ReplicaMessage } from "../../../core/replica/messages.ts";
+import { joinRecords, type LogRecord } from "../../../core/replica/record.ts";
+import type { RecoveredLog } from "../../../core/replica/replica-log.ts";
+import { emptyMeta, ReplicaMachine } from "../../../core/replica/replica-machine.ts";
+import type {
+  ReadOutcome,
+  ReplicaMeta,
+  ReplicaSink,
+  Role,
+  WriteOutcome,
+} from "../../../core/replica/sink.ts";
+import { simFiles } from "../harness/log-files.ts";
+import { Guard } from "./guard.ts";
+import { assert } from "./ledger.ts";
+import type { Answer, Request } from "./sim-client.ts";
+import type { Picture } from "./sim-control.ts";
+import type { SimNode, Snapshot } from "./sim-node.ts";
+import { bucketOf, decodeResult, encodeOperation, keyOf, SimState } from "./sim-state.ts";
+
+const moduleName = "kv";
+const tickMs = 10;
+
+/** What goes over a link: a message of the machine, or a snapshot, which the host carries. */
+export interface Parcel {
+  from: string;
+  message?: ReplicaMessage;
+  snapshot?: { snapshot: Snapshot; epoch: number; ended: () => void };
+}
+
+export class SimReplica {
+  readonly #node: SimNode;
+  readonly incarnation: string;
+  readonly disk: string;
+  /** Of the host: what comes later to another life is not for this one. */
+  readonly #life: number;
+  #machine: ReplicaMachine | null = null;
+  #log: Log | null = null;
+  state = new SimState();
+  #role: Role = "nobody";
+  #readUntilMs = -Infinity;
+
+  readonly #tickets = new Map<number, (outcome: WriteOutcome | ReadOutcome) => void>();
+  /** As in any host process: from the beginning. */
+  #ticket = 0;
+  /** What the machine has made happen in this step, and may not happen within it. */
+  #later: (() => void)[] = [];
+  #stepping = false;
+  #flushWanted = false;
+  #flushing = false;
+  #metaWaiting: { meta: ReplicaMeta; ticket: number } | null = null;
+  #metaSaving = false;
+  #installing = false;
+  #snapshotting = false;
+  #committing = false;
+  #lastSnapshot = 0;
+  #ending: (() => void) | null = null;
+
+  constructor(node: SimNode, incarnation: string) {
+    this.#node = node;
+    this.incarnation = incarnation;
+    this.disk = node.disk;
+    this.#life = node.host.life;
+    this.#begin();
+  }
+
+  get role(): Role {
+    return this.#role;
+  }
+  get epoch(): number {
+    return this.#machine?.configurations.epoch ?? 0;
+  }
+  get lastIndex(): number {
+    return this.#machine?.log.lastIndex ?? 0;
+  }
+  /** By its clock, now: whatever it would do next, it looks at that first. */
+  get isServingPrimary(): boolean {
+    return this.#role === "primary" && this.#readUntilMs > this.#node.host.nowMs();
+  }
+  get serves(): boolean {
+    const isServing = this.#role === "primary" || this.#role === "backup";
+    return isServing && this.#readUntilMs > this.#node.host.nowMs();
+  }
+
+  /** A client's request; answered in some later step, once, if this process lives. */
+  ask(request: Request, answered: (answer: Answer) => void): void {
+    this.#step((machine, nowMs) => {
+      const { sim, ledger } = this.#node.world;
+      if (request.kind === "read") {
+        const { key } = request;
+        const ticket = this.#await((outcome) => {
+          if (outcome.type !== "ok") return answered({ outcome: "refused" });
+          sim.count(`read:${this.#role}`);
+          answered({ outcome: "ok", done: true, ...this.state.read(key) });
+        });
+        machine.read(nowMs, ticket, [bucketOf(key)]);
+        return;
+      }
+      const { client, sequence, ackedBelow, operation } = request;
+      const committed = machine.applying.appliedIndex;
+      const ticket = this.#await((outcome) => {
+        if (outcome.type !== "ok") return answered({ outcome: outcome.type });
+        assert("result" in outcome, "a write is answered as a read");
+        if (outcome.index <= committed) sim.count("answer:from a session");
+        ledger.acknowledge(outcome.index, this.name);
+        answered({ outcome: "ok", ...decodeResult(outcome.result) });
+      });
+      const bytes = encodeOperation(operation);
+      machine.write(nowMs, { ticket, client, sequence, ackedBelow, module: moduleName, operation: bytes });
+    });
+  }
+
+  /** The client has gone. */
+  removeClient(client: string): void {
+    this.#step((machine, nowMs) => {
+      machine.removeClient(
+        nowMs,
+        this.#await(() => {}),
+        client,
+      );
+    });
+  }
+
+  /** Ends in order: what is in memory is on the disk when `ended` is called. */
+  end(ended: () => void): void {
+    if (!this.#log || this.#ending) return;
+    this.#ending = ended;
+    this.#log.close((error) => {
+      if (error) return;
+      this.#commit();
+      ended();
+    });
+  }
+
+  died(): void {
+    this.#machine = null;
+    this.#log = null;
+    this.#tickets.clear();
+  }
+
+  get name(): string {
+    return `${this.#node.host.id}#${this.incarnation}`;
+  }
+
+  #begin(): void {
+    const node = this.#node;
+    const { sim } = node.world;
+    const before = node.lastRun;
+    const lostPower = before !== null && !before.clean && before.boot !== node.boot;
+    sim.log(`${this.name} starts${lostPower ? " after a power cut" : ""}`);
+    const { snapshot } = node;
+    const mark = (): void => {
+      if (lostPower && node.meta?.mode === "replicated") node.meta = { ...node.meta, amnesiac: true };
+      node.lastRun = { boot: node.boot, clean: false };
+    };
+    node.drive.run(node.host, "sync", mark, () => {
+      openLog(
+        simFiles(node.drive, node.host),
+        {
+          disk: this.disk,
+          snapshot: snapshot && { index: snapshot.state.index, epoch: snapshot.epoch },
+          durable: 0,
+          timing: {
+            after: (ms, run) => node.host.after(ms, run),
+            soon: (run) => node.host.after(0, run),
+          },
+          listener: this.#listener,
+          ...node.world.logSizes,
+        },
+        (error, opened) => {
+          assert(!error && opened, `${this.name} cannot open its log: ${error?.message}`);
+          if (opened.torn > 0) sim.count("log:torn tail");
+          this.#opened(opened.log, snapshot);
+        },
+      );
+    });
+  }
+
+  readonly #listener: LogListener = {
+    written: (index) => this.#step((machine, nowMs) => machine.written(nowMs, index)),
+    durable: (index) => {
+      if (this.#log && index >= this.#log.lastIndex) this.#log.eager = this.#isEager;
+      this.#step((machine, nowMs) => machine.durable(nowMs, index));
+    },
+    full: (full) => {
+      if (full) this.#node.world.sim.count("log:full");
+      this.#step((machine, nowMs) => machine.diskFull(nowMs, full));
+    },
+    failed: (error) => assert(false, `the log of ${this.name} has failed: ${error.message}`),
+    damaged: ({ from, to }) => assert(false, `the log of ${this.name} is damaged from ${from} to ${to}`),
+  };
+
+  get #isEager(): boolean {
+    return this.#node.world.control.policy.durability === "fsync";
+  }
+
+  #opened(log: Log, snapshot: Snapshot | null): void {
+    const node = this.#node;
+    const { world, host } = node;
+    const { sim, control } = world;
+    assert(log.damage.length === 0, `the log of ${this.name} is damaged: ${JSON.stringify(log.damage)}`);
+    const { database } = node;
+    // An old database of a replica that has begun anew is of no use.
+    const isCurrent = database && database.index >= (snapshot?.state.index ?? 0);
+    this.state = (isCurrent ? database : snapshot?.state)?.clone() ?? new SimState();
+    if (snapshot && !isCurrent) sim.count("restart:from snapshot");
+    assert(
+      this.state.index <= log.lastIndex && this.state.index >= log.firstIndex - 1,
+      `${this.name} has applied ${this.state.index} of a log from ${log.firstIndex} to ${log.lastIndex}`,
+    );
+    this.#lastSnapshot = snapshot?.state.index ?? 0;
+    this.#log = log;
+    this.#openDatabase();
+    log.eager = this.#isEager;
+    const meta = node.meta ?? emptyMeta;
+    if (meta.amnesiac) sim.count("restart:amnesiac");
+    sim.log(
+      `${this.name} opens e${log.epochAt(log.lastIndex)} ${log.firstIndex}-${log.lastIndex}, ${this.state.index} applied`,
+    );
+    const self = { disk: this.disk, incarnation: this.incarnation };
+    control.register(host, { node: host.id, life: host.life, ...self }, () => {
+      this.#machine = new ReplicaMachine({
+        self,
+        policy: control.policy,
+        sink: this.#sink,
+        nowMs: host.nowMs(),
+        timings: world.timings,
+        levels: [[moduleName, 1]],
+        log: recovered(log),
+        meta,
+        state: this.state.applied(),
+      });
+      this.#step((machine, nowMs) => machine.start(nowMs));
+      control.follow(host, (picture) => this.#told(picture));
+      host.every(tickMs, () => this.#step((machine, nowMs) => machine.tick(nowMs)));
+      world.links.attach({
+        host,
+        life: this.#life,
+        arrived: (_from, parcel) => this.#arrived(parcel),
+        up: (peer) => this.#step((machine, nowMs) => machine.linkUp(nowMs, world.diskOf(peer))),
+        down: () => {},
+      });
+    });
+  }
+
+  /** It is what is in memory now; nothing is known of what the rest of the log touches. */
+  #openDatabase(): void {
+    const node = this.#node;
+    node.database = this.state.clone();
+    node.guard = new Guard(this.#log!.lastIndex, this.state.index);
+  }
+
+  #told({ versioned, wanted, exits }: Picture): void {
+    this.#step((machine, nowMs) => {
+      const { generationSeen } = machine.configurations.meta;
+      if (versioned.generation < generationSeen) this.#node.world.sim.count("refused:older generation");
+      else if (versioned.version < machine.configurations.version)
+        this.#node.world.sim.count("refused:older version");
+      if ((versioned.configuration?.epoch ?? 0) < machine.configurations.epoch)
+        this.#node.world.sim.count("refused:older epoch");
+      machine.configurationRead(nowMs, versioned);
+      machine.replicasWanted(nowMs, wanted);
+      for (const certificate of exits) machine.exitCertified(nowMs, certificate);
+    });
+  }
+
+  #arrived({ from, message, snapshot }: Parcel): void {
+    if (snapshot) return this.#install(snapshot);
+    // Its log is being replaced.
+    if (this.#installing) return;
+    this.#step((machine, nowMs) => machine.receive(nowMs, from, message!));
+  }
+
+  /** The machine is entered here only; what it has made happen follows. */
+  #step(run: (machine: ReplicaMachine, nowMs: number) => void): void {
+    const { host } = this.#node;
+    if (!this.#machine || host.life !== this.#life || this.#ending) return;
+    if (this.#stepping) {
+      this.#later.push(() => this.#step(run));
+      return;
+    }
+    this.#stepping = true;
+    run(this.#machine, host.nowMs());
+    this.#stepping = false;
+    const later = this.#later;
+    this.#later = [];
+    for (const act of later) act();
+    if (!this.#flushWanted || this.#flushing) return;
+    this.#flushing = true;
+    const flush = (): void => {
+      this.#flushing = false;
+      this.#flushWanted = false;
+      this.#step((machine, nowMs) => machine.flush(nowMs));
+    };
+    // A turn of the event loop takes what is at hand.
+    host.after(this.#node.world.turnMs, flush);
+  }
+
+  readonly #sink: ReplicaSink = {
+    append: (records) => {
+      this.#node.guard?.prepared(records, (record) => this.#touched(record));
+      this.#log!.append([...records]);
+    },
+    truncateAfter: (index) => {
+      this.#node.world.sim.count("log:cut");
+      this.#log!.truncateAfter(index);
+    },
+    wantDurable: () => (this.#log!.eager = true),
+    discardTo: (index) => this.#log!.discardUpTo(index),
+    fetch: (reader, fromIndex, bytesMax) =>
+      this.#later.push(() =>
+        this.#log!.read(fromIndex, bytesMax, (error, records) => {
+          assert(!error, `${this.name} cannot read its log: ${error?.message}`);
+          const bytes = joinRecords((records ?? []) as LogRecord[]);
+          this.#step((machine, nowMs) => machine.fetched(nowMs, reader, bytes));
+        }),
+      ),
+    saveMeta: (meta, ticket) => {
+      this.#metaWaiting = { meta, ticket };
+      this.#later.push(() => this.#saveMeta());
+    },
+    execute: (record) => {
+      this.#node.world.ledger.executed(record, this.name);
+      return this.state.execute(record);
+    },
+    sessionChanged: (change) => this.state.sessionChanged(change),
+    levelRaised: (module, level) => this.state.levels.set(module, level),
+    applied: (record) => {
+      this.#node.world.ledger.applied(record, this.name);
+      this.state.index = record.index;
+      this.#later.push(() => this.#applied());
+    },
+    touched: (record) => this.#touched(record),
+    send: (disk, message) => this.#send(disk, { from: this.disk, message }),
+    sendSnapshot: (disk) => this.#later.push(() => this.#sendSnapshot(disk)),
+    propose: (change) => {
+      const { control, sim } = this.#node.world;
+      sim.log(
+        `${this.name} proposes ${JSON.stringify(change.configuration.inSync.map((d) => d.slice(0, 4)))}`,
+      );
+      this.#later.push(() =>
+        control.propose(this.#node.host, change, (outcome) =>
+          this.#step((machine, nowMs) => machine.changed(nowMs, change.configuration.changeId, outcome)),
+        ),
+      );
+    },
+    askConfiguration: () =>
+      this.#later.push(() => this.#node.world.control.ask(this.#node.host, (picture) => this.#told(picture))),
+    answer: (ticket, outcome) => this.#answer(ticket, outcome),
+    answerRead: (ticket, outcome) => this.#answer(ticket, outcome),
+    readLease: (deadlineMs) => {
+      this.#readUntilMs = deadlineMs;
+      this.#node.guard?.lease(deadlineMs);
+    },
+    roleChanged: (role) => {
+      this.#role = role;
+      this.#node.world.sim.count(`role:${role}`);
+      this.#node.world.sim.log(`${this.name} is ${role} in e${this.epoch}`);
+    },
+    wantFlush: () => (this.#flushWanted = true),
+    failed: (reason) => assert(false, `${this.name} cannot go on: ${reason}`),
+    wallMs: () => this.#node.host.wallMs(),
+    random: () => {
+      const bytes = new Uint8Array(16);
+      const view = new DataView(bytes.buffer);
+      for (let i = 0; i < 16; i += 4) view.setUint32(i, this.#node.world.sim.random.uint32());
+      return bytes;
+    },
+  };
+
+  #await(told: (outcome: WriteOutcome | ReadOutcome) => void): number {
+    this.#tickets.set(++this.#ticket, told);
+    return this.#ticket;
+  }
+
+  #answer(ticket: number, outcome: WriteOutcome | ReadOutcome): void {
+    const told = this.#tickets.get(ticket);
+    assert(told, `${this.name} answers ticket ${ticket} twice`);
+    this.#tickets.delete(ticket);
+    told(outcome);
+  }
+
+  #touched(record: LogRecord): readonly number[] {
+    const key = keyOf(record);
+    return key === null ? [] : [bucketOf(key)];
+  }
+
+  #send(disk: string, parcel: Parcel): boolean {
+    const { world, host } = this.#node;
+    const to = world.nodeOf(disk);
+    return to !== undefined && to !== this.#node && world.links.send(host, to.host, parcel);
+  }
+
+  #saveMeta(): void {
+    const next = this.#metaWaiting;
+    if (this.#metaSaving || !next) return;
+    this.#metaWaiting = null;
+    this.#metaSaving = true;
+    const node = this.#node;
+    const save = (): void => {
+      node.meta = next.meta;
+    };
+    node.drive.run(node.host, "sync", save, () => {
+      this.#metaSaving = false;
+      this.#step((machine, nowMs) => machine.metaSaved(nowMs, next.ticket));
+      this.#saveMeta();
+    });
+  }
+
+  /** Transactions are committed, and snapshots taken, some time after. */
+  #applied(): void {
+    const node = this.#node;
+    const { world, host } = node;
+    if (!this.#committing) {
+      this.#committing = true;
+      host.after(world.commitMs, () => this.#commit());
+    }
+    if (this.#snapshotting || this.state.index < this.#lastSnapshot + world.snapshotEvery) return;
+    this.#snapshotting = true;
+    this.#takeSnapshot();
+  }
+
+  #commit(): void {
+    const node = this.#node;
+    this.#committing = false;
+    // The log is the truth: the database is never ahead of it.
+    if (this.#log!.written < this.state.index) return;
+    node.database = this.state.clone();
+    node.guard?.committed(this.state.index);
+  }
+
+  #takeSnapshot(): void {
+    const node = this.#node;
+    const snapshot = { state: this.state.clone(), epoch: this.#machine!.log.epochAt(this.state.index)! };
+    node.host.after(node.world.sim.random.between(1, 100), () => {
+      if (this.#installing) return;
+      const keep = (): void => {
+        node.snapshot = snapshot;
+      };
+      node.drive.run(node.host, "sync", keep, () => {
+        this.#snapshotting = false;
+        this.#lastSnapshot = snapshot.state.index;
+        node.world.sim.count("snapshot:taken");
+        this.#step((machine, nowMs) => machine.snapshotTaken(nowMs, snapshot.state.index));
+      });
+    });
+  }
+
+  /** One parcel, which takes its time; the machine hears when it has been installed or come to nothing. */
+  #sendSnapshot(disk: string): void {
+    const node = this.#node;
+    const { sim } = node.world;
+    const { snapshot } = node;
+    assert(snapshot, `${this.name} is to send a snapshot and has none`);
+    let open = true;
+    const ended = (): void => {
+      if (!open) return;
+      open = false;
+      this.#step((machine, nowMs) => machine.snapshotSent(nowMs, disk));
+    };
+    node.host.after(sim.random.pick([1, 20, 200]), () => {
+      const reply = (): void =>
+        sim.network.send(node.world.nodeOf(disk)?.host ?? node.host, node.host, ended);
+      const parcel = { snapshot: { snapshot, epoch: this.epoch, ended: reply } };
+      if (!this.#send(disk, { from: this.disk, ...parcel })) ended();
+      else node.host.after(2_000, ended);
+    });
+  }
+
+  #install({ snapshot, epoch, ended }: NonNullable<Parcel["snapshot"]>): void {
+    const machine = this.#machine;
+    const node = this.#node;
+    const isWelcome =
+      machine &&
+      !this.#ending &&
+      !this.#installing &&
+      !this.#snapshotting &&
+      this.#role === "learner" &&
+      machine.configurations.accepts(epoch) &&
+      snapshot.state.index > machine.applying.appliedIndex;
+    if (!isWelcome) return ended();
+    this.#installing = true;
+    const keep = (): void => {
+      node.snapshot = snapshot;
+      node.database = null;
+    };
+    node.drive.run(node.host, "sync", keep, () => {
+      this.#log!.reset(snapshot.state.index, snapshot.epoch, (error) => {
+        assert(!error, `${this.name} cannot begin its log anew: ${error?.message}`);
+        this.#installing = false;
+        this.state = snapshot.state.clone();
+        this.#lastSnapshot = this.state.index;
+        this.#openDatabase();
+        node.world.sim.count("snapshot:installed");
+        this.#step((m, nowMs) => m.snapshotInstalled(nowMs, snapshot.epoch, this.state.applied()));
+        ended();
+      });
+    });
+  }
+}
+
+/** As the machine wants it. */
+function recovered(log: Log): RecoveredLog {
+  const base = { index: log.firstIndex - 1, epoch: log.epochAt(log.firstIndex - 1)! };
+  const epochs: { epoch: number; first: number }[] = [];
+  for (let index = log.firstIndex; index <= log.lastIndex; index++) {
+    const epoch = log.epochAt(index)!;
+    if (epochs.at(-1)?.epoch !== epoch) epochs.push({ epoch, first: index });
+  }
+  return { base, epochs, lastIndex: log.lastIndex };
+}
