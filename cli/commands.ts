@@ -144,9 +144,19 @@ export const commands: Record<string, Entry> = {
     hidden: true,
     load: () => import("./commands/container.ts"),
   },
+  state: {
+    summary: "A replica of an instance's OS state; started by the agent",
+    hidden: true,
+    load: () => import("./commands/state.ts"),
+  },
   ingress: {
     summary: "A node's published ports; started by the agent",
     hidden: true,
     load: () => import("./commands/ingress.ts"),
+  },
+  "state-helper": {
+    summary: "Snapshots of a replica's database; started by its state process",
+    hidden: true,
+    load: () => import("./commands/state-helper.ts"),
   },
 };

@@ -1,0 +1,21 @@
+/** Hidden: work on a state process's database in a host process of its own, started by it. */
+import { command } from "../command.ts";
+
+export default command({
+  args: {
+    job: { type: "enum", options: ["snapshot", "checkpoint"], required: true, description: "What to do" },
+    "data-dir": {
+      type: "string",
+      value: "DIR",
+      required: true,
+      description: "The replica's data directory, where state.db is",
+    },
+  },
+  examples: [
+    ["dvs state-helper --job snapshot --data-dir /var/lib/dvs/state/1f0c", "what a state process starts"],
+  ],
+  async run({ args, io }) {
+    const { runHelper } = await import("../../core/state/helper.ts");
+    io.stdout.write(`${JSON.stringify(await runHelper(args.job, args["data-dir"]))}\n`);
+  },
+});

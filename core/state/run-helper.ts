@@ -1,0 +1,63 @@
+/** Starts the helper host process and waits for what it says. */
+import { spawn } from "node:child_process";
+import { z } from "zod";
+import { DvsError } from "../errors.ts";
+import { selfCommand } from "../platform/runtime.ts";
+import type { HelperJob } from "./helper.ts";
+import { helperMsMax } from "./limits.ts";
+import { SnapshotInfo } from "./snapshots.ts";
+
+const outputCharsMax = 64 * 1024;
+const results = {
+  snapshot: SnapshotInfo,
+  checkpoint: z.object({ frames: z.number(), moved: z.number() }),
+} as const;
+
+/** Rejects with FAILED when it ends otherwise than well; with the reason of `signal` when that ends it. */
+export function askHelper<J extends HelperJob>(
+  job: J,
+  dataDir: string,
+  signal: AbortSignal,
+): Promise<z.infer<(typeof results)[J]>> {
+  const { command, args } = selfCommand(["state-helper", "--job", job, "--data-dir", dataDir]);
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason as Error);
+    const child = spawn(command, args, {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { PATH: process.env["PATH"] ?? "/usr/bin:/bin" },
+    });
+    let output = "";
+    let errors = "";
+    child.stdout.on("data", (chunk: Buffer) => (output = (output + chunk.toString()).slice(-outputCharsMax)));
+    child.stderr.on("data", (chunk: Buffer) => (errors = (errors + chunk.toString()).slice(-outputCharsMax)));
+    const kill = (): void => void child.kill("SIGKILL");
+    const timer = setTimeout(kill, helperMsMax);
+    signal.addEventListener("abort", kill, { once: true });
+    const failed = (why: string, cause?: unknown): DvsError =>
+      new DvsError("FAILED", `Cannot make a ${job} of the state in ${dataDir}: ${why}.`, { cause });
+    const end = (outcome: () => void): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", kill);
+      outcome();
+    };
+    child.once("error", (e) => end(() => reject(failed(e.message, e))));
+    child.once("close", (code, killed) =>
+      end(() => {
+        if (signal.aborted) return reject(signal.reason as Error);
+        if (code !== 0) return reject(failed(errors.trim() || `its helper ended with ${code ?? killed}`));
+        const line = output.trim().split("\n").at(-1) ?? "";
+        const result = results[job].safeParse(jsonOf(line));
+        if (result.success) resolve(result.data as z.infer<(typeof results)[J]>);
+        else reject(failed(`its helper said ${JSON.stringify(line.slice(0, 200))}`));
+      }),
+    );
+  });
+}
+
+function jsonOf(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * Snapshots of a replica's database, in a directory of their own: `snapshot-INDEX.db`, and beside it `.json` with its
+ * checksum, written when all of it is on the disk. One without the other does not count. The log may be given back up
+ * to the newest, and never before it is whole: it is all that a replica has of those records.
+ */
+import { createHash } from "node:crypto";
+import { open, readdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { DvsError } from "../errors.ts";
+import { makePrivateDir, readJsonFile, writeSmallFile } from "../files.ts";
+import { snapshotPieceBytes } from "./limits.ts";
+
+export const SnapshotInfo = z.strictObject({
+  format: z.literal(1),
+  /** The last record that it has, and its epoch. */
+  index: z.number().int().min(0),
+  epoch: z.number().int().min(0),
+  bytes: z.number().int().min(1),
+  /** SHA-256 in hex. */
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+});
+export type SnapshotInfo = z.infer<typeof SnapshotInfo>;
+
+const dirName = "snapshots";
+const manifestName = /^snapshot-\d{16}\.json$/;
+
+export function snapshotsDir(dataDir: string): string {
+  return join(dataDir, dirName);
+}
+
+export function snapshotPath(dataDir: string, index: number): string {
+  return join(snapshotsDir(dataDir), `snapshot-${String(index).padStart(16, "0")}.db`);
+}
+
+/** Those that are whole, as far as their size tells; the newest first. Makes the directory. */
+export async function listSnapshots(dataDir: string): Promise<SnapshotInfo[]> {
+  const dir = snapshotsDir(dataDir);
+  await makePrivateDir(dir);
+  const names = (await readdir(dir)).filter((name) => manifestName.test(name)).sort();
+  const found: SnapshotInfo[] = [];
+  for (const name of names.reverse()) {
+    const info = SnapshotInfo.safeParse(await readJsonFile(join(dir, name)));
+    if (info.success && (await sizeOf(snapshotPath(dataDir, info.data.index))) === info.data.bytes) {
+      found.push(info.data);
+    }
+  }
+  return found;
+}
+
+/** A file of this directory, complete and fsynced, becomes the snapshot that it is. */
+export async function publishSnapshot(dataDir: string, file: string, info: SnapshotInfo): Promise<void> {
+  const path = snapshotPath(dataDir, info.index);
+  await rename(file, path);
+  // Also syncs the directory, in which the other file has its name by now.
+  await writeSmallFile(manifestPath(path), JSON.stringify(info), { durable: true });
+}
+
+/** Removes all but the given one, and what was left half made. Nothing may be in the making. */
+export async function removeOtherSnapshots(dataDir: string, kept: SnapshotInfo): Promise<void> {
+  const dir = snapshotsDir(dataDir);
+  const path = snapshotPath(dataDir, kept.index);
+  for (const name of await readdir(dir)) {
+    const each = join(dir, name);
+    if (each !== path && each !== manifestPath(path)) await rm(each, { force: true });
+  }
+}
+
+/** Pieces of a file, in order. Rejects with FAILED at the end when its checksum is not the one of `info`. */
+export async function* readSnapshot(dataDir: string, info: SnapshotInfo): AsyncGenerator<Uint8Array> {
+  const path = snapshotPath(dataDir, info.index);
+  const hash = createHash("sha256");
+  const file = await open(path, "r");
+  try {
+    let position = 0;
+    while (position < info.bytes) {
+      const piece = new Uint8Array(Math.min(snapshotPieceBytes, info.bytes - position));
+      const { bytesRead } = await file.read(piece, 0, piece.length, position);
+      if (bytesRead === 0) break;
+      position += bytesRead;
+      const read = piece.subarray(0, bytesRead);
+      hash.update(read);
+      yield read;
+    }
+    if (hash.digest("hex") !== info.sha256) throw damaged(path);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Copies a snapshot to where the database is; whatever was there must be gone. Rejects with FAILED when it is damaged. */
+export async function restoreDatabase(
+  dataDir: string,
+  info: SnapshotInfo,
+  databasePath: string,
+): Promise<void> {
+  const temporary = `${databasePath}.new`;
+  const file = await open(temporary, "w", 0o600);
+  try {
+    for await (const piece of readSnapshot(dataDir, info)) await file.write(piece);
+  } catch (e) {
+    await rm(temporary, { force: true });
+    throw e;
+  } finally {
+    await file.close();
+  }
+  await removeDatabase(databasePath);
+  await rename(temporary, databasePath);
+}
+
+export async function removeDatabase(path: string): Promise<void> {
+  for (const suffix of ["", "-wal", "-shm"]) await rm(path + suffix, { force: true });
+}
+
+function manifestPath(path: string): string {
+  return path.replace(/\.db$/, ".json");
+}
+
+async function sizeOf(path: string): Promise<number | null> {
+  try {
+    const file = await open(path, "r");
+    try {
+      return (await file.stat()).size;
+    } finally {
+      await file.close();
+    }
+  } catch (e) {
+    if ((e as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw e;
+  }
+}
+
+function damaged(path: string): DvsError {
+  return new DvsError(
+    "FAILED",
+    `Cannot use the snapshot ${path}: its checksum is wrong, so the disk has damaged it.`,
+  );
+}
