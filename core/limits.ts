@@ -312,3 +312,13 @@ export const kvHistoryMax = 10_000;
 export const kvHistoryBytesMax = 16 * MiB;
 /** A lease ends in one step, with its keys: a few milliseconds. */
 export const kvLeaseKeysMax = 1_000;
+
+// OS state: state processes
+/** A replica machine is told the time this often: its shortest time is a tenth of a second. */
+export const stateTickMs = 10;
+/** What one client has asked for and was not answered: more are not read from its link before. */
+export const stateAskedMax = 8_192;
+/** A follower that has not taken this much waits for more. */
+export const stateUnsentBytesMax = 1 * MiB;
+/** A name that somebody has used once (`dvs kv`) is forgotten so long after: a repetition came before. */
+export const onceClientMs = 10 * 60_000;

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { DvsError, parseOrThrow } from "../errors.ts";
 import { Name } from "../names.ts";
+import { aliveMsMin } from "../replica/timings.ts";
 import { ReplicaIncarnation, ReplicaPolicySchema } from "./replica-set.ts";
 
 /** PEM. Key and certificate are the instance's on this node; `workloadCa` signs those of its other nodes. */
@@ -17,6 +18,8 @@ export const StateBoot = z.object({
   uid: z.string(),
   os: Name,
   policy: ReplicaPolicySchema,
+  /** L (core/replica/timings.ts), from which all times of the replicas follow; absent: the default. */
+  aliveMs: z.number().int().min(aliveMsMin).optional(),
   node: z.object({ id: z.string(), name: z.string(), address: z.string() }),
   /** `Holder.incarnation` of this process. */
   incarnation: ReplicaIncarnation,

@@ -40,12 +40,14 @@ export const outcomes = {
   invalid: 3,
   /** Not carried out, and its caller is to know at once: too few replicas in sync, no room on the disk. */
   unavailable: 4,
+  /** As refused, but it may be carried out yet: the same request may be made again, and is carried out once. */
+  uncertain: 5,
 } as const;
 export type Outcome = (typeof outcomes)[keyof typeof outcomes];
 
 const counter = z.number().int().min(0);
 const moduleName = z.string().regex(/^[a-z][a-z0-9-]{0,31}$/);
-const outcome = z.union([z.literal(0), z.literal(1), z.literal(2), z.literal(3), z.literal(4)]);
+const outcome = z.union([z.literal(0), z.literal(1), z.literal(2), z.literal(3), z.literal(4), z.literal(5)]);
 
 const schemas = {
   write: z.tuple([z.literal(16), counter.min(1), counter, moduleName, z.unknown()]),

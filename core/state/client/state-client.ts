@@ -261,9 +261,10 @@ export class StateClient {
   #answered(table: Map<number, Asked>, key: number, outcome: number, value: unknown, index: number): void {
     const asked = table.get(key);
     if (!asked) return;
-    if (outcome === outcomes.refused) {
+    if (outcome === outcomes.refused || outcome === outcomes.uncertain) {
       asked.reason = String(value);
       asked.waiting = false;
+      asked.uncertain ||= outcome === outcomes.uncertain;
       this.#retrySoon();
       return;
     }

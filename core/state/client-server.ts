@@ -1,0 +1,187 @@
+/**
+ * A replica's side of its clients' links (client/messages.ts): containers, and agents for people. What is refused here
+ * has nothing to do with replication: an operation that its module does not know, a client that asks without end.
+ */
+import { DvsError } from "../errors.ts";
+import { Malformed } from "../kernel/proxy/malformed.ts";
+import { onceClientMs, stateAskedMax, stateUnsentBytesMax } from "../limits.ts";
+import { lastingRefusals, type RefusalReason, type WriteOutcome } from "../replica/sink.ts";
+import { clientNumbers, type Outcome, outcomes, readClientMessage } from "./client/messages.ts";
+import type { Fields } from "./link/frames.ts";
+import type { Link, LinkUser } from "./link/link.ts";
+import type { Follower } from "./module.ts";
+import type { ReplicaHost } from "./replica-host.ts";
+import { decodeResult } from "./result.ts";
+
+interface Client {
+  asked: number;
+  /** By ticket. */
+  followers: Map<number, Follower>;
+}
+
+/** Values of one follower in one turn. */
+const eventsPerTurn = 64;
+
+export class ClientServer implements LinkUser {
+  readonly #host: ReplicaHost;
+  readonly #clients = new Map<Link, Client>();
+  /** Names that are used once → when they wrote last. */
+  readonly #once = new Map<string, number>();
+
+  constructor(host: ReplicaHost) {
+    this.#host = host;
+  }
+
+  onOpen(link: Link): void {
+    this.#clients.set(link, { asked: 0, followers: new Map() });
+  }
+
+  onMessage(fields: Fields, link: Link): void {
+    const client = this.#clients.get(link);
+    if (!client) return;
+    switch (fields[0]) {
+      case clientNumbers.write:
+        return this.#write(client, link, fields);
+      case clientNumbers.read:
+        return this.#read(client, link, fields);
+      case clientNumbers.follow:
+        return this.#follow(client, link, fields);
+      case clientNumbers.unfollow:
+        client.followers.delete(readClientMessage("unfollow", fields)[1]);
+        return;
+      default:
+        throw new Malformed(`message ${String(fields[0])} from a client`);
+    }
+  }
+
+  onClose(_why: string, link: Link): void {
+    this.#clients.delete(link);
+  }
+
+  /** Something was applied: those who follow are told. */
+  applied(): void {
+    for (const [link, { followers }] of this.#clients) {
+      for (const [ticket, follower] of followers) this.#feed(link, ticket, follower);
+    }
+  }
+
+  /** As the primary: names that were used once, long ago, are forgotten by all. */
+  tidy(nowMs: number): void {
+    for (const [name, lastMs] of this.#once) {
+      if (nowMs - lastMs < onceClientMs) break;
+      this.#once.delete(name);
+      this.#host.removeClient(name, () => undefined);
+    }
+  }
+
+  #write(client: Client, link: Link, fields: Fields): void {
+    const [, sequence, ackedBelow, module, operation] = readClientMessage("write", fields);
+    const answer = (outcome: Outcome, value: unknown, index: number) => {
+      client.asked--;
+      link.send([clientNumbers.written, sequence, outcome, value, index]);
+    };
+    client.asked++;
+    if (client.asked > stateAskedMax) return answer(outcomes.refused, tooMany, 0);
+    const name = link.peer!.incarnation;
+    try {
+      const bytes = this.#host.module(module).encode(operation);
+      const request = { client: name, sequence, ackedBelow, module, operation: bytes };
+      this.#host.write(request, (outcome) => tell(answer, outcome));
+    } catch (e) {
+      answer(outcomes.invalid, refusalOf(e), 0);
+      return;
+    }
+    if (!name.startsWith("once-")) return;
+    this.#once.delete(name); // so that the newest is last
+    this.#once.set(name, this.#host.now());
+  }
+
+  #read(client: Client, link: Link, fields: Fields): void {
+    const [, ticket, name, query] = readClientMessage("read", fields);
+    const answer = (outcome: Outcome, value: unknown, index: number) => {
+      client.asked--;
+      link.send([clientNumbers.answer, ticket, outcome, value, index]);
+    };
+    client.asked++;
+    if (client.asked > stateAskedMax) return answer(outcomes.refused, tooMany, 0);
+    try {
+      const module = this.#host.module(name);
+      this.#host.read(module.keysOf(query), (outcome) => {
+        if (outcome.type === "refused") return answer(codeOf(outcome.reason), outcome.text, 0);
+        try {
+          answer(outcomes.ok, module.read(query), outcome.index);
+        } catch (e) {
+          answer(outcomes.invalid, refusalOf(e), 0);
+        }
+      });
+    } catch (e) {
+      answer(outcomes.invalid, refusalOf(e), 0);
+    }
+  }
+
+  #follow(client: Client, link: Link, fields: Fields): void {
+    const [, ticket, name, query] = readClientMessage("follow", fields);
+    try {
+      const module = this.#host.module(name);
+      if (client.followers.size >= stateAskedMax) throw new DvsError("EXHAUSTED", tooMany);
+      if (!module.follow) throw new DvsError("INVALID", `Nothing of module "${name}" can be followed.`);
+      const follower = module.follow(query);
+      client.followers.set(ticket, follower);
+      this.#feed(link, ticket, follower);
+    } catch (e) {
+      link.send([clientNumbers.ended, ticket, outcomes.invalid, refusalOf(e)]);
+    }
+  }
+
+  /** Somebody who reads slowly is told the rest later: nothing is kept for it here. */
+  #feed(link: Link, ticket: number, follower: Follower): void {
+    const client = this.#clients.get(link);
+    if (client?.followers.get(ticket) !== follower) return;
+    if (link.queued > stateUnsentBytesMax) {
+      setTimeout(() => this.#feed(link, ticket, follower), 20);
+      return;
+    }
+    let values: unknown[];
+    try {
+      values = follower.next(eventsPerTurn);
+    } catch (e) {
+      client.followers.delete(ticket);
+      link.send([clientNumbers.ended, ticket, outcomes.invalid, refusalOf(e)]);
+      return;
+    }
+    for (const value of values) link.send([clientNumbers.event, ticket, value]);
+    if (values.length === eventsPerTurn) setImmediate(() => this.#feed(link, ticket, follower));
+  }
+}
+
+const tooMany = `more than ${stateAskedMax} questions of this client are open: wait for answers`;
+
+function tell(
+  answer: (outcome: Outcome, value: unknown, index: number) => void,
+  outcome: WriteOutcome,
+): void {
+  switch (outcome.type) {
+    case "ok": {
+      const result = decodeResult(outcome.result);
+      if (result.ok) answer(outcomes.ok, result.value, outcome.index);
+      else answer(outcomes.invalid, result.message, outcome.index);
+      return;
+    }
+    case "refused":
+      return answer(codeOf(outcome.reason), outcome.text, 0);
+    case "uncertain":
+      return answer(outcomes.uncertain, "no primary has answered", 0);
+    case "unknown":
+      return answer(outcomes.unknown, "its result is not kept any more", 0);
+  }
+}
+
+function codeOf(reason: RefusalReason): Outcome {
+  return lastingRefusals.has(reason) ? outcomes.unavailable : outcomes.refused;
+}
+
+/** Throws what is a defect. */
+function refusalOf(e: unknown): string {
+  if (e instanceof DvsError) return e.message;
+  throw e;
+}

@@ -1,0 +1,5 @@
+/** The kinds of state that an instance's OS state is made of. A literal list: replicas of one version have the same. */
+import type { StateModule } from "./module.ts";
+import { kv } from "./modules/kv.ts";
+
+export const modules: readonly StateModule[] = [kv];

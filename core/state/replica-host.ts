@@ -1,0 +1,293 @@
+/**
+ * A replica machine on its disk, its links and its modules: the sink of a state process. What the machine decides, it
+ * decides in core/replica; here events get the time, and effects happen.
+ */
+import { randomFillSync } from "node:crypto";
+import { DvsError } from "../errors.ts";
+import { stateTickMs } from "../limits.ts";
+import type { LogListener } from "../log/log.ts";
+import type { Metadata } from "../log/metadata.ts";
+import type { Change, DiskId, ReplicaPolicy } from "../replica/configuration.ts";
+import type { ReplicaMessage } from "../replica/messages.ts";
+import { joinRecords, LogRecord } from "../replica/record.ts";
+import { ReplicaMachine } from "../replica/replica-machine.ts";
+import type {
+  ReadOutcome,
+  ReplicaMeta,
+  ReplicaSink,
+  Role,
+  SessionChange,
+  WriteOutcome,
+} from "../replica/sink.ts";
+import { keyBuckets, type ReplicaTimings } from "../replica/timings.ts";
+import { BootClock } from "./boot-clock.ts";
+import type { OpenModule, StateModule } from "./module.ts";
+import { openReplicaDisk, type ReplicaDisk } from "./replica-disk.ts";
+
+export interface ReplicaHostOptions {
+  dir: string;
+  incarnation: string;
+  policy: ReplicaPolicy;
+  timings?: ReplicaTimings;
+  modules: readonly StateModule[];
+  send: (disk: DiskId, message: ReplicaMessage) => void;
+  sendSnapshot: (disk: DiskId, fromIndex: number) => void;
+  propose: (change: Change) => void;
+  askConfiguration: () => void;
+  roleChanged: (role: Role) => void;
+  /** Records were applied: whoever follows something looks. Once a turn. */
+  applied: () => void;
+  /** It can never go on in this host process. */
+  failed: (reason: string) => void;
+  log: (level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>) => void;
+}
+
+/** A write's or a read's end. */
+type WriteDone = (outcome: WriteOutcome) => void;
+type ReadDone = (outcome: ReadOutcome) => void;
+
+const randomPoolBytes = 4_096;
+const nothing = new Uint8Array(0);
+
+export class ReplicaHost implements ReplicaSink {
+  readonly disk: DiskId;
+  readonly machine: ReplicaMachine;
+  readonly #options: ReplicaHostOptions;
+  readonly #disk: ReplicaDisk;
+  readonly #clock: BootClock;
+  readonly #writes = new Map<number, WriteDone>();
+  readonly #reads = new Map<number, ReadDone>();
+  readonly #pool = new Uint8Array(randomPoolBytes);
+  #poolAt = randomPoolBytes;
+  #ticket = 0;
+  #telling = false;
+  #timer: ReturnType<typeof setInterval>;
+  #ended = false;
+
+  /** Rejects with a DvsError where the disk cannot be used. */
+  static async open(options: ReplicaHostOptions): Promise<ReplicaHost> {
+    let host: ReplicaHost | null = null;
+    const listener: LogListener = {
+      written: (index) => host?.machine.written(host.now(), index),
+      durable: (index) => host?.machine.durable(host.now(), index),
+      full: (full) => {
+        options.log(full ? "error" : "info", full ? "the disk is full" : "there is room on the disk again");
+        host?.machine.diskFull(host.now(), full);
+      },
+      failed: (error) => options.failed(`the disk refuses the log: ${error.message}`),
+      damaged: (range) => options.log("error", "records of the log are damaged", { ...range }),
+    };
+    const disk = await openReplicaDisk({
+      dir: options.dir,
+      modules: options.modules,
+      listener,
+      databaseFailed: (error) => options.failed(`the database cannot be written: ${error.message}`),
+      log: options.log,
+    });
+    host = new ReplicaHost(options, disk);
+    return host;
+  }
+
+  private constructor(options: ReplicaHostOptions, disk: ReplicaDisk) {
+    this.#options = options;
+    this.#disk = disk;
+    this.#clock = new BootClock();
+    this.disk = disk.metadata.current.disk;
+    const { incarnation, policy, timings, modules } = options;
+    this.machine = new ReplicaMachine({
+      self: { disk: this.disk, incarnation },
+      policy,
+      sink: this,
+      nowMs: this.now(),
+      ...(timings && { timings }),
+      levels: modules.map(({ name, level }) => [name, level] as const),
+      log: disk.recovered,
+      meta: disk.meta,
+      state: disk.database.state(),
+    });
+    this.#timer = setInterval(() => this.machine.tick(this.now()), stateTickMs);
+  }
+
+  now(): number {
+    return this.#clock.nowMs();
+  }
+
+  start(): void {
+    this.machine.start(this.now());
+  }
+
+  /** Throws INVALID where there is no such module. */
+  module(name: string): OpenModule {
+    return this.#disk.database.module(name);
+  }
+
+  get diskBytes(): number {
+    return this.#disk.log.segments.length;
+  }
+
+  /** Throws INVALID or TOO_LARGE for what no record can carry. */
+  write(
+    request: { client: string; sequence: number; ackedBelow: number; module: string; operation: Uint8Array },
+    done: WriteDone,
+  ): void {
+    const ticket = ++this.#ticket;
+    this.#writes.set(ticket, done);
+    try {
+      this.machine.write(this.now(), { ticket, ...request });
+    } catch (e) {
+      this.#writes.delete(ticket);
+      throw e;
+    }
+  }
+
+  removeClient(client: string, done: WriteDone): void {
+    const ticket = ++this.#ticket;
+    this.#writes.set(ticket, done);
+    this.machine.removeClient(this.now(), ticket, client);
+  }
+
+  /** `done` is to evaluate the query before it returns: then and only then the answer is linearizable. */
+  read(keys: readonly string[] | null, done: ReadDone): void {
+    const ticket = ++this.#ticket;
+    this.#reads.set(ticket, done);
+    this.machine.read(this.now(), ticket, keys && bucketsOf(keys));
+  }
+
+  /** In order: what was written is on the disk, and the next start knows that nothing is missing. */
+  async close(): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearInterval(this.#timer);
+    const { log, database, metadata } = this.#disk;
+    await new Promise<void>((resolve, reject) => log.close((e) => (e ? reject(e) : resolve())));
+    database.close();
+    const clean: Metadata["clean"] = { durable: log.durable };
+    await new Promise<void>((resolve, reject) =>
+      metadata.save({ clean }, (e) => (e ? reject(e) : resolve())),
+    );
+  }
+
+  // The log
+
+  append(records: readonly LogRecord[]): void {
+    this.#disk.log.append(records as LogRecord[]);
+  }
+  truncateAfter(index: number): void {
+    this.#disk.log.truncateAfter(index);
+  }
+  wantDurable(): void {
+    this.#disk.log.wantDurable();
+  }
+  discardTo(index: number): void {
+    this.#disk.log.discardUpTo(index);
+  }
+  fetch(reader: DiskId, fromIndex: number, bytesMax: number): void {
+    this.#disk.log.read(fromIndex, bytesMax, (error, records) => {
+      if (error) this.#options.log("error", "the log cannot be read", { fromIndex, error: error.message });
+      const found = (records ?? []).map(({ bytes }) => new LogRecord(bytes));
+      this.machine.fetched(this.now(), reader, error ? nothing : joinRecords(found));
+    });
+  }
+  saveMeta(meta: ReplicaMeta, ticket: number): void {
+    this.#disk.log.eager = meta.mode === "fsync";
+    this.#disk.metadata.save(meta, (error) => {
+      if (error) return this.failed(`what it has promised cannot be written down: ${error.message}`);
+      this.machine.metaSaved(this.now(), ticket);
+    });
+  }
+
+  // The state machine
+
+  execute(record: LogRecord): Uint8Array {
+    return this.#disk.database.execute(record);
+  }
+  sessionChanged(change: SessionChange): void {
+    this.#disk.database.sessionChanged(change);
+  }
+  levelRaised(module: string, level: number): void {
+    this.#disk.database.levelRaised(module, level);
+  }
+  applied(record: LogRecord): void {
+    this.#disk.database.applied(record);
+    if (this.#telling) return;
+    this.#telling = true;
+    setImmediate(() => {
+      this.#telling = false;
+      if (!this.#ended) this.#options.applied();
+    });
+  }
+  touched(record: LogRecord): readonly number[] | null {
+    try {
+      const keys = this.module(record.module).touched(record.operation);
+      return keys && bucketsOf(keys);
+    } catch (e) {
+      if (!(e instanceof DvsError)) throw e;
+      return null;
+    }
+  }
+
+  // Links and the coordinator
+
+  send(disk: DiskId, message: ReplicaMessage): void {
+    this.#options.send(disk, message);
+  }
+  sendSnapshot(disk: DiskId, fromIndex: number): void {
+    this.#options.sendSnapshot(disk, fromIndex);
+  }
+  propose(change: Change): void {
+    this.#options.propose(change);
+  }
+  askConfiguration(): void {
+    this.#options.askConfiguration();
+  }
+
+  // Clients
+
+  answer(ticket: number, outcome: WriteOutcome): void {
+    const done = this.#writes.get(ticket);
+    this.#writes.delete(ticket);
+    done?.(outcome);
+  }
+  answerRead(ticket: number, outcome: ReadOutcome): void {
+    const done = this.#reads.get(ticket);
+    this.#reads.delete(ticket);
+    done?.(outcome);
+  }
+
+  // The host
+
+  readLease(): void {
+    // Nobody reads beside this process.
+  }
+  roleChanged(role: Role): void {
+    this.#options.roleChanged(role);
+  }
+  wantFlush(): void {
+    setImmediate(() => {
+      if (!this.#ended) this.machine.flush(this.now());
+    });
+  }
+  failed(reason: string): void {
+    this.#options.failed(reason);
+  }
+  wallMs(): number {
+    return Date.now();
+  }
+  random(): Uint8Array {
+    if (this.#poolAt === randomPoolBytes) {
+      randomFillSync(this.#pool);
+      this.#poolAt = 0;
+    }
+    this.#poolAt += 16;
+    return this.#pool.slice(this.#poolAt - 16, this.#poolAt);
+  }
+}
+
+/** FNV-1a of each key's UTF-16 units. */
+function bucketsOf(keys: readonly string[]): number[] {
+  return keys.map((key) => {
+    let hash = 0x811c9dc5;
+    for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
+    return (hash >>> 0) % keyBuckets;
+  });
+}

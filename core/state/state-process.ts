@@ -1,0 +1,287 @@
+/**
+ * The life of a state process: its replica, the links of others to it, and what agents tell it.
+ *
+ *   starting ──► ready ──► stopping ──► exit 0
+ *      └──────► failed ──► exit with the error's code, and the agent starts another incarnation
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { DvsError } from "../errors.ts";
+import { controlLineCharsMax, failedLingerMs } from "../limits.ts";
+import type { ReplicaTimings } from "../replica/timings.ts";
+import { ControlServer } from "../transport/control-server.ts";
+import { derOf } from "../trust/certificate.ts";
+import { instanceUri, parseIdentity } from "../trust/identity.ts";
+import { join } from "node:path";
+import { type StateBoot, stateSockets, type StateTls } from "./boot.ts";
+import { ClientServer } from "./client-server.ts";
+import { type FromState, ToState } from "./control.ts";
+import type { Hello } from "./link/handshake.ts";
+import type { Link, LinkUser } from "./link/link.ts";
+import { type LinkIdentity, listenState, type StateListener } from "./link/listen.ts";
+import { modules } from "./modules.ts";
+import { ReplicaHost } from "./replica-host.ts";
+import { ReplicaLinks } from "./replica-links.ts";
+import { isOlder, type ReplicaSet } from "./replica-set.ts";
+import type { ReplicaStatus } from "./replica-status.ts";
+import { statusOf } from "./replica-report.ts";
+
+export type StateLog = (
+  level: "info" | "warn" | "error",
+  message: string,
+  fields?: Record<string, unknown>,
+) => void;
+
+type State = Omit<Extract<FromState, { type: "state" }>, "type" | "port">;
+
+const statusMs = 1_000;
+
+export class StateProcess {
+  readonly #boot: StateBoot;
+  readonly #log: StateLog;
+  readonly #control: ControlServer<typeof ToState, FromState>;
+  readonly #timings: ReplicaTimings | undefined;
+  #tls: StateTls | null;
+  #state: State = { state: "starting", reason: "", permanent: false };
+  #host: ReplicaHost | null = null;
+  #links: ReplicaLinks | null = null;
+  #clients: ClientServer | null = null;
+  #listener: StateListener | null = null;
+  #replicas: ReplicaSet | null = null;
+  #statusTold = "";
+  readonly #stopAsked = Promise.withResolvers<number>();
+  readonly #failed = Promise.withResolvers<never>();
+
+  constructor(boot: StateBoot, log: StateLog, timings?: ReplicaTimings) {
+    this.#boot = boot;
+    this.#log = log;
+    this.#tls = boot.tls;
+    this.#timings = timings;
+    this.#failed.promise.catch(() => undefined);
+    this.#control = new ControlServer<typeof ToState, FromState>({
+      path: join(boot.runDir, stateSockets.control),
+      schema: ToState,
+      lineCharsMax: controlLineCharsMax,
+      greeting: () => this.#greeting(),
+      onMessage: (message) => this.#onMessage(message),
+      onRefused: (reason) => log("warn", reason),
+    });
+  }
+
+  stop(graceMs: number): void {
+    this.#stopAsked.resolve(graceMs);
+  }
+
+  /** Resolves with the exit code. */
+  async run(): Promise<number> {
+    try {
+      await this.#open();
+      await this.#control.listen();
+      this.#become({ state: "ready", reason: "", permanent: false });
+      this.#host!.start();
+      const status = setInterval(() => this.#everySecond(), statusMs);
+      try {
+        await Promise.race([this.#stopAsked.promise, this.#failed.promise]);
+        await this.#close();
+        return 0;
+      } finally {
+        clearInterval(status);
+      }
+    } catch (e) {
+      return await this.#fail(DvsError.from(e));
+    } finally {
+      this.#listener?.stop();
+      this.#links?.close();
+      await this.#control.close().catch(() => undefined);
+    }
+  }
+
+  async #open(): Promise<void> {
+    const { dataDir, incarnation, policy, runDir, listen, node } = this.#boot;
+    const host = await ReplicaHost.open({
+      dir: dataDir,
+      incarnation,
+      policy,
+      ...(this.#timings && { timings: this.#timings }),
+      modules,
+      send: (disk, message) => this.#links?.send(disk, message),
+      // Nothing has been cut off any replica's log yet, so that nobody lacks what is not in it.
+      sendSnapshot: (disk) => this.#log("error", "a snapshot is wanted", { disk }),
+      propose: (change) => void this.#control.broadcast({ type: "propose", change }),
+      askConfiguration: () => void this.#control.broadcast({ type: "ask" }),
+      roleChanged: (role) => {
+        this.#log("info", `role: ${role}`, { epoch: this.#host?.machine.status.epoch ?? 0 });
+        setImmediate(() => this.#tellStatus());
+      },
+      applied: () => this.#clients?.applied(),
+      failed: (reason) =>
+        this.#failed.reject(new DvsError("UNAVAILABLE", `The replica has ended: ${reason}.`)),
+      log: this.#log,
+    });
+    this.#host = host;
+    const identity = this.#identity(host.disk);
+    this.#clients = new ClientServer(host);
+    const links = new ReplicaLinks({
+      identity,
+      onMessage: (from, message) => host.machine.receive(host.now(), from, message),
+      onUp: (disk) => host.machine.linkUp(host.now(), disk),
+      onDown: (disk, why) => this.#log("info", "a replica's link broke", { disk, why }),
+    });
+    this.#links = links;
+    this.#listener = await listenState({
+      identity,
+      socket: join(runDir, stateSockets.links),
+      host: listen.host || node.address,
+      port: listen.port,
+      judge: (hello) => this.#judge(hello),
+      user: this.#acceptor(links, this.#clients),
+    });
+    if (this.#replicas) this.#apply(this.#replicas);
+  }
+
+  #acceptor(links: ReplicaLinks, clients: ClientServer): LinkUser {
+    const isReplica = (link: Link) => link.peer?.role === "replica";
+    return {
+      onOpen: (link) => (isReplica(link) ? links.accepted(link) : clients.onOpen(link)),
+      onMessage: (fields, link) =>
+        isReplica(link) ? links.received(link, fields) : clients.onMessage(fields, link),
+      onClose: (why, link) => (isReplica(link) ? links.closed(link, why) : clients.onClose(why, link)),
+    };
+  }
+
+  #judge({ role, disk, node }: Hello): string | null {
+    return role === "replica" ? (this.#links?.judge(disk, node) ?? null) : null;
+  }
+
+  async #close(): Promise<void> {
+    this.#become({ state: "stopping", reason: "stopping", permanent: false });
+    this.#log("info", "stopping");
+    this.#listener?.stop();
+    await this.#host!.close();
+    this.#log("info", "stopped");
+  }
+
+  /** Tells why, waits a little for an agent that asks, and gives the exit code. */
+  async #fail(error: DvsError): Promise<number> {
+    const permanent = error.code === "INVALID" || error.code === "FAILED";
+    this.#become({ state: "failed", reason: error.message, permanent });
+    this.#log("error", "failed", { error: error.message, code: error.code, permanent });
+    await this.#control.listen().catch(() => undefined);
+    await Promise.race([sleep(permanent ? failedLingerMs : 0), this.#stopAsked.promise]);
+    return error.exit;
+  }
+
+  #onMessage(message: ToState): void {
+    const host = this.#host;
+    switch (message.type) {
+      case "stop":
+        this.stop(message.graceMs);
+        return;
+      case "tls":
+        this.#renew(message);
+        return;
+      case "replicas":
+        if (this.#replicas && isOlder(message.replicas, this.#replicas)) return;
+        this.#replicas = message.replicas;
+        if (this.#links) this.#apply(message.replicas);
+        return;
+      case "proposed":
+        host?.machine.changed(host.now(), message.changeId, message.outcome);
+    }
+  }
+
+  #apply({ configuration, policy, wanted, leaving, exits }: ReplicaSet): void {
+    const { machine } = this.#host!;
+    const nowMs = this.#host!.now();
+    this.#links!.setReplicas([...wanted, ...leaving]);
+    machine.policyChanged(nowMs, policy);
+    machine.replicasWanted(
+      nowMs,
+      wanted.map(({ disk }) => disk),
+    );
+    for (const certificate of exits) machine.exitCertified(nowMs, certificate);
+    machine.configurationRead(nowMs, configuration);
+    this.#tellStatus();
+  }
+
+  #renew(tls: StateTls): void {
+    this.#tls = { certificate: tls.certificate, key: tls.key, workloadCa: tls.workloadCa };
+    try {
+      this.#listener?.renewed();
+    } catch (e) {
+      this.#log("error", "cannot use the new certificate, the old one stays", { error: String(e) });
+    }
+  }
+
+  #identity(disk: string): LinkIdentity {
+    const { uid, node, incarnation, secret } = this.#boot;
+    const identity = this.#tls ? parseIdentity(derOf(this.#tls.certificate)) : null;
+    return {
+      instance: uid,
+      node: node.id,
+      incarnation,
+      disk,
+      secret: new Uint8Array(Buffer.from(secret, "hex")),
+      tls:
+        identity?.kind === "container"
+          ? {
+              instanceUri: instanceUri(identity),
+              certificate: () => {
+                const { certificate, key, workloadCa } = this.#tls!;
+                return { certificate, key, ca: workloadCa };
+              },
+            }
+          : null,
+    };
+  }
+
+  #everySecond(): void {
+    this.#tellStatus();
+    const host = this.#host!;
+    if (host.machine.role === "primary") {
+      this.#clients!.tidy(host.now());
+      this.#writeWhatIsDue(host);
+    }
+  }
+
+  /** What modules do by themselves, as time goes on. */
+  #writeWhatIsDue(host: ReplicaHost): void {
+    for (const { name } of modules) {
+      const operation = host.module(name).due?.(host.wallMs());
+      if (!operation) continue;
+      host.write({ client: "", sequence: 0, ackedBelow: 0, module: name, operation }, () => undefined);
+    }
+  }
+
+  #become(state: State): void {
+    this.#state = state;
+    this.#control.broadcast(this.#stateMessage());
+  }
+
+  #stateMessage(): FromState {
+    return { type: "state", ...this.#state, port: this.#listener?.port ?? 0 };
+  }
+
+  #tellStatus(): void {
+    const status = this.#status();
+    const text = JSON.stringify(status);
+    if (!status || text === this.#statusTold) return;
+    this.#statusTold = text;
+    this.#control.broadcast({ type: "status", ...status });
+  }
+
+  #status(): ReplicaStatus | null {
+    return this.#host && statusOf(this.#host);
+  }
+
+  #greeting(): FromState[] {
+    const { uid, incarnation } = this.#boot;
+    const status = this.#status();
+    return [
+      ...(this.#host
+        ? [{ type: "hello" as const, uid, incarnation, disk: this.#host.disk, pid: process.pid }]
+        : []),
+      this.#stateMessage(),
+      ...(status ? [{ type: "status" as const, ...status }] : []),
+    ];
+  }
+}
