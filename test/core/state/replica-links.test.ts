@@ -77,7 +77,7 @@ class Lab {
 async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await Bun.sleep(2);
 }
-const readIndex = (ticket: number): ReplicaMessage => [messageTable.readIndex.number, ticket];
+const readIndex = (ticket: number): ReplicaMessage => [messageTable.readIndex.number, "i1", ticket];
 
 test("two replicas that know of each other get one link, and another when it breaks", async () => {
   const [one, two] = [await new Lab(1).listen(1), await new Lab(2).listen(2)];
@@ -131,8 +131,8 @@ test("fields that are not what the message table says break the link", () => {
   const good: unknown[][] = [
     [messageTable.append.number, 1, 1, 5, 5, bytes],
     [messageTable.beacon.number, 3, 17.5, 0, "", 1, 2, 3],
-    [messageTable.forward.number, [[1, "c", 1, 1, 1, "kv", bytes]]],
-    [messageTable.forwarded.number, [[1, "no-primary", bytes, 0]]],
+    [messageTable.forward.number, "i1", [[1, "c", 1, 1, 1, "kv", bytes]]],
+    [messageTable.forwarded.number, "i1", [[1, "no-primary", bytes, 0]]],
   ];
   for (const message of good) {
     expect(readReplicaMessage(message)).toEqual(message as unknown as ReplicaMessage);
