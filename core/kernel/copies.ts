@@ -51,6 +51,8 @@ export class Copies {
   readonly #kernel: KernelMachine;
   /** By side and name. Bounded by the calls of the processes that make them. */
   readonly streams = new Map<string, Stream>();
+  /** Peers whose bulk connection has no room. */
+  readonly #full = new Set<KernelId>();
 
   constructor(kernel: KernelMachine) {
     this.#kernel = kernel;
@@ -283,17 +285,33 @@ export class Copies {
 
   /** Copies to callers that are gone with their kernel. Its owners' are ended with their outlets. */
   kernelRemoved(peer: KernelId): void {
+    this.#full.delete(peer);
     for (const stream of this.streams.values()) {
       if (stream.peer === peer && (stream.isOwner || stream.proc === null)) this.#drop(stream.name);
     }
   }
 
+  full(peer: KernelId): void {
+    this.#full.add(peer);
+  }
+
+  /** Room for some frames: one for each copy that waits, in turn, and where it ends the next time goes on. */
   writable(peer: KernelId): void {
-    for (const stream of this.streams.values()) if (stream.peer === peer) this.#pump(stream);
+    if (!this.#full.delete(peer)) return;
+    for (let sent = true; sent;) {
+      sent = false;
+      for (const stream of [...this.streams.values()]) {
+        if (stream.peer !== peer || !this.#sendFrame(stream)) continue;
+        sent = true;
+        this.streams.delete(stream.name);
+        this.streams.set(stream.name, stream);
+      }
+    }
   }
 
   clear(): void {
     this.streams.clear();
+    this.#full.clear();
   }
 
   #add(stream: Stream): Stream {
@@ -318,14 +336,17 @@ export class Copies {
   }
 
   #pump(stream: Stream): void {
-    const kernel = this.#kernel;
-    if (!stream.sends) return;
-    const { buffer, source, number, peer, isOwner } = stream;
-    while (stream.done < buffer.byteLength && stream.done - stream.acknowledged < copyOutstandingBytes) {
-      if (kernel.frozen || kernel.peers.isFull(peer)) return;
-      const bytes = buffer.subarray(stream.done, stream.done + copyFrameBytes);
-      stream.done += bytes.byteLength;
-      kernel.transmit(peer, [messageTable.data.number, source, number, isOwner ? 0 : 1, bytes]);
-    }
+    while (this.#sendFrame(stream));
+  }
+
+  /** The next frame, if there is one and it may be sent. */
+  #sendFrame(stream: Stream): boolean {
+    const { buffer, source, number, peer, isOwner, sends, done, acknowledged } = stream;
+    if (!sends || done === buffer.byteLength || done - acknowledged >= copyOutstandingBytes) return false;
+    if (this.#kernel.frozen || this.#full.has(peer)) return false;
+    const bytes = buffer.subarray(done, done + copyFrameBytes);
+    stream.done += bytes.byteLength;
+    this.#kernel.transmit(peer, [messageTable.data.number, source, number, isOwner ? 0 : 1, bytes]);
+    return true;
   }
 }

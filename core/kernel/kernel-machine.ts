@@ -40,6 +40,7 @@ import { Peers } from "./peers.ts";
 import { Proc } from "./proc.ts";
 import { type ProposalAnswer, Proposals } from "./proposals.ts";
 import { handleRemoved, messagesOf } from "./removal.ts";
+import type { ChannelName } from "./proxy/link-messages.ts";
 import type { KernelSink } from "./sink.ts";
 import { TimerWheel } from "./timer-wheel.ts";
 import type { ViewChange } from "./view-change.ts";
@@ -209,10 +210,10 @@ export class KernelMachine {
   }
 
   /** The proxy of a peer has room again. */
-  writable(peer: KernelId): void {
+  writable(peer: KernelId, channel?: ChannelName): void {
     this.whenThawed(() => {
-      this.peers.writable(peer);
-      this.copies.writable(peer);
+      if (channel !== "bulk") this.peers.writable(peer);
+      if (channel !== "calls") this.copies.writable(peer);
     });
   }
 
@@ -326,7 +327,12 @@ export class KernelMachine {
 
   transmit(to: KernelId, message: KernelMessage): void {
     if (to === this.id) this.handle(to, message);
-    else if (this.view.members.has(to) && !this.sink.transmit(to, message)) this.peers.full(to);
+    else if (this.view.members.has(to) && !this.sink.transmit(to, message)) {
+      const { channel } = messageTable[messageNames[message[0]]!];
+      // A copy that waits for room delays no call.
+      if (channel === "bulk") this.copies.full(to);
+      else this.peers.full(to);
+    }
   }
 
   /** Now, or in its turn once the kernel has thawed. */

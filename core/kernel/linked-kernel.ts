@@ -38,7 +38,7 @@ export async function linkKernel(start: LinkedKernelStart): Promise<LinkedKernel
       watch?.("from", from, message);
       kernel.machine.arrived(from, message);
     },
-    writable: (peer) => kernel.machine.writable(peer),
+    writable: (peer, channel) => kernel.machine.writable(peer, channel),
   });
   const kernel = new Kernel({
     member: {

@@ -274,9 +274,6 @@ export class Peers {
   full(peer: KernelId): void {
     this.#full.add(peer);
   }
-  isFull(peer: KernelId): boolean {
-    return this.#full.has(peer);
-  }
   writable(peer: KernelId): void {
     if (!this.#full.delete(peer)) return;
     for (const outlet of this.outlets.values()) if (outlet.kernel === peer) this.pump(outlet);

@@ -331,7 +331,7 @@ export class Channel {
     const { bytes, added, acknowledged } = this.outbox;
     if (!this.#high || bytes > linkBytesHigh / 2 || added - acknowledged > linkFramesHigh / 2) return;
     this.#high = false;
-    this.#host.writable(this.member.kernel);
+    this.#host.writable(this.member.kernel, this.name);
   }
 
   #check(message: KernelMessage, lossy: boolean): void {

@@ -10,7 +10,7 @@ import type { KernelId } from "../view.ts";
 import { dialTls, listenTls, type TlsLinkOptions } from "./link-tls.ts";
 import { dialUnix, listenUnix, type UnixLinkOptions } from "./link-unix.ts";
 import { Ticker } from "../ticker.ts";
-import { nonceBytes } from "./link-messages.ts";
+import { type ChannelName, nonceBytes } from "./link-messages.ts";
 import { ProxiesMachine } from "./proxies-machine.ts";
 import { protocolVersion, protocolVersionMin } from "./version.ts";
 
@@ -22,7 +22,7 @@ export interface LinksOptions {
   tls: TlsLinkOptions | null;
   /** As in ProxySink. */
   deliver: (from: KernelId, message: KernelMessage) => void;
-  writable: (kernel: KernelId) => void;
+  writable: (kernel: KernelId, channel: ChannelName) => void;
   /** Something has come, and is about to be delivered; not more than once a millisecond. */
   woken?: () => void;
   report: (text: string) => void;

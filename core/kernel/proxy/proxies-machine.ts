@@ -39,8 +39,8 @@ export interface ProxiesOptions {
 export interface ProxySink {
   /** A message of that kernel, for this one. The bytes of a copy are to be used before it returns. */
   deliver(from: KernelId, message: KernelMessage): void;
-  /** Transmit said no, and there is room again. */
-  writable(kernel: KernelId): void;
+  /** Transmit said no for a message of that channel, and there is room again. */
+  writable(kernel: KernelId, channel: ChannelName): void;
   /**
    * Begins to connect. `connection.open` is to be called when the wire stands, then it is the wire's user. The wire
    * can be destroyed before. Null: there is no way to that member.
@@ -256,8 +256,8 @@ export class ProxiesMachine implements ConnectionHost {
   deliver(from: KernelId, message: KernelMessage): void {
     this.#sink.deliver(from, message);
   }
-  writable(kernel: KernelId): void {
-    this.#sink.writable(kernel);
+  writable(kernel: KernelId, channel: ChannelName): void {
+    this.#sink.writable(kernel, channel);
   }
   dial(member: Member, channel: ChannelName, connection: Connection): Wire | null {
     return this.#sink.dial(member, channel, connection);
