@@ -21,7 +21,13 @@
  *   POST /agent/v1/streams/:id       the bytes that a `logs` message of ToAgent asked for
  */
 import { z } from "zod";
-import { Incarnation, KernelRecordSchema, RecordBatch, RecordId } from "./kernel/record-schema.ts";
+import {
+  Generation,
+  Incarnation,
+  KernelRecordSchema,
+  RecordBatch,
+  RecordId,
+} from "./kernel/record-schema.ts";
 import { Digest, Name, Port } from "./names.ts";
 import { KvAsk } from "./state/kv-ask.ts";
 import { ReplicaStatus } from "./state/replica-status.ts";
@@ -244,7 +250,12 @@ export const HeartbeatAnswer = z.object({
 export type HeartbeatAnswer = z.infer<typeof HeartbeatAnswer>;
 
 /** Proposed again under its id it is ordered once. */
-export const RecordProposal = z.object({ id: RecordId, record: KernelRecordSchema });
+export const RecordProposal = z.object({
+  id: RecordId,
+  record: KernelRecordSchema,
+  /** Of the records that its kernel has read; missing: none yet, or it is of an older version, and 1. */
+  generation: Generation.optional(),
+});
 export type RecordProposal = z.infer<typeof RecordProposal>;
 
 export const RecordsFollow = z.object({
@@ -252,6 +263,8 @@ export const RecordsFollow = z.object({
   read: z.number().int().min(0),
   /** Send what comes after this record, from now on and once more if it was sent before. */
   after: z.number().int().min(0).optional(),
+  /** Of the records up to there. Missing: 1. */
+  generation: Generation.optional(),
 });
 export type RecordsFollow = z.infer<typeof RecordsFollow>;
 

@@ -46,12 +46,16 @@ interface Reader {
 interface Followed {
   /** Null until the first records have come. */
   history: RecordHistory | null;
+  /** Of the store that ordered them: once it was restored what was read before is void. */
+  generation: number;
   readers: Map<string, Reader>;
   /** What the coordinator was told to have been read. */
   acked: number;
   asking: boolean;
   /** To be asked for again: on another stream, or because it failed. */
   wanted: boolean;
+  /** What was last said in the log of why nothing comes. */
+  complaint: string;
 }
 
 export class KernelRelay {
@@ -65,7 +69,7 @@ export class KernelRelay {
   receive(uid: string, incarnation: string, message: FromKernel, send: Send): void {
     switch (message.type) {
       case "kernelFollow":
-        return this.#follow(uid, incarnation, message.after, send);
+        return this.#follow(uid, incarnation, message, send);
       case "kernelRead":
         return this.#read(uid, incarnation, message.index);
       case "kernelPropose": {
@@ -110,29 +114,51 @@ export class KernelRelay {
   }
 
   /** Records have come. */
-  take({ uid, snapshot, records }: Extract<ToAgent, { type: "records" }>): void {
+  take({ uid, snapshot, records, generation = 1 }: Extract<ToAgent, { type: "records" }>): void {
     const followed = this.#followed.get(uid);
     if (!followed) return;
+    if (followed.history && generation !== followed.generation) this.#beginAnew(uid, followed, generation);
+    followed.generation = generation;
     if (snapshot && snapshot.index > (followed.history?.view.index ?? -1)) {
       followed.history = new RecordHistory(snapshot);
     }
     followed.history ??= new RecordHistory();
     for (const record of records) followed.history.append(record);
-    for (const reader of followed.readers.values()) push(reader, followed.history);
+    for (const reader of followed.readers.values()) push(reader, followed);
     this.#fold(followed);
   }
 
-  #follow(uid: string, incarnation: string, after: number, send: Send): void {
+  /** Kernels find out by the generation of what they get, and end: the View that they go by is no more. */
+  #beginAnew(uid: string, followed: Followed, generation: number): void {
+    this.#options.log(
+      "warn",
+      `the store was restored (generation ${generation} after ${followed.generation}): kernels of instance ${uid} begin anew`,
+    );
+    followed.history = null;
+    followed.acked = 0;
+    for (const reader of followed.readers.values())
+      Object.assign(reader, { sent: 0, read: 0, answered: false });
+  }
+
+  #follow(
+    uid: string,
+    incarnation: string,
+    { after, generation }: Extract<FromKernel, { type: "kernelFollow" }>,
+    send: Send,
+  ): void {
     let followed = this.#followed.get(uid);
     if (!followed) {
-      followed = { history: null, readers: new Map(), acked: 0, asking: false, wanted: false };
+      const none = { history: null, generation: generation ?? 1, readers: new Map(), complaint: "" };
+      followed = { ...none, acked: 0, asking: false, wanted: false };
       this.#followed.set(uid, followed);
       this.#ask(uid, followed);
     }
     const proposals = followed.readers.get(incarnation)?.proposals ?? new Set();
-    const reader: Reader = { send, answered: false, sent: after, read: after, proposals };
+    // Of another generation it gets all that there is, and sees by that what has happened.
+    const from = followed.history && (generation ?? 1) !== followed.generation ? 0 : after;
+    const reader: Reader = { send, answered: false, sent: from, read: from, proposals };
     followed.readers.set(incarnation, reader);
-    if (followed.history) push(reader, followed.history);
+    if (followed.history) push(reader, followed);
   }
 
   #read(uid: string, incarnation: string, index: number): void {
@@ -160,7 +186,8 @@ export class KernelRelay {
     const before = followed.acked;
     followed.acked = read;
     try {
-      await this.#request((s) => this.#options.coordinator.followRecords(uid, { read }, s));
+      const { generation } = followed;
+      await this.#request((s) => this.#options.coordinator.followRecords(uid, { read, generation }, s));
     } catch {
       // It is told at the next occasion.
       followed.acked = Math.min(before, followed.acked);
@@ -181,10 +208,13 @@ export class KernelRelay {
       followed.wanted = false;
       const read = readByAll(followed);
       const after = followed.history?.view.index ?? 0;
+      const { generation } = followed;
       try {
-        await this.#request((s) => coordinator.followRecords(uid, { read, after }, s));
+        await this.#request((s) => coordinator.followRecords(uid, { read, after, generation }, s));
         followed.acked = read;
-      } catch {
+        followed.complaint = "";
+      } catch (e) {
+        this.#complain(uid, followed, DvsError.from(e));
         followed.wanted = true;
         await pause(backoffMs * (0.5 + Math.random() / 2), signal);
         backoffMs = Math.min(reconnectMaxMs, backoffMs * 2);
@@ -193,14 +223,21 @@ export class KernelRelay {
     followed.asking = false;
   }
 
+  /** Once of each reason that somebody has to look into. */
+  #complain(uid: string, followed: Followed, { code, message }: DvsError): void {
+    if (code !== "CONFLICT" || message === followed.complaint) return;
+    followed.complaint = message;
+    this.#options.log("error", `kernels of instance ${uid} hear of nothing new: ${message}`);
+  }
+
   async #propose(
     uid: string,
-    { id, record }: Extract<FromKernel, { type: "kernelPropose" }>,
+    { id, record, generation }: Extract<FromKernel, { type: "kernelPropose" }>,
     send: Send,
   ): Promise<void> {
     const { coordinator } = this.#options;
     try {
-      const index = await this.#request((s) => coordinator.proposeRecord(uid, { id, record }, s));
+      const index = await this.#request((s) => coordinator.proposeRecord(uid, { id, record, generation }, s));
       send({ type: "kernelProposed", id, index, code: "", reason: "" });
     } catch (e) {
       const error = DvsError.from(e);
@@ -236,11 +273,12 @@ export class KernelRelay {
 }
 
 /** What follows what it has been sent. */
-function push(reader: Reader, history: RecordHistory): void {
+function push(reader: Reader, { history, generation }: Followed): void {
+  if (!history) return;
   while (reader.send && (!reader.answered || reader.sent < history.view.index)) {
     reader.answered = true;
     const batch = history.after(reader.sent, recordsPerBatch);
-    reader.send({ type: "kernelRecords", ...batch });
+    reader.send({ type: "kernelRecords", ...batch, generation });
     reader.sent = Math.max(reader.sent, batch.records.at(-1)?.index ?? history.view.index);
   }
 }

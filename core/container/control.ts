@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import { ContainerSpec, KernelQuery, KernelState, RecordProposal } from "../agent-protocol.ts";
-import { RecordBatch } from "../kernel/record-schema.ts";
+import { Generation, RecordBatch } from "../kernel/record-schema.ts";
 import { ReplicaSet } from "../state/replica-set.ts";
 
 export const ContainerTls = z.object({
@@ -65,7 +65,11 @@ export const FromContainer = z.discriminatedUnion("type", [
   /** A line of what `kernelStream` asked for; null: its end. */
   z.object({ type: z.literal("kernelLine"), id: z.string(), line: z.string().nullable() }),
   /** Records of the instance's kernels, from the one after `after` on: `kernelRecords`. Again on each link. */
-  z.object({ type: z.literal("kernelFollow"), after: z.number().int().min(0) }),
+  z.object({
+    type: z.literal("kernelFollow"),
+    after: z.number().int().min(0),
+    generation: Generation.optional(),
+  }),
   /** All records up to here have been applied. */
   z.object({ type: z.literal("kernelRead"), index: z.number().int().min(0) }),
   /** Answered by `kernelProposed`. */

@@ -9,6 +9,8 @@ import { proposeTimeoutMs, recordsPerAck } from "../limits.ts";
 import type { FromContainer, ToContainer } from "./control.ts";
 
 interface Proposal {
+  /** What had come when it was proposed. */
+  after: number;
   resolve(index: number): void;
   reject(error: DvsError): void;
 }
@@ -25,6 +27,8 @@ export class RelayedRecords implements RecordLog {
   readonly #proposals = new Map<string, Proposal>();
   /** Of the last that came. */
   #index = 0;
+  /** Of the store that orders the records; undefined until some have come. */
+  #generation: number | undefined;
   #following = false;
   #begun = false;
   /** What was not handed out yet, and what wakes whoever waits for it. */
@@ -43,8 +47,9 @@ export class RelayedRecords implements RecordLog {
       const message = `No answer to a proposal within ${proposeTimeoutMs / 1000} s; it may or may not be ordered.`;
       this.#settle(id)?.reject(new DvsError("OUTCOME_UNKNOWN", message));
     }, proposeTimeoutMs);
-    this.#proposals.set(id, { resolve, reject });
-    if (!this.#options.send({ type: "kernelPropose", id, record })) {
+    this.#proposals.set(id, { after: this.#index, resolve, reject });
+    const generation = this.#generation;
+    if (!this.#options.send({ type: "kernelPropose", id, record, generation })) {
       this.#settle(id)?.reject(new DvsError("UNAVAILABLE", "No agent listens that could order a record."));
     }
     return promise.finally(() => clearTimeout(timer));
@@ -53,7 +58,7 @@ export class RelayedRecords implements RecordLog {
   /** For one caller. The first entry is a snapshot, of an empty View where there are no records yet. */
   async *follow(signal: AbortSignal): AsyncGenerator<OrderedRecord | { snapshot: ViewSnapshot }> {
     this.#following = true;
-    this.#options.send({ type: "kernelFollow", after: this.#index });
+    this.#options.send(this.#request());
     const wake = () => this.#wake?.();
     signal.addEventListener("abort", wake);
     try {
@@ -79,12 +84,23 @@ export class RelayedRecords implements RecordLog {
 
   /** What a new agent has to be told. */
   messages(): FromContainer[] {
-    return this.#following ? [{ type: "kernelFollow", after: this.#index }] : [];
+    return this.#following ? [this.#request()] : [];
+  }
+
+  #request(): FromContainer {
+    const generation = this.#generation;
+    return { type: "kernelFollow", after: this.#index, ...(generation === undefined ? {} : { generation }) };
   }
 
   receive(message: Extract<ToContainer, { type: "kernelRecords" | "kernelProposed" }>): void {
     if (message.type === "kernelProposed") return this.#answer(message);
-    const { snapshot, records } = message;
+    const { snapshot, records, generation = 1 } = message;
+    if (this.#begun && generation !== this.#generation) {
+      const before = this.#generation;
+      this.#options.onGap(`the store was restored: its generation is ${generation}, it was ${before}`);
+      return;
+    }
+    this.#generation = generation;
     if (!this.#begun) {
       this.#begun = true;
       const first = snapshot ?? new ViewMachine().snapshot();
@@ -105,7 +121,11 @@ export class RelayedRecords implements RecordLog {
 
   #answer({ id, index, code, reason }: Extract<ToContainer, { type: "kernelProposed" }>): void {
     const proposal = this.#settle(id);
-    if (index !== null) proposal?.resolve(index);
+    if (proposal && index !== null && index <= proposal.after) {
+      const reason = `a record was ordered as ${index} when ${proposal.after} had been read: an older store was put back`;
+      proposal.reject(new DvsError("OUTCOME_UNKNOWN", reason));
+      this.#options.onGap(reason);
+    } else if (index !== null) proposal?.resolve(index);
     else proposal?.reject(new DvsError(code in ERRORS ? (code as ErrorCode) : "OUTCOME_UNKNOWN", reason));
   }
 

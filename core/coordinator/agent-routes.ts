@@ -97,16 +97,17 @@ export function agentRoutes(coordinator: Coordinator) {
   });
 
   app.post("/agent/v1/instances/:uid/records", async (c) => {
-    const { id, record } = await read(c, RecordProposal, "record");
-    return c.json({ index: await kernelLogs.propose(c.get("node"), c.req.param("uid"), id, record) });
+    const { id, record, generation } = await read(c, RecordProposal, "record");
+    const uid = c.req.param("uid");
+    return c.json({ index: await kernelLogs.propose(c.get("node"), uid, id, record, generation) });
   });
 
   app.post("/agent/v1/instances/:uid/follow", async (c) => {
-    const { read: upTo, after } = await read(c, RecordsFollow, "request for records");
+    const request = await read(c, RecordsFollow, "request for records");
     const node = c.get("node");
     const uid = c.req.param("uid");
-    await kernelLogs.follow(node, uid, upTo);
-    if (after !== undefined) sessions.sendRecords(node, uid, after);
+    const after = await kernelLogs.follow(node, uid, request);
+    if (request.after !== undefined) sessions.sendRecords(node, uid, after);
     return c.json({});
   });
 

@@ -65,9 +65,10 @@ export async function beginTerm(options: TermOptions): Promise<Term | null> {
     random: randomId,
     limits: options.replaceAfterMs === undefined ? {} : { replaceAfterMs: options.replaceAfterMs },
   });
+  const { generation } = await store.status();
   const driver = new Driver({
     store,
-    storeGeneration: (await store.status()).generation,
+    storeGeneration: generation,
     controller,
     leader: leadership.compare,
     mayOrder: leadership.isFresh,
@@ -80,6 +81,7 @@ export async function beginTerm(options: TermOptions): Promise<Term | null> {
   const kernelLogs = new KernelLogs({
     store,
     leader: leadership.compare,
+    generation,
     instanceOf: (uid) => controller.instanceOf(uid),
     isPlaced: (uid, node) =>
       controller.desiredFor(node)?.containers.some((container) => container.uid === uid) ?? null,

@@ -63,8 +63,13 @@ export const ViewSnapshotSchema = z.object({
   places: z.array(z.tuple([endpoint, place])),
 }) satisfies z.ZodType<ViewSnapshot>;
 
+/** Of the store that orders the records: raised when it is restored, and what was read before is not in it then. */
+export const Generation = z.number().int().min(1);
+
 /** A piece of an instance's log: the View of before, where the reader needs it, then records in order. */
 export const RecordBatch = z.object({
+  /** Missing from older coordinators: 1. */
+  generation: Generation.optional(),
   snapshot: ViewSnapshotSchema.nullable(),
   records: z.array(OrderedRecordSchema),
 });

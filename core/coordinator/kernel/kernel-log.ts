@@ -3,12 +3,16 @@
  * not there: its create revision is its place in the order. What the store's watch shows is appended here, so that
  * also a write whose answer was lost, or which an earlier coordinator sent, takes its place.
  *
+ * Places are revisions of one generation of the store. Once it was restored they say nothing any more, nor does what
+ * kernels have read: the log begins anew with an empty View, which kernels join as new ones.
+ *
  * When every kernel has read the oldest records they are folded: one transaction puts the View after them as
  * `snapshot` and deletes them, so that what is stored is at any moment a snapshot and all records after it.
  */
 import { DvsError } from "../../errors.ts";
 import { RecordHistory } from "../../kernel/record-history.ts";
-import { KernelRecordSchema, ViewSnapshotSchema } from "../../kernel/record-schema.ts";
+import { Generation, KernelRecordSchema, ViewSnapshotSchema } from "../../kernel/record-schema.ts";
+import { ViewMachine } from "../../kernel/view-machine.ts";
 import type { KernelRecord } from "../../kernel/view.ts";
 import { foldedIdsKept, recordsKept, recordsPerFold, storeValueBytesMax } from "../../limits.ts";
 import { keys } from "../../records.ts";
@@ -20,6 +24,8 @@ import { z } from "zod";
 const StoredSnapshot = z.object({
   view: ViewSnapshotSchema,
   ids: z.array(z.tuple([z.string(), z.number().int()])),
+  /** Of the store when it was written. */
+  generation: Generation.default(1),
 });
 type StoredSnapshot = z.infer<typeof StoredSnapshot>;
 
@@ -32,6 +38,8 @@ export interface KernelLogOptions {
   leader: Compare;
   tenant: string;
   uid: string;
+  /** Of the store. */
+  generation: number;
 }
 
 export class KernelLog {
@@ -52,6 +60,13 @@ export class KernelLog {
     const snapshotKey = keys.kernelSnapshot(tenant, uid);
     const kv = kvs.find(({ key }) => key === snapshotKey);
     const stored = kv ? parse(StoredSnapshot, kv) : null;
+    if ((stored?.generation ?? 1) !== options.generation) {
+      await clear(
+        options,
+        kvs.map(({ key }) => key).filter((key) => key !== snapshotKey),
+      );
+      return KernelLog.open(options);
+    }
     const log = new KernelLog(options, stored, kv?.modRevision ?? 0);
     const records = kvs.filter(({ key }) => key !== snapshotKey);
     for (const record of records.sort((a, b) => a.createRevision - b.createRevision)) log.#append(record);
@@ -105,7 +120,7 @@ export class KernelLog {
 
   /** Folds the oldest of the records up to `index`, which nobody needs any more, once there are many. */
   async maybeFold(index: number): Promise<void> {
-    const { store, leader, tenant, uid } = this.#options;
+    const { store, leader, tenant, uid, generation } = this.#options;
     const count = Math.min(recordsPerFold, this.history.length - recordsKept, this.history.countUpTo(index));
     if (this.#folding || count < recordsPerFold) return;
     this.#folding = true;
@@ -114,7 +129,7 @@ export class KernelLog {
       const folded = records.map(({ id, index: at }): [string, number] => [id, at]);
       const ids = [...this.#folded, ...folded].slice(-foldedIdsKept);
       const key = keys.kernelSnapshot(tenant, uid);
-      const value = JSON.stringify({ view, ids } satisfies StoredSnapshot);
+      const value = JSON.stringify({ view, ids, generation } satisfies StoredSnapshot);
       // Then they stay one by one: it is the store that would refuse them.
       if (value.length > storeValueBytesMax / 2) return;
       const result = await settleTxn(store, {
@@ -144,6 +159,27 @@ export class KernelLog {
     if (!this.history.append({ index: kv.createRevision, id, record })) return false;
     this.#indexOf.set(id, kv.createRevision);
     return true;
+  }
+}
+
+/** Everything goes; what stays is an empty View of this generation. The last transaction says that all is done. */
+async function clear(
+  { store, leader, tenant, uid, generation }: KernelLogOptions,
+  recordKeys: readonly string[],
+): Promise<void> {
+  const value = JSON.stringify({
+    view: new ViewMachine().snapshot(),
+    ids: [],
+    generation,
+  } satisfies StoredSnapshot);
+  const operations: Operation[] = [
+    ...recordKeys.map((key): Operation => ({ type: "delete", key })),
+    { type: "put", key: keys.kernelSnapshot(tenant, uid), value },
+  ];
+  for (let at = 0; at < operations.length; at += recordsPerFold) {
+    const then = operations.slice(at, at + recordsPerFold);
+    const { succeeded } = await settleTxn(store, { if: [leader], then });
+    if (!succeeded) throw new DvsError("UNAVAILABLE", "This coordinator does not act any more.");
   }
 }
 

@@ -3,6 +3,7 @@
  * store when somebody first asks for it, and follows the store's watch from then on; nothing is lost with the
  * coordinator that keeps it.
  */
+import type { RecordsFollow } from "../../agent-protocol.ts";
 import { DvsError } from "../../errors.ts";
 import type { RecordBatch } from "../../kernel/record-schema.ts";
 import type { ViewMachine } from "../../kernel/view-machine.ts";
@@ -18,6 +19,8 @@ import { checkProposer } from "./record-rules.ts";
 export interface KernelLogsOptions {
   store: Store;
   leader: Compare;
+  /** Of the store: what agents and kernels have of another one is not in it. */
+  generation: number;
   /** Null for an instance that is gone. */
   instanceOf(uid: string): { tenant: string } | null;
   /** Whether the node is meant to have a container of the instance; null: a new leader does not know yet. */
@@ -53,9 +56,26 @@ export class KernelLogs {
     this.#options = options;
   }
 
-  /** Rejects with FORBIDDEN (record-rules.ts), NOT_FOUND, UNAVAILABLE, OUTCOME_UNKNOWN. */
-  async propose(node: string, uid: string, id: string, record: KernelRecord): Promise<number> {
+  /**
+   * `generation` is that of the records which the proposer goes by. Rejects with FORBIDDEN (record-rules.ts), CONFLICT
+   * (another generation), NOT_FOUND, UNAVAILABLE, OUTCOME_UNKNOWN.
+   */
+  async propose(
+    node: string,
+    uid: string,
+    id: string,
+    record: KernelRecord,
+    generation?: number,
+  ): Promise<number> {
     const log = await this.#open(uid);
+    const current = this.#options.generation;
+    // Whoever joins has read nothing yet.
+    if ((generation ?? (record.type === "join" ? current : 1)) !== current) {
+      throw new DvsError(
+        "CONFLICT",
+        `Cannot order a record that goes by generation ${generation ?? 1} of the store: it was restored and is generation ${current}.`,
+      );
+    }
     const index = log.indexOf(id);
     if (index !== undefined) return index;
     checkProposer(record, { node, placed: this.#isPlaced(uid, node, log) }, log.history.view);
@@ -74,25 +94,45 @@ export class KernelLogs {
     const members = [...log.history.view.members.values()].filter((m) => ofProcess(m.incarnation));
     for (const { kernel } of members) {
       const record = { type: "remove", kernel, reason: "exit-certificate" } as const;
-      await this.propose(node, uid, `exit-${kernel}`, record);
+      await this.propose(node, uid, `exit-${kernel}`, record, this.#options.generation);
     }
   }
 
-  /** The node wants to hear of the instance's records from now on, and has read all up to `read`. */
-  async follow(node: string, uid: string, read: number): Promise<void> {
+  /**
+   * The node wants to hear of the instance's records from now on, and has read all up to `read`. Resolves with where it
+   * has to begin: after `after`, or with the first if what it has is of another generation. Rejects with CONFLICT when
+   * it has more than there is: then an old store was put back, and nobody can tell what of it is true.
+   */
+  async follow(
+    node: string,
+    uid: string,
+    { read, after = 0, generation = 1 }: RecordsFollow,
+  ): Promise<number> {
     const log = await this.#open(uid);
+    const isSame = generation === this.#options.generation;
+    const { index } = log.history.view;
+    if (isSame && Math.max(read, after) > index) {
+      throw new DvsError(
+        "CONFLICT",
+        `Node ${node} has read records up to ${Math.max(read, after)}, and the store has them up to ${index}: ` +
+          "an older store was put back without raising its generation.",
+      );
+    }
     if (!this.#isPlaced(uid, node, log) && !hasMember(log, node)) {
       throw new DvsError("FORBIDDEN", `Instance ${uid} has no container on node ${node}.`);
     }
     const followers = this.#followers.get(uid) ?? new Map<string, Follower>();
     this.#followers.set(uid, followers);
-    followers.set(node, { read, sinceMs: followers.get(node)?.sinceMs ?? performance.now() });
+    const sinceMs = followers.get(node)?.sinceMs ?? performance.now();
+    followers.set(node, { read: isSame ? read : 0, sinceMs });
     this.#fold(uid, log);
+    return isSame ? after : 0;
   }
 
   /** What follows `after`; the View first where that was folded. */
   async batch(uid: string, after: number): Promise<RecordBatch> {
-    return (await this.#open(uid)).history.after(after, recordsPerBatch);
+    const { generation } = this.#options;
+    return { ...(await this.#open(uid)).history.after(after, recordsPerBatch), generation };
   }
 
   /** The View as it is now. */
@@ -168,14 +208,14 @@ export class KernelLogs {
   }
 
   async #open(uid: string): Promise<KernelLog> {
-    const { store, leader } = this.#options;
+    const { store, leader, generation } = this.#options;
     const instance = this.#options.instanceOf(uid);
     if (!instance) throw new DvsError("NOT_FOUND", `There is no instance ${uid}.`);
     const known = this.#entries.get(uid);
     if (known) return known.log;
     const { tenant } = instance;
     const entry: Entry = {
-      log: KernelLog.open({ store, leader, tenant, uid }),
+      log: KernelLog.open({ store, leader, tenant, uid, generation }),
       backlog: [],
       ready: null,
     };

@@ -1,6 +1,7 @@
 /** The relay between containers and coordinator, with a coordinator that a test makes go away and come back. */
 import { afterEach, expect, test } from "bun:test";
 import { KernelRelay } from "../../../core/agent/kernel-relay.ts";
+import type { RecordsFollow } from "../../../core/agent-protocol.ts";
 import type { ToContainer } from "../../../core/container/control.ts";
 import { DvsError, type ErrorCode } from "../../../core/errors.ts";
 import type { OrderedRecord } from "../../../core/kernel/view.ts";
@@ -13,7 +14,8 @@ afterEach(() => (state = fresh()));
 function fresh() {
   return {
     failing: null as ErrorCode | null,
-    follows: [] as { read: number; after?: number | undefined }[],
+    follows: [] as RecordsFollow[],
+    log: [] as string[],
     exits: [] as string[],
     calls: [] as string[],
     /** Holds proposals back. */
@@ -44,7 +46,7 @@ function relay(): KernelRelay {
         state.exits.push(incarnation);
       },
     },
-    log: () => undefined,
+    log: (level, message) => state.log.push(`${level} ${message}`),
     signal: ending.signal,
   });
 }
@@ -86,7 +88,7 @@ test("two containers of an instance share one stream, and each gets every record
   expect(a.indices()).toEqual(range(1, 5));
   expect(b.indices()).toEqual(range(1, 5));
   await until(() => state.follows.length > 0);
-  expect(state.follows).toEqual([{ read: 0, after: 0 }]);
+  expect(state.follows).toEqual([{ read: 0, after: 0, generation: 1 }]);
 });
 
 test("records that come again are given to nobody twice", () => {
@@ -127,7 +129,7 @@ test("while the coordinator is away the container waits; then the relay asks fro
   r.take(batch(1, 3));
   r.reconnected();
   await until(() => state.follows.length === 2);
-  expect(state.follows[1]).toEqual({ read: 0, after: 3 });
+  expect(state.follows[1]).toEqual({ read: 0, after: 3, generation: 1 });
 });
 
 test("the coordinator hears how far all containers have read", async () => {
@@ -141,7 +143,7 @@ test("the coordinator hears how far all containers have read", async () => {
   expect(state.follows).toHaveLength(1);
   r.receive(uid, "b", { type: "kernelRead", index: recordsPerAck }, () => undefined);
   await until(() => state.follows.length === 2);
-  expect(state.follows[1]).toEqual({ read: recordsPerAck });
+  expect(state.follows[1]).toEqual({ read: recordsPerAck, generation: 1 });
 });
 
 test("a refused proposal tells the container why, and one without an answer in time is of unknown outcome", async () => {
@@ -202,4 +204,41 @@ test("a container that has no kernel gets no certificate, one that an earlier ag
   r.found(uid, "found");
   await until(() => state.exits.length > 0);
   expect(state.exits).toEqual(["found"]);
+});
+
+test("once the store was restored every container gets what there is now, and is told that it is of another generation", async () => {
+  const r = relay();
+  const a = container(r, "a");
+  r.take({ ...batch(1, 5), generation: 1 });
+  r.take({ ...batch(2, 3), generation: 2 });
+  r.take({ ...batch(4, 4), generation: 2 });
+  const got = a.got.flatMap((m) => (m.type === "kernelRecords" ? [m] : []));
+  expect(got.map((m) => [m.generation, m.records.map(({ index }) => index)])).toEqual([
+    [1, [1, 2, 3, 4, 5]],
+    [2, [2, 3]],
+    [2, [4]],
+  ]);
+  expect(state.log).toEqual([
+    `warn the store was restored (generation 2 after 1): kernels of instance ${uid} begin anew`,
+  ]);
+  // One that was away is told by the same sign, one that has begun since goes on where it was.
+  const away: ToContainer[] = [];
+  r.receive(uid, "b", { type: "kernelFollow", after: 5, generation: 1 }, (m) => away.push(m));
+  expect(away).toMatchObject([{ generation: 2, records: [{ index: 2 }, { index: 3 }, { index: 4 }] }]);
+  const since: ToContainer[] = [];
+  r.receive(uid, "c", { type: "kernelFollow", after: 3, generation: 2 }, (m) => since.push(m));
+  expect(since).toMatchObject([{ generation: 2, records: [{ index: 4 }] }]);
+  r.reconnected();
+  await until(() => state.follows.length > 1);
+  expect(state.follows.at(-1)).toMatchObject({ after: 4, generation: 2 });
+});
+
+test("that an older store was put back is told once, and asked again", async () => {
+  const r = relay();
+  state.failing = "CONFLICT";
+  container(r, "a");
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  expect(state.log).toEqual([`error kernels of instance ${uid} hear of nothing new: as the test wants`]);
+  state.failing = null;
+  await until(() => state.follows.length === 1);
 });

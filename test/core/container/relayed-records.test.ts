@@ -58,7 +58,7 @@ test("two agents that send the same make no record come twice, and a new one is 
   f.batch(4, 5);
   await turn();
   expect(f.indices()).toEqual([1, 2, 3, 4, 5]);
-  expect(f.records.messages()).toEqual([{ type: "kernelFollow", after: 5 }]);
+  expect(f.records.messages()).toEqual([{ type: "kernelFollow", after: 5, generation: 1 }]);
 });
 
 test("a snapshot beyond what was read means that records are missing", async () => {
@@ -106,4 +106,37 @@ test("following ends with its signal", async () => {
   f.abort.abort();
   await f.done;
   expect(f.records.messages()).toEqual([]);
+});
+
+test("records of another generation of the store are not taken: the kernel has to begin anew", async () => {
+  const f = followed();
+  f.records.receive({ type: "kernelRecords", generation: 3, snapshot: null, records: range(1, 2) });
+  await turn();
+  f.records.receive({ type: "kernelRecords", generation: 4, snapshot: at(7), records: range(8, 9) });
+  await turn();
+  expect(f.indices()).toEqual([1, 2]);
+  expect(f.gaps).toEqual(["the store was restored: its generation is 4, it was 3"]);
+  expect(f.records.messages()).toEqual([{ type: "kernelFollow", after: 2, generation: 3 }]);
+});
+
+test("a proposal says by which generation it goes, once that is known", async () => {
+  const f = followed();
+  const proposals = [f.records.propose("a", record)];
+  f.records.receive({ type: "kernelRecords", generation: 3, snapshot: null, records: [] });
+  proposals.push(f.records.propose("b", record));
+  const sent = f.sent.flatMap((m) => (m.type === "kernelPropose" ? [m.generation] : []));
+  expect(sent).toEqual([undefined, 3]);
+  for (const id of ["a", "b"]) {
+    f.records.receive({ type: "kernelProposed", id, index: 1, code: "", reason: "" });
+  }
+  await Promise.all(proposals);
+});
+
+test("a record that is ordered before what was read means that an older store was put back", async () => {
+  const f = followed();
+  f.batch(1, 5);
+  const proposal = f.records.propose("a", record);
+  f.records.receive({ type: "kernelProposed", id: "a", index: 5, code: "", reason: "" });
+  expect(await proposal.catch((e: DvsError) => e.code)).toBe("OUTCOME_UNKNOWN");
+  expect(f.gaps).toEqual(["a record was ordered as 5 when 5 had been read: an older store was put back"]);
 });

@@ -1,11 +1,14 @@
 /** Records of kernels, as agents propose and follow them, through a coordinator with real ports and certificates. */
 import { afterEach, expect, test } from "bun:test";
 import { randomUUID } from "node:crypto";
+import { copyFile, rm } from "node:fs/promises";
+import { join } from "node:path";
 import type { ToAgent } from "../../../core/agent-protocol.ts";
 import type { KernelRecord, OrderedRecord } from "../../../core/kernel/view.ts";
 import { recordsKept, recordsPerFold } from "../../../core/limits.ts";
 import { keys } from "../../../core/records.ts";
 import { openStore } from "../../../core/store/open.ts";
+import { raiseGeneration } from "../../../core/store/transfer.ts";
 import { FakeAgent } from "./fake-agent.ts";
 import { codeOf, hello, Lab, until } from "./lab.ts";
 
@@ -139,6 +142,69 @@ test("records survive the coordinator, and a follower goes on where it was", asy
   const second = await propose(again, uid, { type: "slots", kernel: first, count: 1 });
   await until(() => seen(again).length === 1);
   expect(seen(again)[0]!.index).toBe(second);
+});
+
+/** The coordinator ends, something is done to its store, it starts again, and so does the agent. */
+async function restarted(lab: Lab, agent: FakeAgent, change: (store: string) => Promise<unknown>) {
+  agent.close();
+  await lab.stop();
+  await change(join(lab.dir, "data", "store.db"));
+  await lab.start();
+  const agentAddresses = [lab.running.ready.agentAddress];
+  const { enrolled } = agent;
+  const again = await FakeAgent.of(lab, { ...enrolled, identity: { ...enrolled.identity, agentAddresses } });
+  await again.run();
+  await until(() => again.desired?.containers.length === 1);
+  return again;
+}
+
+test("after a restore the records begin anew, and what goes by the old ones is refused", async () => {
+  const { lab, agents, uid } = await started();
+  const kernel = await propose(agents[0]!, uid, joining(agents[0]!));
+  const leased = await propose(agents[0]!, uid, { type: "slots", kernel, count: 1 });
+  const a = await restarted(lab, agents[0]!, async (path) => {
+    const store = await openStore(`sqlite:${path}`);
+    await raiseGeneration(store);
+    await store.close();
+  });
+  const slots = { type: "slots", kernel, count: 1 } as const;
+  expect(await codeOf(propose(a, uid, slots))).toBe("CONFLICT");
+  await follow(a, uid, leased, leased);
+  await until(() => batches(a).length === 1);
+  expect(batches(a)).toMatchObject([{ generation: 2, snapshot: null, records: [] }]);
+  const next = await propose(a, uid, joining(a));
+  await until(() => seen(a).length === 1);
+  expect(seen(a)[0]!.index).toBe(next);
+  const id = randomUUID();
+  const again = { id, record: { ...slots, kernel: next }, generation: 2 };
+  expect(await a.link.proposeRecord(uid, again, never)).toBeGreaterThan(next);
+  await until(() => seen(a).length === 2);
+  // Nothing of it is thrown away by the next start.
+  const b = await restarted(lab, a, () => Promise.resolve());
+  await b.link.followRecords(uid, { read: 0, after: 0, generation: 2 }, never);
+  await until(() => seen(b).length === 2);
+  expect(seen(b)).toEqual(seen(a));
+});
+
+test("an older store that was put back without being told is found out by those who have read more", async () => {
+  const { lab, agents, uid } = await started();
+  const [first] = agents as [FakeAgent];
+  const kernel = await propose(first, uid, joining(first));
+  let copy = "";
+  const a = await restarted(lab, first, async (path) => {
+    copy = `${path}.copy`;
+    await copyFile(path, copy);
+  });
+  let last = 0;
+  for (let i = 0; i < 20; i++) last = await propose(a, uid, { type: "slots", kernel, count: 1 });
+  await follow(a, uid, last, last);
+  const b = await restarted(lab, a, async (path) => {
+    for (const end of ["-wal", "-shm"]) await rm(path + end, { force: true });
+    await copyFile(copy, path);
+  });
+  expect(await codeOf(follow(b, uid, last, last))).toBe("CONFLICT");
+  expect(batches(b)).toEqual([]);
+  await follow(b, uid, 0, 0);
 });
 
 test("what all have read is folded into a snapshot, from which a new follower begins", async () => {
