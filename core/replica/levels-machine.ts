@@ -37,10 +37,10 @@ export class LevelsMachine {
     return [...needed].every(([module, level]) => levelOf(levels, module) >= level);
   }
 
-  /** As the primary: raises what all members can apply. */
+  /** As the primary: raises what all members can apply. Before the first operation of its epoch, where that is known. */
   review(): void {
-    const { isEstablished, replication } = this.#replica;
-    if (!isEstablished) return;
+    const { isPrimary, replication } = this.#replica;
+    if (!isPrimary) return;
     for (const [module, own] of this.supported) {
       let level = own;
       for (const { levels } of replication.promising)

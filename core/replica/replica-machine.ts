@@ -480,6 +480,7 @@ export class ReplicaMachine implements Replica {
     this.inSync.restart();
     this.leases.begin(knewBeforeMs);
     this.replication.begin();
+    this.levels.review();
     this.writes.primaryChanged();
     this.reads.primaryChanged();
     this.leases.beacon(this.#nowMs + this.timings.beaconMs);

@@ -134,9 +134,9 @@ export class WritesMachine {
   /** As the primary: a record has been carried out; `done` null: nobody knows with which result. */
   applied(record: LogRecord, done: { result: Uint8Array; index: number } | null): void {
     const { index } = record;
-    if (index >= this.#replica.replication.epochStart) this.#uncommittedBytes -= record.bytes.length;
     const waiters = this.#waiters.get(index);
     if (waiters === undefined) return;
+    this.#uncommittedBytes -= record.bytes.length;
     this.#waiters.delete(index);
     this.#forgetUnder(record.client, record.sequence);
     const outcome: WriteOutcome = done ? { type: "ok", ...done } : { type: "unknown" };
