@@ -15,8 +15,13 @@ import type { CoordinatorLink } from "./coordinator-link.ts";
 export interface KvStreamsOptions {
   coordinator: Pick<CoordinatorLink, "sendStream">;
   /** How this node reaches the replicas of an instance; null where it has nothing of it. */
-  reach: (uid: string) => { identity: Omit<LinkIdentity, "incarnation">; replicas: StateAddress[] } | null;
+  reach: (uid: string) => Promise<Reached | null>;
   signal: AbortSignal;
+}
+
+export interface Reached {
+  identity: Omit<LinkIdentity, "incarnation">;
+  replicas: StateAddress[];
 }
 
 const encoder = new TextEncoder();
@@ -32,9 +37,10 @@ export class KvStreams {
     const { coordinator, signal, reach } = this.#options;
     const stopped = new AbortController();
     const stop = AbortSignal.any([signal, stopped.signal]);
-    const reached = reach(uid);
-    const client =
-      reached && clientOf(reached, ask.what !== "watch" && "client" in ask ? ask.client : randomUUID());
+    const reached = await reach(uid).catch(() => null);
+    // Under the name that the question brings, so that one that is asked again is carried out once.
+    const name = "client" in ask ? ask.client : randomUUID();
+    const client = reached && clientOf(reached, `once-${name}`);
     async function* lines(): AsyncGenerator<Uint8Array> {
       try {
         if (!client) throw new DvsError("UNAVAILABLE", "This node has no replica of the instance.");
@@ -66,10 +72,7 @@ export class KvStreams {
   }
 }
 
-function clientOf(
-  { identity, replicas }: NonNullable<ReturnType<KvStreamsOptions["reach"]>>,
-  name: string,
-): StateClient {
+function clientOf({ identity, replicas }: Reached, name: string): StateClient {
   const client = new StateClient({ identity: { ...identity, incarnation: name } });
   client.setReplicas(replicas);
   return client;

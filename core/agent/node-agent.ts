@@ -38,6 +38,7 @@ import { InstanceSecrets } from "./instance-secret.ts";
 import { ingressTable } from "./ingress-table.ts";
 import { KernelRelay } from "./kernel-relay.ts";
 import { KernelStreams } from "./kernel-streams.ts";
+import { KvStreams, type Reached } from "./kv-streams.ts";
 import { limited } from "./limited.ts";
 import { AgentLink } from "./link.ts";
 import { endProcesses } from "./local-processes.ts";
@@ -45,6 +46,8 @@ import { streamLog } from "./log-stream.ts";
 import type { NodeImages } from "./node-images.ts";
 import { findProcesses } from "./proc-scan.ts";
 import { DiskWatch, reporter } from "./report.ts";
+import { linkTls } from "../state/link/link-identity.ts";
+import { addressesOf } from "../state/replica-set.ts";
 import { StateProcesses } from "./state-processes.ts";
 import type { Log } from "./supervisor.ts";
 import type { SupervisorTiming } from "./supervisor-machine.ts";
@@ -97,6 +100,7 @@ export class NodeAgent {
   readonly #stateCertificates: InstanceCertificates;
   readonly #kernels: KernelRelay;
   readonly #kernelStreams: KernelStreams;
+  readonly #kvStreams: KvStreams;
   readonly #link: AgentLink;
   readonly #renewal: Renewal;
   readonly #lagTimer: ReturnType<typeof setInterval>;
@@ -144,6 +148,7 @@ export class NodeAgent {
       tell: (uid, message) => this.#containers.tell(uid, message),
       signal,
     });
+    this.#kvStreams = new KvStreams({ coordinator, reach: (uid) => this.#reach(uid), signal });
     const node = { id: nodeId, name, address };
     const supervision = { clock, timing, livenessMs, command, onChange, step, log };
     this.#states = new StateProcesses({
@@ -249,6 +254,9 @@ export class NodeAgent {
       case "kernelStream":
         void this.#kernelStreams.send(message);
         return;
+      case "kvStream":
+        void this.#kvStreams.send(message);
+        return;
       case "records":
         this.#kernels.take(message);
         return;
@@ -260,6 +268,17 @@ export class NodeAgent {
         this.#isRemoved = true;
         this.#onRemoved?.();
     }
+  }
+
+  /** As a client of an instance's OS state. Null where nothing of the instance is here. */
+  async #reach(uid: string): Promise<Reached | null> {
+    const set = await this.#states.replicasFor(uid);
+    const tls = () => this.#stateCertificates.of(uid) ?? this.#certificates.of(uid);
+    if (!set) return null;
+    const secret = new Uint8Array(Buffer.from(await this.#secrets.of(uid), "hex"));
+    const node = this.#parts.enrolled.identity.nodeId;
+    const identity = { instance: uid, node, disk: "", secret, tls: linkTls(tls) };
+    return { identity, replicas: addressesOf(set) };
   }
 
   /** They come and go after a join: kept, so that a node that starts again finds those that are there then. */

@@ -3,11 +3,10 @@
  * so that what it writes is carried out once. Which replicas there are, the agent says.
  */
 import { KeyValue } from "../state/client/key-value.ts";
-import { type StateAddress, StateClient } from "../state/client/state-client.ts";
+import { StateClient } from "../state/client/state-client.ts";
+import { linkTls } from "../state/link/link-identity.ts";
 import type { LinkIdentity } from "../state/link/listen.ts";
-import type { ReplicaSet } from "../state/replica-set.ts";
-import { derOf } from "../trust/certificate.ts";
-import { instanceUri, parseIdentity } from "../trust/identity.ts";
+import { addressesOf, type ReplicaSet } from "../state/replica-set.ts";
 import type { VosState } from "../vos.ts";
 import type { ContainerBoot, ContainerTls } from "./control.ts";
 
@@ -28,14 +27,14 @@ export class StateHost implements VosState {
       secret: boot.kernelSecret
         ? new Uint8Array(Buffer.from(boot.kernelSecret, "hex"))
         : crypto.getRandomValues(new Uint8Array(32)),
-      tls: this.#link(boot.tls),
+      tls: linkTls(() => this.#tls),
     };
     this.#client = new StateClient({ identity });
     this.kv = new KeyValue(this.#client);
   }
 
-  replicas({ wanted, leaving }: Pick<ReplicaSet, "wanted" | "leaving">): void {
-    this.#client.setReplicas([...wanted, ...leaving].flatMap(addressOf));
+  replicas(replicas: ReplicaSet): void {
+    this.#client.setReplicas(addressesOf(replicas));
   }
 
   /** For links from now on. */
@@ -46,21 +45,4 @@ export class StateHost implements VosState {
   close(): void {
     this.#client.close();
   }
-
-  #link(tls: ContainerTls | null): LinkIdentity["tls"] {
-    if (!tls?.workloadCa) return null;
-    const identity = parseIdentity(derOf(tls.certificate));
-    if (identity?.kind !== "container") return null;
-    return {
-      instanceUri: instanceUri(identity),
-      certificate: () => {
-        const { certificate, key, workloadCa } = this.#tls!;
-        return { certificate, key, ca: workloadCa! };
-      },
-    };
-  }
-}
-
-function addressOf({ disk, node, unix, host, port }: ReplicaSet["wanted"][number]): StateAddress[] {
-  return disk === null ? [] : [{ disk, node, unix, host, port }];
 }

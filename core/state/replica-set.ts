@@ -95,6 +95,14 @@ export const ReplicaSet = z.object({
 });
 export type ReplicaSet = z.infer<typeof ReplicaSet>;
 
+/** Those that have registered: where their links listen, wanted ones first. */
+export function addressesOf({ wanted, leaving }: Pick<ReplicaSet, "wanted" | "leaving">): ReplicaAddress[] {
+  return [...wanted, ...leaving].flatMap(({ disk, node: at, unix, host, port }) =>
+    disk === null ? [] : [{ disk, node: at, unix, host, port }],
+  );
+}
+export type ReplicaAddress = Omit<Replica, "disk" | "incarnation"> & { disk: string };
+
 /** What became of a proposed change. `unknown`: it may have been made, or be made later; only reading tells. */
 export const ChangeOutcome = z.enum(["done", "refused", "unknown"]);
 export type ChangeOutcome = z.infer<typeof ChangeOutcome>;

@@ -9,14 +9,13 @@ import { DvsError } from "../errors.ts";
 import { controlLineCharsMax, failedLingerMs } from "../limits.ts";
 import type { ReplicaTimings } from "../replica/timings.ts";
 import { ControlServer } from "../transport/control-server.ts";
-import { derOf } from "../trust/certificate.ts";
-import { instanceUri, parseIdentity } from "../trust/identity.ts";
 import { join } from "node:path";
 import { type StateBoot, stateSockets, type StateTls } from "./boot.ts";
 import { ClientServer } from "./client-server.ts";
 import { type FromState, ToState } from "./control.ts";
 import type { Hello } from "./link/handshake.ts";
 import type { Link, LinkUser } from "./link/link.ts";
+import { linkTls } from "./link/link-identity.ts";
 import { type LinkIdentity, listenState, type StateListener } from "./link/listen.ts";
 import { modules } from "./modules.ts";
 import { ReplicaHost } from "./replica-host.ts";
@@ -214,23 +213,13 @@ export class StateProcess {
 
   #identity(disk: string): LinkIdentity {
     const { uid, node, incarnation, secret } = this.#boot;
-    const identity = this.#tls ? parseIdentity(derOf(this.#tls.certificate)) : null;
     return {
       instance: uid,
       node: node.id,
       incarnation,
       disk,
       secret: new Uint8Array(Buffer.from(secret, "hex")),
-      tls:
-        identity?.kind === "container"
-          ? {
-              instanceUri: instanceUri(identity),
-              certificate: () => {
-                const { certificate, key, workloadCa } = this.#tls!;
-                return { certificate, key, ca: workloadCa };
-              },
-            }
-          : null,
+      tls: linkTls(() => this.#tls),
     };
   }
 
