@@ -1,8 +1,9 @@
 /** How instances look to people. */
-import type { ContainerView, InstanceView } from "../../core/api/views.ts";
+import type { ContainerView, InstanceView, ReplicaView, StateView } from "../../core/api/views.ts";
 import type { ListedEndpoint } from "../../core/kernel/endpoint-list.ts";
 import type { ProcCounters } from "../../core/kernel/proc.ts";
-import { age, shortDigest } from "../format.ts";
+import { formatDuration } from "../duration.ts";
+import { age, bytes, shortDigest } from "../format.ts";
 import { describeCondition } from "../wait.ts";
 import type { Column } from "../table.ts";
 
@@ -48,6 +49,30 @@ export const endpointColumns: Column<EndpointRow>[] = [
   { title: "COPIED", value: perCounters((c) => c.bytesCopied), right: true },
 ];
 
+export const replicaColumns: Column<ReplicaView>[] = [
+  { title: "REPLICA ON", value: (r) => r.nodeName, flexible: true },
+  { title: "ROLE", value: (r) => (r.state === "ready" ? r.role : r.state) },
+  { title: "IN SYNC", value: (r) => (r.inSync ? "yes" : r.wanted ? "no" : "leaves") },
+  { title: "SERVES", value: (r) => (r.serving ? "yes" : "") },
+  { title: "EPOCH", value: (r) => r.epoch || "", right: true },
+  { title: "INDEX", value: (r) => r.index || "", right: true },
+  { title: "LAG", value: (r) => r.lag ?? "", right: true },
+  { title: "DURABILITY", value: (r) => (r.state === "ready" ? r.durability : "") },
+  { title: "DISK", value: (r) => (r.diskBytes > 0 ? bytes(r.diskBytes) : ""), right: true },
+  { title: "WHY", value: (r) => r.problem || r.reason, flexible: true },
+];
+
+function stateFields({ policy, epoch, primary, inSync, replicas }: StateView): [string, string][] {
+  const { durability, minInSync, replaceAfterMs } = policy;
+  const wanted = replicas.filter((replica) => replica.wanted).length;
+  return [
+    ["primary", primary ? `${primary.nodeName} (epoch ${epoch})` : "none yet"],
+    ["in sync", `${inSync} of ${wanted} replicas, at least ${minInSync} for writes`],
+    ["durability", durability === "fsync" ? "fsync: on every disk" : "replicated: in the memory of each"],
+    ["replaced", `a replica whose node is gone for ${formatDuration(replaceAfterMs)}`],
+  ];
+}
+
 export function instanceFields(view: InstanceView): [string, string][] {
   return [
     ["name", view.name],
@@ -61,6 +86,7 @@ export function instanceFields(view: InstanceView): [string, string][] {
     ...view.ports
       .filter((p) => p.state === "failed")
       .map((p): [string, string] => ["port", `${p.port} is not open on ${p.nodeName}: ${p.reason}`]),
+    ...(view.state ? stateFields(view.state) : []),
     ["options", JSON.stringify(view.spec.options)],
     ...(view.kernels ? [["kernels", describeKernels(view.kernels)] as [string, string]] : []),
     ["created", `${view.createdAt} (${age(view.createdAt)} ago)`],

@@ -1,7 +1,8 @@
 /** What the API shows of the cluster: records joined with what the nodes report. Derived, never stored. */
 import { z } from "zod";
-import { ContainerReport, KernelState, PortReport } from "../agent-protocol.ts";
-import { Condition, InstanceSpec, NodeRecord } from "../records.ts";
+import { ContainerReport, KernelState, PortReport, ReplicaReport } from "../agent-protocol.ts";
+import { Condition, InstanceSpec, NodeRecord, StatePolicy } from "../records.ts";
+import { ReplicaStatus } from "../state/replica-status.ts";
 
 /** An instance's state in one word. */
 export const InstancePhase = z.enum([
@@ -38,6 +39,50 @@ export const ContainerView = z.object({
 });
 export type ContainerView = z.infer<typeof ContainerView>;
 
+/** A replica of an instance's OS state. */
+export const ReplicaView = z.object({
+  node: z.string(),
+  nodeName: z.string(),
+  /** False: it goes once enough others are in sync. */
+  wanted: z.boolean(),
+  /** By the configuration in the store: it has all that was acknowledged. */
+  inSync: z.boolean(),
+  /** `lost`: its node is down. `waiting`: its node has not reported it yet. */
+  state: z.enum([...ReplicaReport.shape.state.options, "waiting", "lost"]),
+  reason: z.string(),
+  /** What it says of itself, as of its node's last report. */
+  role: ReplicaStatus.shape.role,
+  serving: z.boolean(),
+  epoch: z.number().int(),
+  /** Of the last record in its log, and of the last that is committed. */
+  index: z.number().int(),
+  committed: z.number().int(),
+  /** Records that the longest log known has more; null where it has not said. */
+  lag: z.number().int().nullable(),
+  durability: ReplicaStatus.shape.durability,
+  diskBytes: z.number().int(),
+  /** In plain words, with advice. */
+  problem: z.string(),
+  pid: z.number().int(),
+  restarts: z.number().int(),
+});
+export type ReplicaView = z.infer<typeof ReplicaView>;
+
+/** Who keeps an instance's OS state. */
+export const StateView = z.object({
+  policy: StatePolicy,
+  /** Both 0 before the first configuration. */
+  epoch: z.number().int(),
+  version: z.number().int(),
+  /** Of the store, when the configuration was written. */
+  generation: z.number().int(),
+  /** By the configuration in the store, whether it serves or not. */
+  primary: z.object({ node: z.string(), nodeName: z.string() }).nullable(),
+  inSync: z.number().int(),
+  replicas: z.array(ReplicaView),
+});
+export type StateView = z.infer<typeof StateView>;
+
 export const InstanceView = z.object({
   tenant: z.string(),
   name: z.string(),
@@ -52,6 +97,8 @@ export const InstanceView = z.object({
   containers: z.array(ContainerView),
   /** Per node that cannot open one of its ports. */
   ports: z.array(PortReport.extend({ node: z.string(), nodeName: z.string() })),
+  /** Null where the VOS keeps none. */
+  state: StateView.nullable().default(null),
   createdAt: z.string(),
   /** Of one instance only, not in lists; missing where the VOS has no kernels, or the store does not answer. */
   kernels: z

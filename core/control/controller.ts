@@ -32,6 +32,7 @@ import { viewInstance, viewText } from "./instance-view.ts";
 import { decide, placementOf } from "./life-cycle.ts";
 import type { NodeTransition } from "./node-liveness.ts";
 import { viewNode } from "./node-view.ts";
+import { viewState } from "./state-view.ts";
 import type { PlacementNode } from "./placement.ts";
 import type { RecordChanges } from "./records-table.ts";
 import { ReplicaSets } from "./replica-sets.ts";
@@ -410,7 +411,8 @@ function withCounters(picture: ClusterPicture, view: InstanceView): InstanceView
     const requests = picture.reports.container(view.uid, container.node)?.requests;
     return requests === undefined ? container : { ...container, requests };
   });
-  return { ...view, containers };
+  const record = picture.records.instances.get(keys.instance(view.tenant, view.name))?.record;
+  return { ...view, containers, state: record ? viewState(picture, record) : view.state };
 }
 
 function compare(a: string, b: string): number {

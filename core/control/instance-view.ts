@@ -5,6 +5,7 @@ import type { ClusterPicture } from "./cluster-picture.ts";
 import { creationWaitsFor, placementOf, placementRequest, portsNotServing } from "./life-cycle.ts";
 import type { PlacementNode } from "./placement.ts";
 import type { InstanceEntry } from "./records-table.ts";
+import { stateConditions, viewState } from "./state-view.ts";
 import { count, unschedulable } from "./unschedulable.ts";
 
 export function viewInstance(
@@ -19,12 +20,17 @@ export function viewInstance(
   const ready = record.placement.filter((node) => picture.ready(uid, node)).length;
   const ports = failedPorts(picture, record);
   const waits = ready >= spec.nodes && record.phase === "established" ? portWaits(picture, record) : [];
-  const phase = phaseOf(picture, record, ready, waits.length, containers.length);
+  const ofState = desired === "running" ? stateConditions(picture, record, nodes) : [];
+  const phase = phaseOf(picture, record, ready, waits.length + ofState.length, containers.length);
   const conditions =
     desired === "removed"
       ? removing(picture, entry, desiredRevision)
       : desired === "running" && phase !== "running"
-        ? [...shortcomings(picture, record, nodes, containers, waits.length > 0 ? [] : ports), ...waits]
+        ? [
+            ...shortcomings(picture, record, nodes, containers, waits.length > 0 ? [] : ports),
+            ...ofState,
+            ...waits,
+          ]
         : [];
   return {
     tenant,
@@ -38,24 +44,28 @@ export function viewInstance(
     ready,
     containers,
     ports,
+    state: viewState(picture, record),
     createdAt,
   };
 }
 
-/** What people would see, to tell views apart: the count of requests rises all the time and makes no difference. */
+/** Figures that rise all the time. */
+const figures = ["requests", "index", "committed", "lag", "diskBytes"];
+
+/** What people would see, to tell views apart: figures make no difference. */
 export function viewText(view: InstanceView): string {
   return JSON.stringify(view, quiet);
 }
 
 function quiet(key: string, value: unknown): unknown {
-  return key === "requests" ? 0 : value;
+  return figures.includes(key) ? 0 : value;
 }
 
 function phaseOf(
   picture: ClusterPicture,
   record: InstanceRecord,
   ready: number,
-  portWaits: number,
+  waits: number,
   reported: number,
 ): InstancePhase {
   if (record.desired === "removed") return "removing";
@@ -63,7 +73,7 @@ function phaseOf(
   if (record.phase === "creating") {
     return record.placement.length < record.spec.nodes ? "pending" : "creating";
   }
-  if (ready >= record.spec.nodes && portWaits === 0) return "running";
+  if (ready >= record.spec.nodes && waits === 0) return "running";
   // A leader that has not heard of everybody yet does not cry wolf.
   return ready > 0 || !picture.settled ? "degraded" : "down";
 }

@@ -20,6 +20,7 @@ function view(phase: InstanceView["phase"], more: Partial<InstanceView> = {}): I
     ready: 0,
     containers: [],
     ports: [],
+    state: null,
     createdAt: "",
     ...more,
   };

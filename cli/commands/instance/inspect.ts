@@ -3,7 +3,7 @@ import { command } from "../../command.ts";
 import { withApi } from "../../connection.ts";
 import { writeJson } from "../../output.ts";
 import { writeFields, writeTable } from "../../table.ts";
-import { containerColumns, instanceFields } from "../../views/instance.ts";
+import { containerColumns, instanceFields, replicaColumns } from "../../views/instance.ts";
 
 export default command({
   args: {
@@ -19,8 +19,12 @@ export default command({
     const view = await withApi(args, io, (api) => api.instances.get(args.name));
     if (args.output === "json") return writeJson(io, view);
     writeFields(io, instanceFields(view));
-    if (view.containers.length === 0) return;
+    if (view.containers.length > 0) {
+      io.stdout.write("\n");
+      writeTable(io, containerColumns, view.containers);
+    }
+    if (!view.state || view.state.replicas.length === 0) return;
     io.stdout.write("\n");
-    writeTable(io, containerColumns, view.containers);
+    writeTable(io, replicaColumns, view.state.replicas);
   },
 });

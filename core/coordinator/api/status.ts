@@ -3,7 +3,9 @@ import { Hono } from "hono";
 import { z } from "zod";
 import type { PluginView, Status } from "../../api/schema.ts";
 import { runtimeName } from "../../platform/runtime.ts";
+import { parseAddress } from "../../transport/address.ts";
 import type { ApiEnv, Coordinator } from "../context.ts";
+import { takeoverWarnings } from "./takeover-warnings.ts";
 
 export function statusRoutes(coordinator: Coordinator) {
   const { store, controller, registry, cluster } = coordinator;
@@ -27,6 +29,13 @@ export function statusRoutes(coordinator: Coordinator) {
         "one coordinator with a SQLite store: while its machine is down instances serve, but nothing can be changed",
       );
     }
+    warnings.push(
+      ...takeoverWarnings({
+        coordinatorHosts: coordinator.members.addresses("agents").map((at) => parseAddress(at).host),
+        instances: controller.instanceViews(),
+        nodes: controller.nodeViews(performance.now()),
+      }),
+    );
     const status: Status = {
       clusterId: cluster.id,
       version: coordinator.version,

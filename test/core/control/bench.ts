@@ -1,12 +1,26 @@
 /** A controller on a test bench: a store of a few rows, agents that report what they are told to report. */
-import type { ContainerReport, Desired, PortReport, Report } from "../../../core/agent-protocol.ts";
+import type {
+  ContainerReport,
+  Desired,
+  PortReport,
+  ReplicaReport,
+  Report,
+} from "../../../core/agent-protocol.ts";
 import {
   Controller,
   type ControlEffect,
   type ControlEvent,
   type TxnKind,
 } from "../../../core/control/controller.ts";
-import { InstanceRecord, InstanceSpec, keys, NodeRecord } from "../../../core/records.ts";
+import {
+  type ConfigurationRecord,
+  InstanceRecord,
+  InstanceSpec,
+  keys,
+  NodeRecord,
+} from "../../../core/records.ts";
+import type { ReplicaRecord } from "../../../core/records.ts";
+import type { ReplicaStatus } from "../../../core/state/replica-status.ts";
 import { holds } from "../../../core/store/compare.ts";
 import { MemoryTable } from "../../../core/store/memory/memory-table.ts";
 import type { Txn, WatchEvent } from "../../../core/store/store.ts";
@@ -142,6 +156,26 @@ export class Bench {
     this.put(keys.instance("default", name), { ...this.record(name), ...change });
   }
 
+  /** A state process of the node has registered. */
+  register(name: string, node: string): void {
+    const record: ReplicaRecord = {
+      ...{ node, disk: diskOf(node), incarnation: `${node}-a`, unix: "/s", host: `10.0.0.${node.slice(1)}` },
+      ...{ port: 7_000, exits: [] },
+    };
+    this.put(keys.replica("default", `u-${name}`, node), record);
+  }
+
+  /** What the replicas have agreed on; the first of the nodes is the primary. */
+  configure(name: string, nodes: string[], epoch = 1): void {
+    const key = keys.configuration("default", `u-${name}`);
+    const before = this.table.get(key);
+    const version = before ? (JSON.parse(before.value) as ConfigurationRecord).version + 1 : 1;
+    const primary = { disk: diskOf(nodes[0]!), incarnation: `${nodes[0]}-a` };
+    const inSync = nodes.map(diskOf).sort();
+    const configuration = { epoch, generation: 1, primary, inSync, changeId: `change-${version}` };
+    this.put(key, { version, configuration, changes: [] } satisfies ConfigurationRecord);
+  }
+
   view(name: string) {
     return this.controller.instanceView("default", name);
   }
@@ -163,7 +197,8 @@ export class Bench {
     for (const node of nodes) {
       const containers = this.desired(node)?.containers.map(({ uid }) => container(uid, node)) ?? [];
       const ports = this.desired(node)?.routes.map(({ port, uid }) => openPort(port, uid)) ?? [];
-      this.beat(node, { containers, ports });
+      const replicas = this.desired(node)?.replicas.map(({ uid, run }) => replica(uid, node, { run })) ?? [];
+      this.beat(node, { containers, replicas, ports });
     }
   }
 
@@ -196,6 +231,31 @@ export function bench(nodes = 3, change: (id: string) => Partial<NodeRecord> = (
 }
 
 export const all = ["n1", "n2", "n3", "n4"];
+
+/** Of node `n2` the disk is 222… */
+export const diskOf = (node: string) => node.slice(1).repeat(32).slice(0, 32);
+
+export function replica(
+  uid: string,
+  node: string,
+  { run = true, status = {}, ...change }: Partial<Omit<ReplicaReport, "status">> & ReplicaChange = {},
+): ReplicaReport {
+  const figures = { index: 10, committed: 10, applied: 10, diskBytes: 100 };
+  return {
+    ...{ tenant: "default", instance: uid.slice(2), uid, generation: 1, disk: diskOf(node) },
+    ...{ incarnation: `${node}-a`, state: run ? "ready" : "kept", reason: "", permanent: false },
+    ...{ pid: 1, restarts: 0, startedAt: "" },
+    status: run
+      ? { role: "backup", serving: true, epoch: 1, durability: "fsync", problem: "", ...figures, ...status }
+      : null,
+    ...change,
+  };
+}
+
+interface ReplicaChange {
+  run?: boolean;
+  status?: Partial<ReplicaStatus>;
+}
 
 export function container(uid: string, node: string, change: Partial<ContainerReport> = {}): ContainerReport {
   return {

@@ -1,0 +1,137 @@
+/**
+ * The OS state of an instance as people see it: the configuration of its replicas joined with what living nodes report,
+ * and what is wrong with it in plain words, with advice. Pure machine.
+ */
+import type { ReplicaView, StateView } from "../api/views.ts";
+import type { Condition, InstanceRecord } from "../records.ts";
+import type { ClusterPicture } from "./cluster-picture.ts";
+import { replicaRequest } from "./life-cycle.ts";
+import type { PlacementNode } from "./placement.ts";
+import { placeReplicas, replicasMissing } from "./replica-placement.ts";
+import { count } from "./unschedulable.ts";
+
+/** Null for an instance without OS state. */
+export function viewState(picture: ClusterPicture, record: InstanceRecord): StateView | null {
+  const { uid, spec, replicas: wanted } = record;
+  const policy = spec.state;
+  if (!policy) return null;
+  const held = picture.records.states.get(uid);
+  const configuration = held?.configuration?.record.configuration ?? null;
+  const registered = [...(held?.replicas.values() ?? [])].map((replica) => replica.record);
+  const inSync = picture.inSync(uid);
+  const reported = [...picture.reports.replicasOf(uid).keys()].filter((node) => picture.alive(node));
+  const nodes = new Set([...wanted, ...inSync, ...reported]);
+  const indices = reported.map((node) => picture.replica(uid, node)?.status?.index ?? 0);
+  const last = Math.max(0, ...indices);
+  const replicas = [...nodes].map((node): ReplicaView => {
+    const report = picture.replica(uid, node);
+    const status = report?.status ?? null;
+    const alive = picture.alive(node);
+    return {
+      node,
+      nodeName: picture.nodeName(node),
+      wanted: wanted.includes(node),
+      inSync: inSync.has(node),
+      state: alive ? (report?.state ?? "waiting") : "lost",
+      reason: alive ? (report?.reason ?? "") : `node ${picture.nodeName(node)} is down`,
+      role: status?.role ?? "nobody",
+      serving: status?.serving ?? false,
+      epoch: status?.epoch ?? 0,
+      index: status?.index ?? 0,
+      committed: status?.committed ?? 0,
+      lag: status ? Math.max(0, last - status.index) : null,
+      durability: status?.durability ?? policy.durability,
+      diskBytes: status?.diskBytes ?? 0,
+      problem: status?.problem ?? "",
+      pid: report?.pid ?? 0,
+      restarts: report?.restarts ?? 0,
+    };
+  });
+  const holder = registered.find((replica) => replica.disk === configuration?.primary.disk);
+  return {
+    policy,
+    epoch: configuration?.epoch ?? 0,
+    version: held?.configuration?.record.version ?? 0,
+    generation: configuration?.generation ?? picture.storeGeneration,
+    primary: holder ? { node: holder.node, nodeName: picture.nodeName(holder.node) } : null,
+    inSync: replicas.filter((replica) => replica.inSync).length,
+    replicas,
+  };
+}
+
+/** What keeps the state of a running instance from being as it was asked for; the gravest first. */
+export function stateConditions(
+  picture: ClusterPicture,
+  record: InstanceRecord,
+  nodes: ReadonlyMap<string, PlacementNode>,
+): Condition[] {
+  const view = viewState(picture, record);
+  if (!view || !picture.settled) return [];
+  const conditions: Condition[] = [];
+  const say = (message: string) => conditions.push({ reason: "state", message });
+  if (view.version > 0 && view.generation !== picture.storeGeneration) {
+    say(
+      `nobody serves its state: the store was restored or copied since the replicas last agreed, so they may know better. ` +
+        `When no other coordinator runs on an older copy: dvs coordinator recover`,
+    );
+  } else if (view.version > 0) {
+    const trouble = primaryTrouble(record.name, view);
+    if (trouble) say(trouble);
+    else sayInSync(view, say);
+  } else if (record.replicas.length > 0 && record.phase === "established") {
+    say(`its state has not begun: waits for the replica on node ${picture.nodeName(record.replicas[0]!)}`);
+  }
+  for (const { nodeName, problem, state, reason, wanted } of view.replicas) {
+    if (problem !== "") say(`replica on node ${nodeName}: ${problem}`);
+    else if (wanted && (state === "failed" || state === "backoff")) {
+      say(`replica on node ${nodeName} is ${state}: ${reason}`);
+    }
+  }
+  const request = replicaRequest(picture, record);
+  const missing = replicasMissing(request, placeReplicas(request, nodes).missing);
+  return missing ? [...conditions, missing] : conditions;
+}
+
+/** Why nobody serves writes; null while somebody does, or will within seconds. */
+function primaryTrouble(name: string, view: StateView): string | null {
+  const members = view.replicas.filter((replica) => replica.inSync);
+  const alive = members.filter((replica) => replica.state === "ready");
+  if (members.some((replica) => replica.serving && replica.role === "primary")) return null;
+  const names = (of: ReplicaView[]) =>
+    of
+      .map((replica) => replica.nodeName)
+      .sort()
+      .join(", ");
+  const primary = view.primary?.nodeName ?? "a node that is gone";
+  if (alive.length > 0)
+    return `nobody serves its state for now: the primary on ${primary} is not there, ${names(alive)} takes over`;
+  const others = view.replicas.filter((replica) => !replica.inSync && replica.state === "ready");
+  const lossy = others.length > 0 ? others : view.replicas.filter((replica) => replica.state === "ready");
+  const way =
+    lossy.length > 0
+      ? `; or lose what only they have: dvs instance recover ${name} --from ${lossy[0]!.nodeName} --accept-loss`
+      : "";
+  const who = members.length > 0 ? names(members) : "a node that was removed";
+  return `nobody serves its state: only ${who} ${members.length === 1 ? "has" : "have"} all that was acknowledged. Start ${members.length === 1 ? "it" : "one of them"} again${way}`;
+}
+
+function sayInSync({ policy, inSync, replicas }: StateView, say: (message: string) => void): void {
+  const wanted = replicas.filter((replica) => replica.wanted).length;
+  if (inSync >= wanted && inSync >= policy.minInSync) return;
+  const waits = replicas
+    .filter((replica) => replica.wanted && !replica.inSync)
+    .map(({ nodeName, state, role }) => {
+      if (state === "lost") return `${nodeName} (its node is down)`;
+      if (state !== "ready") return `${nodeName} (${state})`;
+      return `${nodeName} (${role === "amnesiac" ? "learns anew" : "learns"})`;
+    });
+  const of = `${inSync} of ${count(policy.replicas, "replica")} ${inSync === 1 ? "is" : "are"} in sync`;
+  const why = waits.length > 0 ? `; waits for ${waits.join(", ")}` : "";
+  if (inSync < policy.minInSync) {
+    say(
+      `writes fail, reads go on: ${of}, and at least ${policy.minInSync} ${policy.minInSync === 1 ? "is" : "are"} asked for${why}`,
+    );
+  } else {
+    say(`${of}${why}`);
+  }
+}
