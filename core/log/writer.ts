@@ -9,7 +9,7 @@
  * other error ends the writer for good: after a failed sync nobody knows what is on the disk.
  */
 import { encodeGroup, groupBytes } from "./encode-group.ts";
-import { type LogRecord, markBytes, segmentSeed } from "./frame.ts";
+import { headBytes, type LogRecord, markBytes, segmentSeed } from "./frame.ts";
 import { aheadGroupBytesMax, fullRetryMs, groupBytesMax, lazySyncMs, sealMs } from "./limits.ts";
 import { type LogFile, type LogFiles, NoSpace } from "./log-files.ts";
 import { noteMark, type Segment, segmentName } from "./segment.ts";
@@ -267,7 +267,7 @@ export class Writer {
     }
     if (this.#blocked || (this.#syncing && this.#hurries)) return;
     const segment = this.segments.at(-1)!;
-    const group = takeGroup(item);
+    const group = takeGroup(item, Math.min(groupBytesMax, this.#sizes.segmentBytes - markBytes));
     if (item.length === 0) this.#queue.shift();
     const rolls =
       segment.nextIndex > segment.firstIndex && segment.end + groupBytes(group) > this.#sizes.segmentBytes;
@@ -359,17 +359,16 @@ export class Writer {
     this.#phase = "idle";
     if (!(error instanceof NoSpace)) return this.#fail(error);
     this.#putBack(group.filter((record) => record.index <= this.#reportMax));
-    // What was written of it, perhaps a mark that would be found later, goes away.
-    const end = this.segments.at(-1)!.end;
-    this.#phase = "job";
-    this.#file!.truncate(end, (failed) => {
-      if (this.#phase === "ended") return;
-      this.#phase = "idle";
-      if (failed) return this.#fail(failed);
-      this.#allocated = end;
-      this.#waitForSpace();
-      this.#pump();
-    });
+    this.#runJob({ steps: () => this.#dropPart(), done: () => this.#waitForSpace() });
+  }
+
+  /** What was written of a group goes away for good: it would be taken for records of the log, or for a mark. */
+  *#dropPart(): Steps<void> {
+    const { end } = this.segments.at(-1)!;
+    const file = this.#file!;
+    yield* call((done) => file.truncate(end, done));
+    yield* call((done) => file.datasync(done));
+    this.#allocated = end;
   }
 
   #putBack(group: LogRecord[]): void {
@@ -380,6 +379,7 @@ export class Writer {
   }
 
   #waitForSpace(): void {
+    if (this.#phase === "ended") return;
     if (!this.#blocked) {
       this.#blocked = true;
       this.#timing.after(fullRetryMs, () => {
@@ -463,12 +463,12 @@ export class Writer {
 }
 
 /** Takes the first records off a queue's item. */
-function takeGroup(waiting: LogRecord[]): LogRecord[] {
+function takeGroup(waiting: LogRecord[], bytesMax: number): LogRecord[] {
   let bytes = 0;
   let count = 0;
   while (count < waiting.length) {
-    bytes += waiting[count]!.bytes.length;
-    if (bytes > groupBytesMax && count > 0) break;
+    bytes += headBytes + waiting[count]!.bytes.length;
+    if (bytes > bytesMax && count > 0) break;
     count++;
   }
   return count === waiting.length ? waiting.splice(0) : waiting.splice(0, count);

@@ -16,6 +16,7 @@ export interface Life {
 }
 
 export interface LifeOptions {
+  disk?: string;
   snapshot?: { index: number; epoch: number } | null;
   durable?: number;
   segmentBytes?: number;
@@ -34,7 +35,7 @@ export function live(files: DiskFiles, random: Random, options: LifeOptions = {}
   openLog(
     files,
     {
-      disk: diskId,
+      disk: options.disk ?? diskId,
       snapshot: options.snapshot ?? null,
       durable: options.durable ?? 0,
       timing: { after: (_, run) => void timers.push(run), soon: (run) => void soon.push(run) },
