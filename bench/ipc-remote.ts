@@ -5,7 +5,8 @@
  *   bun bench/ipc-remote.ts [--rounds 5] [--only remote-call-p50]
  *
  * In the same rounds, each where it is installed: C over a Unix socket or TCP (bench/peers/tcp.c, with gcc), Erlang's
- * gen_server:call between two nodes without TLS, request and reply over NATS. One figure for each peer.
+ * gen_server:call between two nodes without TLS, request and reply over NATS with a lean client of our own and with its
+ * makers'. One figure for each peer.
  */
 import { MiB } from "../core/limits.ts";
 import { ipcOptions } from "./ipc-options.ts";
@@ -13,6 +14,7 @@ import { openPair, type Pair, timeout } from "./ipc-pair.ts";
 import { type LinkKind, toServers, vaultBytes } from "./ipc-plan.ts";
 import { emit, median, say } from "./lib.ts";
 import { openErlangPeer } from "./peers/erlang-peer.ts";
+import { openNatsClientPeer } from "./peers/nats-client-peer.ts";
 import { openNatsPeer } from "./peers/nats-peer.ts";
 import { openTcpPeer } from "./peers/tcp-peer.ts";
 
@@ -24,7 +26,13 @@ const body = new Uint8Array(64).fill(7);
 const tcp = openTcpPeer();
 const erlang = await openErlangPeer();
 const nats = await openNatsPeer();
-const absent = [!tcp && "C: gcc", !erlang && "Erlang: erl", !nats && "NATS: nats-server"].filter(Boolean);
+const natsClient = nats && (await openNatsClientPeer(nats.port));
+const absent = [
+  !tcp && "C: gcc",
+  !erlang && "Erlang: erl",
+  !nats && "NATS: nats-server",
+  !natsClient && "NATS' makers' client: @nats-io/transport-node (a lean one of ours stands for it)",
+].filter(Boolean);
 if (absent.length > 0) say(`skipped, since not installed: ${absent.join(", ")}`);
 
 interface Rival {
@@ -66,6 +74,11 @@ const works: Work[] = (["unix", "tls"] as const).flatMap((kind): Work[] => {
       rivals: [
         { peer: "Erlang", measure: erlang && (() => erlang.parallel(callers, 100_000)), goal: ">= 6" },
         { peer: "NATS", measure: nats && (() => nats.parallel(callers, 300_000)), goal: ">= 4" },
+        {
+          peer: "NATS, its makers' client",
+          measure: natsClient && (() => natsClient.parallel(callers, 30_000)),
+          goal: ">= 4",
+        },
       ],
     },
     {
@@ -165,6 +178,6 @@ try {
     }
   }
 } finally {
-  for (const peer of [tcp, erlang, nats]) peer?.close();
+  for (const peer of [tcp, erlang, natsClient, nats]) peer?.close();
 }
 process.exit();
