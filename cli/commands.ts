@@ -101,6 +101,19 @@ export const commands: Record<string, Entry> = {
         summary: "Run a coordinator and print how nodes join",
         load: () => import("./commands/coordinator/start.ts"),
       },
+      ls: { summary: "List the coordinators", load: () => import("./commands/coordinator/ls.ts") },
+      rm: {
+        summary: "Forget coordinators that are gone",
+        load: () => import("./commands/coordinator/rm.ts"),
+      },
+      backup: {
+        summary: "Write all that the coordinators know into a file",
+        load: () => import("./commands/coordinator/backup.ts"),
+      },
+      recover: {
+        summary: "Bring a coordinator back whose store was lost or set back",
+        load: () => import("./commands/coordinator/recover.ts"),
+      },
     },
   },
   kv: {

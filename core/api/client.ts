@@ -2,7 +2,7 @@
  * The typed client of the HTTP API, used by the CLI and by anybody's program. Errors are the server's own DvsErrors;
  * what never got an answer is UNAVAILABLE, or OUTCOME_UNKNOWN where a change had been sent.
  */
-import type { z } from "zod";
+import { z } from "zod";
 import { DvsError } from "../errors.ts";
 import type { ImageRemote } from "../image/transfer.ts";
 import { streamSilentMs, transferStallMs } from "../limits.ts";
@@ -10,7 +10,7 @@ import { EventRecord, ImageRecord } from "../records.ts";
 import { createClient, type Client } from "../transport/client.ts";
 import { readLines } from "../transport/ndjson.ts";
 import { parseApiToken } from "../trust/tokens.ts";
-import { CoordinatorView } from "./coordinators.ts";
+import { CoordinatorView, coordinatorsHeader } from "./coordinators.ts";
 import {
   ImageView,
   InstancePage,
@@ -40,7 +40,12 @@ export interface ApiOptions {
   ca?: string;
   /** For each request that does not stream, default 30 s. */
   timeoutMs?: number;
+  /** Told with an answer where all coordinators are, when these are others than `addresses`. */
+  onCoordinators?: (addresses: string[]) => void;
 }
+
+/** With several coordinators to choose from, one that does not even connect is left soon. */
+const connectTimeoutMs = 1_500;
 
 /** The longest that a timer can wait: an upload is watched by what moves. */
 const uploadMsMax = 2 ** 31 - 1;
@@ -58,11 +63,13 @@ export type Api = ReturnType<typeof createApi>;
 
 export function createApi(options: ApiOptions) {
   const token = parseApiToken(options.token);
-  const client = createClient({
+  const bare = createClient({
     addresses: options.addresses,
     trust: options.ca ? { ca: options.ca } : { pin: token.caFingerprint },
     headers: { authorization: `Bearer ${options.token}` },
+    ...(options.addresses.length > 1 ? { connectTimeoutMs } : {}),
   });
+  const client: Client = { ...bare, request: async (of) => noted(await bare.request(of), options) };
   const timeoutMs = options.timeoutMs ?? 30_000;
   const json = <S extends z.ZodType | null>(schema: S, method: string, path: string, call: Call = {}) =>
     requestJson(client, timeoutMs, schema, method, path, call);
@@ -177,12 +184,25 @@ export function createApi(options: ApiOptions) {
       }),
     },
 
+    /** The whole store, as core/store/transfer.ts takes it back. Cut short unless the last line has `keys`. */
+    backup: (signal?: AbortSignal) =>
+      lines(z.record(z.string(), z.unknown()), "/v1/store/backup", signal ? { signal } : {}),
+
     /** Newest last. With `follow`, goes on with what happens next. */
     events: (query: { limit?: number; follow?: boolean } = {}, signal?: AbortSignal) =>
       lines(EventRecord, "/v1/events", { query, ...(signal ? { signal } : {}) }),
 
     close: () => client.close(),
   };
+}
+
+function noted(response: Response, { addresses, onCoordinators }: ApiOptions): Response {
+  const told = response.headers.get(coordinatorsHeader);
+  const all = told ? told.split(",") : [];
+  if (onCoordinators && all.length > 0 && all.toSorted().join() !== addresses.toSorted().join()) {
+    onCoordinators(all);
+  }
+  return response;
 }
 
 async function requestJson<S extends z.ZodType | null>(

@@ -9,6 +9,9 @@
 import { z } from "zod";
 import { coordinatorsMax } from "../limits.ts";
 
+/** On each answer of the API: `host:port` of every coordinator, separated by commas, for whoever keeps them. */
+export const coordinatorsHeader = "x-dvs-coordinators";
+
 export const CoordinatorId = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/, "must be a coordinator's id");

@@ -3,9 +3,8 @@
  * the signal aborts (0) or when its controller failed (1), a defect: the next host process begins with what is stored.
  */
 import { mkdirSync } from "node:fs";
-import { isIP } from "node:net";
 import { join } from "node:path";
-import { DvsError, parseOrThrow } from "../errors.ts";
+import { parseOrThrow } from "../errors.ts";
 import { BlobStore } from "../image/blob-store.ts";
 import { lockDirectory } from "../lock.ts";
 import { bootId } from "../platform/uptime.ts";
@@ -22,20 +21,20 @@ import {
   type CoordinatorIdentity,
 } from "./bootstrap.ts";
 import { keepDisk, type HousekeepingTiming } from "./housekeeping.ts";
-import { freePortPair } from "./ha/free-port-pair.ts";
-import { openHaStore, type HaOptions, type HaStore } from "./ha/ha-store.ts";
+import { openHaStore, type HaStore } from "./ha/ha-store.ts";
 import { ImageCare } from "./image-care.ts";
 import { ImageCopies } from "./image-copies.ts";
 import { campaign } from "./leadership.ts";
 import type { Log } from "./log.ts";
 import { Members, registerMember } from "./members.ts";
-import { CoordinatorOptions, isWildcard } from "./options.ts";
+import { CoordinatorOptions } from "./options.ts";
+import { haOptionsOf, placeOf, type Place } from "./place.ts";
 import { peerRoutes } from "./peer-routes.ts";
 import { Peers } from "./peers.ts";
 import { Reception } from "./reception.ts";
 import { isStateCall, stateRoutes } from "./replicas/state-routes.ts";
 import { openNamedStore } from "./store-access.ts";
-import { startServers, type Listen } from "./servers.ts";
+import { startServers } from "./servers.ts";
 import { beginTerm } from "./term.ts";
 
 /** What is under way when it is told to end gets this long; streams end at once. */
@@ -76,8 +75,10 @@ export async function runCoordinator(run: CoordinatorRun): Promise<number> {
   const lock = lockDirectory(options.dataDir, "coordinator");
   try {
     const identity = await openIdentity(options.dataDir);
-    const place = placeOf(run, options, identity);
-    const ha = options.ha ? await openHaStore(await haOptions(run, options, identity, place)) : null;
+    const place = placeOf(options, identity, run.log);
+    const ha = options.ha
+      ? await openHaStore(await haOptionsOf({ options, identity, place, signal: run.signal, log: run.log }))
+      : null;
     if (options.ha && !ha) return 0;
     try {
       const store = ha?.store ?? (await (run.openStore ?? (() => openNamedStore(options)))());
@@ -277,66 +278,6 @@ async function serve({ run, options, identity, place, store, ha }: Serving): Pro
 }
 
 type Parsed = ReturnType<typeof CoordinatorOptions.parse>;
-
-interface Place {
-  /** Under which others reach it. */
-  host: string;
-  api: Listen;
-  agents: Listen;
-}
-
-/** Where it listens: ports that it has chosen once stay, so that agents find it again. */
-function placeOf(run: CoordinatorRun, options: Parsed, identity: CoordinatorIdentity): Place {
-  const { listen, agentListen } = options;
-  if (isWildcard(listen.host) && options.advertise === undefined) {
-    run.log(
-      "warn",
-      `${listen.host} says nothing about how other machines reach this coordinator, so they are told 127.0.0.1: give --advertise`,
-    );
-  }
-  const host = options.advertise ?? (isWildcard(listen.host) ? "127.0.0.1" : listen.host);
-  if (agentListen === undefined && listen.port === 65_535) {
-    throw new DvsError(
-      "INVALID",
-      "Cannot listen: there is no port after 65535 for agents. Give --agent-listen.",
-    );
-  }
-  const agents = agentListen ?? { host: listen.host, port: listen.port === 0 ? 0 : listen.port + 1 };
-  return {
-    host,
-    api: { host: listen.host, port: listen.port || identity.apiPort },
-    agents: { host: agents.host, port: agents.port || identity.agentPort },
-  };
-}
-
-async function haOptions(
-  run: CoordinatorRun,
-  options: Parsed,
-  identity: CoordinatorIdentity,
-  place: Place,
-): Promise<HaOptions> {
-  if (options.store !== undefined) {
-    throw new DvsError("INVALID", "Cannot start: --ha runs a store of its own, and --store names another.");
-  }
-  if (isWildcard(options.listen.host) && options.advertise === undefined) {
-    throw new DvsError(
-      "INVALID",
-      `Cannot start with --ha on ${options.listen.host}: give --advertise HOST, under which the other coordinators reach this machine.`,
-    );
-  }
-  return {
-    dataDir: options.dataDir,
-    id: identity.id,
-    host: place.host,
-    listenHost: isIP(place.api.host) === 0 ? "0.0.0.0" : place.api.host,
-    port:
-      options.haPort ??
-      (options.listen.port === 0 ? await freePortPair(place.api.host) : options.listen.port + 2),
-    ...(options.join === undefined ? {} : { token: options.join }),
-    signal: run.signal,
-    log: run.log,
-  };
-}
 
 function addressesOf(host: string, apiPort: number, agentPort: number): { api: string; agents: string } {
   return {

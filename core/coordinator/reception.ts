@@ -6,6 +6,7 @@
  * While nobody acts, a call waits for a successor, who takes two seconds. A call is sent again only if nothing of it
  * was done: it was refused by one who does not act, never reached anybody, or only reads.
  */
+import { coordinatorsHeader } from "../api/coordinators.ts";
 import { DvsError } from "../errors.ts";
 import { leaderWaitMs, requestBodyBytesMax } from "../limits.ts";
 import { peerOf } from "../transport/peer.ts";
@@ -18,8 +19,6 @@ import type { Member, Members } from "./members.ts";
 const passedOnHeader = "x-dvs-passed-on";
 /** Set on the answer of a coordinator that does not act: nothing was done. */
 const standbyHeader = "x-dvs-standby";
-/** `host:port` of every coordinator's API, for whoever keeps them. */
-export const coordinatorsHeader = "x-dvs-coordinators";
 
 /** A leader that does not even accept a connection is as good as gone. */
 const connectTimeoutMs = 1_000;

@@ -49,7 +49,7 @@ async function open(url: string, access: StoreAccess): Promise<Store> {
         refuse(url, "TLS needs the authority that signed its certificates: give --store-ca FILE");
       return openEtcdStore({ ...parseEtcd(url, rest, "https"), ...access });
     default:
-      return refuse(url, "it must begin with memory:, sqlite:, etcd:// or etcds://");
+      return refuse(url, "it must begin with memory:, sqlite: or etcd:// (etcds:// for TLS)");
   }
 }
 

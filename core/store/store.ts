@@ -92,6 +92,15 @@ export interface StoreStatus {
   generation: number;
   /** Words for people about anything that is wrong; empty when all is well. */
   warnings: string[];
+  /** Where several keep it together and a majority says so. */
+  members?: StoreMembers;
+}
+
+export interface StoreMembers {
+  /** A majority of them must live for anything to be changed. */
+  voters: number;
+  /** Those that were asked and do not answer. */
+  silent: string[];
 }
 
 export interface Store {

@@ -30,8 +30,11 @@ export interface Filled {
   generation: number;
 }
 
-/** The lines of a backup, without line ends: the store as of one revision. */
-export async function* backupStore(store: Store): AsyncGenerator<string> {
+/** The lines of a backup, without line ends: the store as of one revision. `skip`: keys that are this store's alone. */
+export async function* backupStore(
+  store: Store,
+  skip: (key: string) => boolean = () => false,
+): AsyncGenerator<string> {
   const { generation } = await store.status();
   let page = await store.range("", { limit: pageKeys });
   const { revision } = page;
@@ -40,7 +43,7 @@ export async function* backupStore(store: Store): AsyncGenerator<string> {
   let keys = 0;
   for (;;) {
     for (const { key, value, lease } of page.kvs) {
-      if (lease !== null) continue;
+      if (lease !== null || skip(key)) continue;
       yield JSON.stringify({ key, value });
       keys += 1;
     }
@@ -79,13 +82,13 @@ export function copyStore(from: Store, to: Store): Promise<Filled> {
 
 /**
  * To be called after a store was put back by other means: an old store.db, a snapshot of etcd. Returns the new
- * generation.
+ * generation, `atLeast` or more.
  */
-export async function raiseGeneration(store: Store): Promise<number> {
+export async function raiseGeneration(store: Store, atLeast = 0): Promise<number> {
   const driver = driverOf(store);
   for (;;) {
     const kv = await driver.get(generationKey);
-    const generation = generationOf(kv?.value) + 1;
+    const generation = Math.max(atLeast, generationOf(kv?.value) + 1);
     const { succeeded } = await settleTxn(driver, {
       if: [{ key: generationKey, target: "mod", op: "=", value: kv?.modRevision ?? 0 }],
       then: [{ type: "put", key: generationKey, value: String(generation) }],

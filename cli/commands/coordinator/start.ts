@@ -1,13 +1,10 @@
 import { existsSync } from "node:fs";
-import { networkInterfaces } from "node:os";
 import type { CoordinatorReady } from "../../../core/coordinator/main.ts";
-import { formatAddress } from "../../../core/transport/address.ts";
 import { version } from "../../../core/version.ts";
 import { outputArgs } from "../../args.ts";
-import { defaultDataDir } from "../../agent-config.ts";
 import { command } from "../../command.ts";
 import { contextFile, readContext, writeContext } from "../../context.ts";
-import { flagsLayer, readFile } from "../../config-flags.ts";
+import { configArgs, readCoordinatorConfig } from "../../coordinator-config.ts";
 import type { Io } from "../../io.ts";
 import { writeJsonLine } from "../../output.ts";
 import { loadRegistry } from "../../plugins.ts";
@@ -16,59 +13,7 @@ import type { Words } from "../../words.ts";
 
 export default command({
   args: {
-    "data-dir": {
-      type: "string",
-      value: "DIR",
-      description:
-        "Directory of its store, blobs and identity (default /var/lib/dvs/coordinator for root, else ~/.dvs/coordinator)",
-    },
-    listen: {
-      type: "string",
-      value: "HOST:PORT",
-      description: "Where people and the CLI reach it (default 127.0.0.1:7400); agents at the port after it",
-    },
-    "agent-listen": { type: "string", value: "HOST:PORT", description: "Where agents reach it" },
-    advertise: {
-      type: "string",
-      value: "HOST",
-      description: "Under which host name or address nodes reach it",
-    },
-    store: {
-      type: "string",
-      value: "URL",
-      description:
-        "sqlite:/path/store.db, or etcd://host:2379,host:2379/prefix (default sqlite in the data directory)",
-    },
-    "store-ca": {
-      type: "string",
-      value: "FILE",
-      description: "Authority (PEM) of an etcd over TLS, with a store that begins with etcds://",
-    },
-    "store-cert": { type: "string", value: "FILE", description: "Certificate (PEM) to show to it" },
-    "store-key": { type: "string", value: "FILE", description: "Private key (PEM) of that certificate" },
-    "store-user": {
-      type: "string",
-      value: "NAME",
-      description: "User of an etcd that demands one; the password comes by DVS_COORDINATOR_STORE_PASSWORD",
-    },
-    ha: {
-      type: "boolean",
-      description:
-        "Run a part of the store on this machine (needs etcd): of three coordinators with it one may be lost",
-    },
-    join: {
-      type: "string",
-      value: "TOKEN",
-      description:
-        "With --ha: join coordinators that there are. DVS_COORDINATOR_JOIN keeps it out of the process list",
-    },
-    "ha-port": {
-      type: "number",
-      min: 1,
-      max: 65_534,
-      description: "With --ha: port of the store, and the next one (default the port of --listen + 2)",
-    },
-    file: { type: "string", value: "FILE", description: "Configuration file; flags beat it" },
+    ...configArgs,
     context: {
       type: "string",
       value: "FILE",
@@ -95,46 +40,20 @@ export default command({
     ["dvs coordinator start --ha --join dvsc1.…", "on each of the other two"],
   ],
   async run({ args, io, words }) {
-    const [{ coordinatorKind }, { readConfig }, { runCoordinator }, registry] = await Promise.all([
-      import("../../../configs/coordinator.ts"),
-      import("../../../configs/kind.ts"),
+    const [options, { runCoordinator }, registry] = await Promise.all([
+      readCoordinatorConfig(io, args),
       import("../../../core/coordinator/main.ts"),
       loadRegistry(),
     ]);
-    const { kind: _, ...config } = await readConfig(coordinatorKind, {
-      defaults: {
-        value: {
-          dataDir: defaultDataDir(io, "coordinator"),
-          ...(args.ha ? { listen: await haListen(args.join ?? io.env["DVS_COORDINATOR_JOIN"]) } : {}),
-        },
-        name: (path) => path.map(String).join("."),
-      },
-      file: await readFile(io, args.file),
-      env: io.env,
-      flags: flagsLayer({
-        dataDir: ["--data-dir", args["data-dir"]],
-        listen: ["--listen", args.listen],
-        agentListen: ["--agent-listen", args["agent-listen"]],
-        advertise: ["--advertise", args.advertise],
-        store: ["--store", args.store],
-        ha: ["--ha", args.ha ? true : undefined],
-        join: ["--join", args.join],
-        haPort: ["--ha-port", args["ha-port"]],
-        storeCa: ["--store-ca", args["store-ca"]],
-        storeCert: ["--store-cert", args["store-cert"]],
-        storeKey: ["--store-key", args["store-key"]],
-        storeUser: ["--store-user", args["store-user"]],
-      }),
-    });
     const log = serviceLog(io);
     return runCoordinator({
-      options: rewritten(config),
+      options,
       registry,
       version,
       signal: io.signal,
       log,
       onReady: (ready) => {
-        announce(ready, { ...args, ha: config.ha }, io, words).catch((e: unknown) =>
+        announce(ready, { ...args, ha: options.ha }, io, words).catch((e: unknown) =>
           log("error", `cannot make a join token: ${String(e)}`),
         );
       },
@@ -198,23 +117,6 @@ async function announce(
 /** Of three one may be lost. */
 const coordinatorsWanted = 3;
 
-/** Where the others reach this machine: by where it reaches them, else its first address that others see. */
-async function haListen(joinToken: string | undefined): Promise<string> {
-  const port = 7400;
-  if (joinToken !== undefined) {
-    const [{ parseJoinToken }, { addressTowards }] = await Promise.all([
-      import("../../../core/trust/tokens.ts"),
-      import("../../agent-config.ts"),
-    ]);
-    const { addresses } = parseJoinToken(joinToken, "dvsc");
-    const own = await addressTowards(addresses);
-    if (own !== undefined) return formatAddress({ host: own, port });
-  }
-  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
-  const seen = all.find((a) => !a.internal && a.family === "IPv4") ?? all.find((a) => a.family === "IPv4");
-  return formatAddress({ host: seen?.address ?? "127.0.0.1", port });
-}
-
 async function makeJoinToken(ready: CoordinatorReady, kind: "join" | "coordinator"): Promise<string> {
   const { createApi } = await import("../../../core/api/client.ts");
   const api = createApi({ addresses: [ready.apiAddress], token: ready.adminToken, ca: ready.ca });
@@ -223,20 +125,4 @@ async function makeJoinToken(ready: CoordinatorReady, kind: "join" | "coordinato
   } finally {
     api.close();
   }
-}
-
-/** As the coordinator takes it: addresses are text there. */
-function rewritten<
-  T extends {
-    listen: { host: string; port: number };
-    agentListen?: { host: string; port: number } | undefined;
-  },
->(config: T) {
-  const text = ({ host, port }: { host: string; port: number }) =>
-    `${host.includes(":") ? `[${host}]` : host}:${port}`;
-  return {
-    ...config,
-    listen: text(config.listen),
-    agentListen: config.agentListen === undefined ? undefined : text(config.agentListen),
-  };
 }

@@ -16,8 +16,14 @@ export default command({
     "ignore-missing": { type: "boolean", description: "A node that does not exist is no failure" },
     ...clientArgs,
   },
-  details: `For machines that will not return; a running one leaves with "dvs node leave".`,
-  examples: [["dvs node rm node-3", "forget a machine that is gone"]],
+  details:
+    "For machines that will not return: what ran there gets a place on other nodes at once, not only after the time that\n" +
+    'a node may be down. A running one leaves with "dvs node leave"; with --force it is forgotten all the same, and ends\n' +
+    "what it runs when it hears of it.",
+  examples: [
+    ["dvs node rm node-3", "forget a machine that is gone"],
+    ["dvs node rm --force node-3", "without waiting until it counts as down"],
+  ],
   async run({ args, io, words }) {
     await confirm(io, args.yes, `Forget ${args.name.join(", ")}?`);
     await withApi(args, io, (api) =>

@@ -7,6 +7,10 @@ import { writeJson } from "../../output.ts";
 export default command({
   args: {
     join: { type: "boolean", description: "A join token: a machine becomes a node with it" },
+    coordinator: {
+      type: "boolean",
+      description: "A coordinator token: a machine runs a part of the store with it (start --ha --join)",
+    },
     role: {
       type: "enum",
       options: ["admin", "operator", "viewer"],
@@ -21,7 +25,7 @@ export default command({
     },
     ttl: {
       type: "duration",
-      description: "When it expires (default 1d for join tokens, never for API tokens)",
+      description: "When it expires (default 1d for join and coordinator tokens, never for API tokens)",
     },
     never: { type: "boolean", description: "It does not expire" },
     description: { type: "string", value: "TEXT", description: "What it is for, shown by `dvs token ls`" },
@@ -34,10 +38,16 @@ export default command({
     ["DVS_TOKEN=$(dvs token create --role operator --description ci)", "for a pipeline"],
   ],
   async run({ args, io, words }) {
-    if (args.join === (args.role !== undefined)) {
+    if ([args.join, args.coordinator, args.role !== undefined].filter(Boolean).length !== 1) {
       throw new DvsError(
         "INVALID",
-        "give either --join or --role: a token is for nodes or for people and programs",
+        "give one of --join, --coordinator and --role: a token is for nodes, for coordinators, or for people and programs",
+      );
+    }
+    if (args.coordinator && args.never) {
+      throw new DvsError(
+        "INVALID",
+        "--never does not go with --coordinator: it gives all power over the cluster",
       );
     }
     if (args.uses !== undefined && !args.join) throw new DvsError("INVALID", "--uses goes with --join");
@@ -56,13 +66,25 @@ export default command({
     };
     const created = await withApi(args, io, (api) =>
       api.tokens.create(
-        args.role === undefined
-          ? { kind: "join", ...common, ...(args.uses === undefined ? {} : { uses: args.uses }) }
-          : { kind: "api", role: args.role, ...common },
+        args.coordinator
+          ? { kind: "coordinator", ...withoutNull(common) }
+          : args.role === undefined
+            ? { kind: "join", ...common, ...(args.uses === undefined ? {} : { uses: args.uses }) }
+            : { kind: "api", role: args.role, ...common },
       ),
     );
     if (args.output === "json") return writeJson(io, created);
     io.stdout.write(`${created.token}\n`);
+    if (created.kind === "coordinator")
+      words.info(`on the machine: dvs coordinator start --ha --join ${created.token}`);
     if (created.kind === "join") words.info(`on the machine: dvs node join --token ${created.token}`);
   },
 });
+
+/** For what never lasts for ever. */
+function withoutNull({ ttlSeconds, ...rest }: { ttlSeconds?: number | null; description?: string }): {
+  ttlSeconds?: number;
+  description?: string;
+} {
+  return ttlSeconds == null ? rest : { ...rest, ttlSeconds };
+}

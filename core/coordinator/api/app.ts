@@ -3,6 +3,7 @@ import { Hono } from "hono";
 import { answering } from "../answering.ts";
 import type { ApiEnv, Coordinator } from "../context.ts";
 import { authenticate, changesNeedOperator } from "./auth.ts";
+import { backupRoutes } from "./backup.ts";
 import { coordinatorJoinRoutes, coordinatorRoutes } from "./coordinators.ts";
 import { errorAnswers } from "./errors.ts";
 import { eventRoutes } from "./events.ts";
@@ -25,6 +26,7 @@ export function apiApp(coordinator: Coordinator): (request: Request) => Promise<
   app.route("/", statusRoutes(coordinator));
   app.route("/", tokenRoutes(coordinator));
   app.route("/", coordinatorRoutes(coordinator));
+  app.route("/", backupRoutes(coordinator));
   app.route("/", nodeRoutes(coordinator));
   app.route("/", instanceRoutes(coordinator));
   app.route("/", kvRoutes(coordinator));

@@ -40,7 +40,9 @@ export function nodeRoutes(coordinator: Coordinator) {
     if (node.state !== "down" && !queryFlag(c.req.query("force"), "force")) {
       throw new DvsError(
         "CONFLICT",
-        `Cannot remove node ${node.name}: it is ${node.state}. Let it leave (dvs node leave ${node.name}), or use --force.`,
+        `Cannot remove node ${node.name}: ${
+          node.state === "up" ? "it is up" : "it is not known yet whether it is down"
+        }. Let it leave (dvs node leave ${node.name}); if its machine is gone for good, use --force.`,
       );
     }
     await change(coordinator, node.id, (record, modRevision) =>

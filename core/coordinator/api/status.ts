@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { PluginView, Status } from "../../api/schema.ts";
 import { runtimeName } from "../../platform/runtime.ts";
 import { parseAddress } from "../../transport/address.ts";
+import { controlPlaneWarnings } from "../control-plane-warnings.ts";
 import type { ApiEnv, Coordinator } from "../context.ts";
 import { takeoverWarnings } from "./takeover-warnings.ts";
 
@@ -24,11 +25,14 @@ export function statusRoutes(coordinator: Coordinator) {
     for (const instance of controller.instanceViews()) {
       instances[instance.phase] = (instances[instance.phase] ?? 0) + 1;
     }
-    if (storeStatus.driver === "sqlite") {
-      warnings.push(
-        "one coordinator with a SQLite store: while its machine is down instances serve, but nothing can be changed",
-      );
-    }
+    warnings.push(
+      ...controlPlaneWarnings({
+        store: storeStatus,
+        own: coordinator.members.get(coordinator.id) ?? { id: coordinator.id, ...coordinator.addresses() },
+        others: coordinator.peers.views(),
+        nodes: controller.nodeViews(performance.now()),
+      }),
+    );
     warnings.push(
       ...takeoverWarnings({
         coordinatorHosts: coordinator.members.addresses("agents").map((at) => parseAddress(at).host),

@@ -8,6 +8,7 @@
  */
 import { existsSync } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
+import { isIP } from "node:net";
 import { join } from "node:path";
 import { DvsError } from "../../errors.ts";
 import { systemClock } from "../../store/clock.ts";
@@ -41,7 +42,7 @@ import { joinStore } from "./join-store.ts";
 import { keepStoreAuthority, makeMemberIdentity, readStoreAuthority, signMember } from "./store-authority.ts";
 
 /** Keys of dvs lie below it, as in an etcd that serves others too. */
-const prefix = "/dvs";
+export const storePrefix = "/dvs";
 const retryMs = 300;
 const membersLookMs = 5_000;
 const timeouts = { attemptMs: 2_000, deadlineMs: 8_000 };
@@ -89,6 +90,11 @@ export async function openHaStore(options: HaOptions): Promise<HaStore | null> {
     if (options.signal.aborted) return null;
     throw e;
   }
+}
+
+/** What etcd can listen on: it takes no host names. */
+export function listenHostOf(host: string): string {
+  return isIP(host) === 0 ? "0.0.0.0" : host;
 }
 
 async function newMember(dir: HaDir, options: HaOptions): Promise<MemberFile> {
@@ -215,7 +221,7 @@ class HaMember implements HaStore {
   async #open(ca: string): Promise<Store> {
     const { signal } = this.#options;
     const endpoints = [...new Set([this.etcd.client, ...this.#member.endpoints])];
-    const url = `etcds://${endpoints.map((e) => e.slice("https://".length)).join(",")}${prefix}`;
+    const url = `etcds://${endpoints.map((e) => e.slice("https://".length)).join(",")}${storePrefix}`;
     for (;;) {
       signal.throwIfAborted();
       try {

@@ -8,7 +8,7 @@ import { generationKey, generationOf, type Driver } from "../driver.ts";
 import { StoreError } from "../store.ts";
 import type { KeyValue, RangeOptions, RangeResult, StoreStatus, Txn, TxnResult } from "../store.ts";
 import { watchEtcd, type WatchTimes } from "./etcd-watch.ts";
-import { warningsOf } from "./etcd-health.ts";
+import { healthOf } from "./etcd-health.ts";
 import type { Gateway } from "./gateway.ts";
 import { revisionOf, type Wire, type WireHeader, type WireRange, type WireTxn } from "./wire.ts";
 
@@ -123,13 +123,19 @@ export class EtcdStore implements Driver {
   }
 
   async status(): Promise<StoreStatus> {
-    const [answer, warnings] = await Promise.all([
+    const [answer, { warnings, members }] = await Promise.all([
       this.#call("kv/range", { key: this.#wire.key(generationKey) }) as Promise<WireRange>,
-      warningsOf(this.#gateway),
+      healthOf(this.#gateway),
     ]);
     const kv = answer.kvs?.[0];
     const generation = generationOf(kv && this.#wire.kv(kv).value);
-    return { driver: "etcd", revision: revisionOf(answer), generation, warnings };
+    return {
+      driver: "etcd",
+      revision: revisionOf(answer),
+      generation,
+      warnings,
+      ...(members ? { members } : {}),
+    };
   }
 
   async close(): Promise<void> {

@@ -314,3 +314,22 @@ async function codeOfOr(action: Promise<unknown>): Promise<string> {
     (e: { code: string }) => e.code,
   );
 }
+
+test("a node that is given up is replaced at once; one that is up is only with force", async () => {
+  lab = await Lab.start();
+  const gone = await (await FakeAgent.join(lab, "gone")).run();
+  await lab.api.instances.create(hello("web"));
+  await until(async () => (await lab.api.instances.get("web")).phase === "running");
+  const spare = await (await FakeAgent.join(lab, "spare")).run();
+  const refusal = await failure(lab.api.nodes.remove("gone"));
+  expect([refusal.code, refusal.message]).toEqual([
+    "CONFLICT",
+    expect.stringContaining("dvs node leave gone"),
+  ]);
+  gone.close();
+  // Long before anybody would call it lost.
+  await lab.api.nodes.remove("gone", true);
+  await until(async () => (await lab.api.instances.get("web")).phase === "running");
+  expect((await lab.api.instances.get("web")).containers.map((c) => c.nodeName)).toEqual(["spare"]);
+  spare.close();
+});

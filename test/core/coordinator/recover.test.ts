@@ -1,0 +1,109 @@
+/** A store that was lost or set back: what comes back is the same cluster, of a higher generation. */
+import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
+import { copyFileSync, existsSync, mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { recoverCoordinator, type Recovery } from "../../../core/coordinator/recover.ts";
+import { FakeAgent } from "./fake-agent.ts";
+import { codeOf, hello, Lab, until } from "./lab.ts";
+
+setDefaultTimeout(30_000);
+
+const closing: (() => void | Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+async function newLab(): Promise<Lab> {
+  const lab = await Lab.start();
+  closing.push(() => lab.close());
+  return lab;
+}
+
+const recovery = (dataDir: string, of: Partial<Recovery> = {}): Recovery => ({
+  options: { dataDir },
+  force: false,
+  signal: new AbortController().signal,
+  log: () => undefined,
+  ...of,
+});
+
+async function backupOf(lab: Lab): Promise<string[]> {
+  const lines: string[] = [];
+  for await (const line of lab.api.backup()) lines.push(JSON.stringify(line));
+  return lines;
+}
+
+async function* each(lines: string[]): AsyncGenerator<string> {
+  yield* lines;
+}
+
+test("an empty data directory and a backup make the same cluster: agents, tokens and instances go on", async () => {
+  const lab = await newLab();
+  const agent = await (await FakeAgent.join(lab, "n1")).run();
+  closing.push(() => agent.close());
+  await lab.api.instances.create(hello("web"));
+  await until(async () => (await lab.api.instances.get("web")).phase === "running");
+  const before = await lab.api.status();
+  const lines = await backupOf(lab);
+  // Its place and ports stay: it is the same machine, with a new disk.
+  const dataDir = join(lab.dir, "data");
+  const kept = join(lab.dir, "kept.json");
+  await lab.stop();
+  copyFileSync(join(dataDir, "coordinator.json"), kept);
+  rmSync(dataDir, { recursive: true });
+  mkdirSync(dataDir);
+  copyFileSync(kept, join(dataDir, "coordinator.json"));
+  const recovered = await recoverCoordinator(recovery(dataDir, { backup: each(lines) }));
+  expect(recovered.clusterId).toBe(before.clusterId);
+  expect(recovered.generation).toBeGreaterThan(before.store.generation);
+  expect(recovered.keys).toBe(lines.length - 2);
+  const again = await lab.start();
+  expect(again.ready.clusterId).toBe(before.clusterId);
+  const { generation } = (await again.api.status()).store;
+  expect(generation).toBe(recovered.generation);
+  const back = await FakeAgent.of(lab, agent.enrolled);
+  closing.push(() => back.close());
+  await back.run();
+  expect(back.desired?.storeGeneration).toBe(generation);
+  await until(async () => (await again.api.instances.get("web")).phase === "running");
+});
+
+test("a store that was put back by hand only gets a higher generation, each time a higher one", async () => {
+  const lab = await newLab();
+  const { generation } = (await lab.api.status()).store;
+  const dataDir = join(lab.dir, "data");
+  expect(await codeOf(recoverCoordinator(recovery(dataDir)))).toBe("CONFLICT");
+  await lab.stop();
+  const one = await recoverCoordinator(recovery(dataDir));
+  const two = await recoverCoordinator(recovery(dataDir));
+  expect([one.generation > generation, two.generation > one.generation, one.keys]).toEqual([
+    true,
+    true,
+    null,
+  ]);
+  await lab.start();
+  expect((await lab.api.status()).store.generation).toBe(two.generation);
+});
+
+test("a cut backup, a store that is not empty and an empty one without a backup are refused", async () => {
+  const lab = await newLab();
+  const lines = await backupOf(lab);
+  const dataDir = join(lab.dir, "data");
+  await lab.stop();
+  expect(await codeOf(recoverCoordinator(recovery(dataDir, { backup: each(lines) })))).toBe("INVALID");
+  const other = join(lab.dir, "other");
+  expect(await codeOf(recoverCoordinator(recovery(other, { backup: each(lines.slice(0, -1)) })))).toBe(
+    "INVALID",
+  );
+  expect(await codeOf(recoverCoordinator(recovery(join(lab.dir, "empty"))))).toBe("NOT_FOUND");
+  expect(existsSync(join(lab.dir, "empty", "coordinator.json"))).toBe(false);
+});
+
+test("only administrators take backups", async () => {
+  const lab = await newLab();
+  const operator = await lab.as("operator");
+  const take = async () => {
+    for await (const _ of operator.backup()) return;
+  };
+  expect(await codeOf(take())).toBe("FORBIDDEN");
+});
