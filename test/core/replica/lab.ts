@@ -286,7 +286,7 @@ class LabState {
 export class LabReplica implements ReplicaSink {
   readonly lab: Lab;
   readonly disk: DiskId;
-  readonly levels: ModuleLevels;
+  levels: ModuleLevels;
   machine!: ReplicaMachine;
   incarnation = "";
   isRunning = false;
@@ -296,6 +296,7 @@ export class LabReplica implements ReplicaSink {
   /** Each of them off: what is asked for waits. */
   writes = true;
   syncs = true;
+  metas = true;
   /** Clocks that run faster or slower: own milliseconds of one of the lab's. */
   rate = 1;
   #clockFromMs = 0;
@@ -419,6 +420,17 @@ export class LabReplica implements ReplicaSink {
     this.machine.read(this.nowMs, this.#ticket, [bucketOf(key)]);
     return read;
   }
+  /** Of everything. */
+  readAll(): ReadValue {
+    const read = new ReadValue();
+    this.#reads.set(++this.#ticket, { read, key: "" });
+    this.machine.read(this.nowMs, this.#ticket, null);
+    return read;
+  }
+  /** As a host that counts from 1 in each life. */
+  forgetTickets(): void {
+    this.#ticket = 0;
+  }
   /** What is applied, whatever it is worth. */
   value(key: string): string | undefined {
     return this.storage.state.values.get(key);
@@ -471,7 +483,7 @@ export class LabReplica implements ReplicaSink {
       worked = true;
       machine.receive(now, from, message);
     }
-    for (const { meta, ticket } of this.#metas.splice(0)) {
+    for (const { meta, ticket } of this.metas ? this.#metas.splice(0) : []) {
       worked = true;
       storage.meta = meta;
       machine.metaSaved(now, ticket);
