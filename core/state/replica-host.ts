@@ -9,7 +9,7 @@ import type { LogListener } from "../log/log.ts";
 import type { Metadata } from "../log/metadata.ts";
 import type { Change, DiskId, ReplicaPolicy } from "../replica/configuration.ts";
 import type { ReplicaMessage } from "../replica/messages.ts";
-import { joinRecords, LogRecord } from "../replica/record.ts";
+import { joinRecords, LogRecord, recordKinds } from "../replica/record.ts";
 import { ReplicaMachine } from "../replica/replica-machine.ts";
 import type {
   ReadOutcome,
@@ -21,7 +21,7 @@ import type {
 } from "../replica/sink.ts";
 import { keyBuckets, type ReplicaTimings } from "../replica/timings.ts";
 import { BootClock } from "./boot-clock.ts";
-import type { OpenModule, StateModule } from "./module.ts";
+import { ModuleRefusal, type OpenModule, type StateModule } from "./module.ts";
 import { openReplicaDisk, type ReplicaDisk } from "./replica-disk.ts";
 
 export interface ReplicaHostOptions {
@@ -217,11 +217,15 @@ export class ReplicaHost implements ReplicaSink {
     });
   }
   touched(record: LogRecord): readonly number[] | null {
+    // What reads answer changes with operations, and with the level that they are carried out at.
+    if (record.kind === recordKinds.level) return null;
+    if (record.kind !== recordKinds.operation) return [];
     try {
       const keys = this.module(record.module).touched(record.operation);
       return keys && bucketsOf(keys);
     } catch (e) {
-      if (!(e instanceof DvsError)) throw e;
+      // Its module refuses it, when it is carried out.
+      if (!(e instanceof DvsError || e instanceof ModuleRefusal)) throw e;
       return null;
     }
   }

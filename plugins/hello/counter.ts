@@ -1,41 +1,41 @@
 /**
- * A counter that the containers share: whoever has bound the name `counter` holds it. When its kernel is removed another
- * takes the name, and goes on from the highest count that any container was told: lost is what was told only to those
- * who died with it, as long as an instance's state is not replicated.
+ * A counter that the containers share. Whoever has bound the name `counter` serves it, and keeps it in the instance's
+ * replicated state: when its kernel is removed another takes the name and goes on from there, and nothing is lost that
+ * anybody was told.
  */
 import { CallError } from "../../core/kernel/call-error.ts";
 import type { Process } from "../../core/kernel/process.ts";
-import type { VosKernel } from "../../core/vos.ts";
+import type { DvsError } from "../../core/errors.ts";
+import type { VosKernel, VosState } from "../../core/vos.ts";
+
+/** `outcome` and `reason` instead where it was not counted, or nobody knows. */
+export type Counted = { count: number; holder: number } | { outcome: string; reason: string };
 
 export class Counter {
   #client: Process | undefined;
-  #known = 0;
   readonly #kernel: VosKernel;
-  constructor(kernel: VosKernel) {
+  readonly #kv: VosState["kv"];
+
+  constructor(kernel: VosKernel, { kv }: VosState) {
     this.#kernel = kernel;
+    this.#kv = kv;
     void this.#run().catch((e: unknown) => e instanceof CallError || Promise.reject(e));
   }
 
-  /** Adds `n` to the holder's count. Rejects with a CallError: not counted, or OUTCOME_UNKNOWN. */
-  async add(n: number, name = "counter", timeoutMs = 3_000): Promise<{ count: number; holder: number }> {
-    if (!this.#client) throw new CallError("call", name, "NOT_BOUND");
-    const to = await this.#client.waitForName(name, { timeoutMs });
+  /** Adds `n`, wherever the counter is. Rejects with a CallError: not counted, or OUTCOME_UNKNOWN. */
+  async add(n: number, timeoutMs = 3_000): Promise<Counted> {
+    if (!this.#client) throw new CallError("call", "counter", "NOT_BOUND");
+    const to = await this.#client.waitForName("counter", { timeoutMs });
     const { body } = await this.#client.sendrec(to, { type: 1, body: n }, { timeoutMs });
-    const answer = body as { count: number; holder: number };
-    this.#known = Math.max(this.#known, answer.count);
-    return answer;
+    return body as Counted;
   }
 
   async #run(): Promise<void> {
-    const kernel = this.#kernel;
-    this.#client = await kernel.bind({});
-    void this.#serve(await kernel.bind({ name: `counter-${kernel.id}` }));
+    this.#client = await this.#kernel.bind({});
     for (;;) {
-      const holder = await kernel.bind({ name: "counter" }).catch((e: CallError) => e);
-      if (!(holder instanceof Error)) {
-        await Promise.allSettled(kernel.members().map((m) => this.add(0, `counter-${m.kernel}`, 500)));
-        await this.#serve(holder);
-      } else if (holder.outcome !== "NAME_TAKEN") throw holder;
+      const holder = await this.#kernel.bind({ name: "counter" }).catch((e: CallError) => e);
+      if (!(holder instanceof Error)) await this.#serve(holder);
+      else if (holder.outcome !== "NAME_TAKEN") throw holder;
       else await this.#client.waitForUnbind(this.#client.lookup("counter") ?? this.#client.endpoint);
     }
   }
@@ -43,8 +43,21 @@ export class Counter {
   async #serve(process: Process): Promise<never> {
     for (;;) {
       const request = await process.receiveRequest();
-      this.#known += request.body as number;
-      process.reply(request, { type: 1, body: { count: this.#known, holder: this.#kernel.id } });
+      const body = await this.#count(request.body as number).then(
+        (count): Counted => ({ count, holder: this.#kernel.id }),
+        (e: DvsError): Counted => ({ outcome: e.code, reason: e.message }),
+      );
+      process.reply(request, { type: 1, body });
+    }
+  }
+
+  async #count(n: number): Promise<number> {
+    for (;;) {
+      const entry = await this.#kv.get("count", 2_000);
+      const count = (entry ? Number(new TextDecoder().decode(entry.value)) : 0) + n;
+      const value = new TextEncoder().encode(String(count));
+      const options = { ifRevision: entry?.revision ?? 0, timeoutMs: 2_000 };
+      if (n === 0 || (await this.#kv.put("count", value, options)).done) return count;
     }
   }
 }

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import type { CallError } from "../../core/kernel/call-error.ts";
 import type { VosPlugin } from "../../core/vos.ts";
-import { Counter } from "./counter.ts";
+import { type Counted, Counter } from "./counter.ts";
 
 const Options = z.strictObject({
   greeting: z.string().min(1).max(1_000).default("hello").describe("What each answer begins with."),
@@ -16,10 +16,10 @@ const hello: VosPlugin<typeof Options> = {
   summary: "answers each request with a greeting; the example to copy",
   options: Options,
   image: "none",
-  needs: { kernel: true },
+  needs: { kernel: true, state: true },
   async boot(host, { greeting }) {
-    const { kernel, node, instance } = host;
-    const counter = kernel && new Counter(kernel);
+    const { kernel, state, node, instance } = host;
+    const counter = kernel && state && new Counter(kernel, state);
     let requests = 0;
     host.log("info", "hello booted", { greeting });
     async function count(n: number): Promise<Response> {
@@ -28,7 +28,7 @@ const hello: VosPlugin<typeof Options> = {
       if (!counter || reason) return Response.json({ reason }, { status: 503 });
       const counted = await counter
         .add(n)
-        .catch(({ outcome, message }: CallError) => ({ outcome, reason: message }));
+        .catch(({ outcome, message }: CallError): Counted => ({ outcome, reason: message }));
       return Response.json({ ...counted, node: node.name }, { status: "outcome" in counted ? 503 : 200 });
     }
 
