@@ -7,11 +7,13 @@
  * away and made anew from a snapshot and the log. Checkpoints of its write-ahead log and snapshots are the work of a
  * helper host process (helper.ts), since both take longer than the event loop may stand still.
  */
+import { open } from "node:fs/promises";
+import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { DvsError } from "../errors.ts";
 import { type LogRecord, recordKinds } from "../replica/record.ts";
 import type { AppliedState, SessionChange } from "../replica/sink.ts";
-import { isSqliteError } from "../store/sqlite/sqlite-errors.ts";
+import { isDeterministic, isSqliteError } from "../store/sqlite/sqlite-errors.ts";
 import { stateDigest } from "./digest.ts";
 import { commitMs, commitRecords } from "./limits.ts";
 import { ModuleRefusal, type OpenModule, type StateModule, type StateStatement } from "./module.ts";
@@ -42,6 +44,8 @@ export interface StateDatabaseOptions {
   after(ms: number, run: () => void): void;
   /** All up to this record is in the file: other host processes that read it see it. */
   committed?(index: number): void;
+  /** A module threw what is no refusal; its operation counts as refused. */
+  defect?(module: string, error: unknown): void;
   /** The disk refused: nothing can be applied or read any more, what was applied last may be gone. The host process has to end. */
   failed(error: Error): void;
 }
@@ -119,7 +123,7 @@ export class StateDatabase {
       this.#sql.release.run();
       return result;
     } catch (e) {
-      if (isSqliteError(e)) {
+      if (isEnvironmental(e)) {
         this.#fail(e as Error);
         return encodeRefusal("the database has failed");
       }
@@ -127,9 +131,10 @@ export class StateDatabase {
         this.#sql.rollback.run();
         this.#sql.release.run();
       });
-      return encodeRefusal(
-        e instanceof ModuleRefusal ? e.message : `module "${record.module}" has a defect: ${messageOf(e)}`,
-      );
+      if (e instanceof ModuleRefusal) return encodeRefusal(e.message);
+      // Words of the runtime are not the same on each replica, and results are part of the state.
+      this.#options.defect?.(record.module, e);
+      return encodeRefusal(`module "${record.module}" has a defect, and has carried nothing out`);
     }
   }
 
@@ -217,7 +222,20 @@ export class StateDatabase {
     this.#db.exec(`PRAGMA max_page_count = ${pages + more}`);
   }
 
-  /** Everything is in the one file then, which is to be fsynced by whoever says that the end was clean. */
+  /** As `close`, and on the disk: after this an end counts as clean. */
+  async closeSynced(): Promise<void> {
+    this.close();
+    for (const path of [this.#options.path, dirname(this.#options.path)]) {
+      const file = await open(path, "r");
+      try {
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+    }
+  }
+
+  /** Everything is in the one file then, but not on the disk. */
   close(): void {
     if (this.#closed) return;
     this.commit();
@@ -252,6 +270,11 @@ export class StateDatabase {
     this.#failed = true;
     this.#options.failed(error);
   }
+}
+
+/** Of the disk or the memory of this machine, and not of the operation. */
+function isEnvironmental(e: unknown): boolean {
+  return isSqliteError(e) && !isDeterministic(e);
 }
 
 function openFile(path: string, modules: readonly StateModule[]): DatabaseSync {

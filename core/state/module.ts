@@ -42,7 +42,7 @@ export interface OpenModule {
    * a result too; whatever was changed before it is undone. At most a few milliseconds.
    */
   apply(operation: Uint8Array, context: ApplyContext): unknown;
-  /** Keys that the operation may change, as `keysOf` names them; null: any. */
+  /** Keys that the operation may change, as `keysOf` names them; null: any. Never throws. */
   touched(operation: Uint8Array): readonly string[] | null;
   /** A new primary serves. Times in records may have jumped; what ends by time gets its full time again. */
   epochStarted?(context: Pick<ApplyContext, "index" | "timeMs">): void;

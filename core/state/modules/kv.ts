@@ -149,7 +149,12 @@ class Kv implements OpenModule {
   }
 
   touched(operation: Uint8Array): readonly string[] | null {
-    const decoded = this.#decode(operation);
+    let decoded: KvOperation;
+    try {
+      decoded = this.#decode(operation);
+    } catch {
+      return null; // What cannot be read may mean anything.
+    }
     switch (decoded.op) {
       case "put":
       case "delete":
@@ -220,10 +225,16 @@ class Kv implements OpenModule {
     }
   }
 
-  /** Bytes that a replica has checked and encoded; one of a newer dvs is refused. */
+  /** Bytes that a replica has checked and encoded; those of a newer dvs may be none to this one. */
   #decode(operation: Uint8Array): KvOperation {
-    const result = KvOperation.safeParse(this.#decoder.decode(operation));
-    if (!result.success) throw new ModuleRefusal(`this is no operation of the key-value`);
+    let decoded: unknown;
+    try {
+      decoded = this.#decoder.decode(operation);
+    } catch {
+      // Refused below.
+    }
+    const result = KvOperation.safeParse(decoded);
+    if (!result.success) throw new ModuleRefusal("this is no operation of the key-value");
     return result.data;
   }
 

@@ -26,3 +26,8 @@ export function isDamaged(error: unknown): boolean {
 export function isSqliteError(error: unknown): boolean {
   return codeOf(error) !== null;
 }
+
+/** What the statement and the data alone have brought about (error, too big, constraint, mismatch, misuse, range). */
+export function isDeterministic(error: unknown): boolean {
+  return [1, 18, 19, 20, 21, 25].includes(codeOf(error) ?? -1);
+}

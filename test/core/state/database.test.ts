@@ -95,7 +95,8 @@ test("a replica that applies the log again from what was committed comes to the 
 test("an operation that is refused, fails or answers too much leaves nothing, and its record counts as applied", () => {
   expect(run("fine")).toEqual({ ok: true, value: "fine" });
   expect(run("refuse")).toEqual({ ok: false, message: "as asked" });
-  expect(run("throw")).toMatchObject({ ok: false, message: expect.stringContaining("a defect") });
+  expect(run("throw")).toMatchObject({ ok: false, message: expect.stringContaining("defect") });
+  expect(replica.defects).toEqual([new TypeError("a defect")]);
   expect(run("large")).toMatchObject({ ok: false });
   expect(replica.db.module("unruly").read(null)).toBe(1);
   expect(replica.failures).toEqual([]);

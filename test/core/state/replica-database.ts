@@ -14,6 +14,7 @@ export class ReplicaDatabase {
   readonly modules: readonly StateModule[];
   readonly timers: (() => void)[] = [];
   readonly failures: Error[] = [];
+  readonly defects: unknown[] = [];
   readonly committed: number[] = [];
   readonly log: LogRecord[] = [];
   readonly #encoder = new RecordEncoder();
@@ -36,6 +37,7 @@ export class ReplicaDatabase {
       modules: this.modules,
       after: (_, run) => void this.timers.push(run),
       committed: (index) => void this.committed.push(index),
+      defect: (_, error) => void this.defects.push(error),
       failed: (error) => void this.failures.push(error),
     });
   }
