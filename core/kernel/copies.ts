@@ -209,7 +209,8 @@ export class Copies {
     }
     const grant = this.#grantOf(owner, id, source, isMove ? -1 : group, direction, offset, length);
     if (typeof grant === "string" || length === 0) {
-      if (typeof grant === "string") kernel.answers.failed(from, source, number, grant);
+      // A call of the process may have the number of its move.
+      if (typeof grant === "string" && !isMove) kernel.answers.failed(from, source, number, grant);
       return;
     }
     const stream = this.#add({
@@ -249,10 +250,14 @@ export class Copies {
   }
 
   /** The other side refuses, or gives up. True if it was a copy. */
-  handleFailed(source: Endpoint, number: number, outcome: Outcome): boolean {
+  handleFailed(from: KernelId, source: Endpoint, number: number, outcome: Outcome): boolean {
     const stream = this.streams.get(`c${callName(source, number)}`);
-    if (stream) this.#end(stream, outcome);
-    return stream !== undefined;
+    if (!stream) return false;
+    // Another has been asked meanwhile. The same may have been asked again.
+    if (stream.peer !== from) return true;
+    this.#kernel.transmit(from, [messageTable.copyCancel.number, source, number]);
+    this.#end(stream, outcome);
+    return true;
   }
   handleCancel(from: KernelId, [, source, number]: KernelMessage<"copyCancel">): void {
     const stream = this.streams.get(`o${callName(source, number)}`);

@@ -122,7 +122,8 @@ export class MovesMachine {
     if (proc.copies > 0) return true;
     const { outlets } = this.#kernel.peers;
     for (const { asks } of outlets.values()) {
-      for (let call = asks.head; call; call = call.next) if (call.caller === proc && isCopy(call)) return true;
+      for (let call = asks.head; call; call = call.next)
+        if (call.caller === proc && isCopy(call)) return true;
     }
     return false;
   }

@@ -85,6 +85,7 @@ export function conclude(kernel: KernelMachine, outlet: Outlet): void {
   outlet.putBack(returned);
   for (const notice of outlet.notices.values()) notice.isSent = false;
   const { kernel: to, since } = outlet.target!;
+  const isElsewhere = to !== outlet.kernel || since !== outlet.since;
   outlet.kernel = to;
   outlet.since = since;
   outlet.target = null;
@@ -100,8 +101,8 @@ export function conclude(kernel: KernelMachine, outlet: Outlet): void {
   kernel.moves.settled(outlet);
   if (outlet.doubtful && outlet.open.length > 0) startAudit(kernel, outlet);
   for (const call of outlet.asks.toArray()) {
-    call.state = states.queued;
-    peers.askAgain(outlet, call);
+    if (isElsewhere) call.state = states.queued;
+    if (call.state === states.queued) peers.askAgain(outlet, call);
   }
   peers.pump(outlet);
 }

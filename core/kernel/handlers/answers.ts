@@ -21,7 +21,7 @@ export function handleReply(kernel: KernelMachine, from: KernelId, m: KernelMess
 
 export function handleFailed(kernel: KernelMachine, from: KernelId, m: KernelMessage<"failed">): void {
   const [, source, number, outcome] = m;
-  if (kernel.copies.handleFailed(source, number, outcome)) return;
+  if (kernel.copies.handleFailed(from, source, number, outcome)) return;
   const call = callOf(kernel, from, m);
   if (!call) return;
   kernel.peers.finishAway(call, outcome === "CANCELLED" && call.cancelled ? call.cancelled : outcome);

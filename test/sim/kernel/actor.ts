@@ -24,10 +24,16 @@ interface State {
 
 const grantBytes = 150_000;
 
+/** What a copy of that length with that first byte has to be. */
+function wholes(buffer: Uint8Array): Uint8Array {
+  return new Uint8Array(buffer.length).fill(buffer[0] ?? 0);
+}
+
 export class Actor {
   readonly kernel: SimKernel;
   readonly proc: Proc;
   readonly life: number;
+  readonly name: string;
   readonly #calling = new Map<number, Call | null>();
   readonly #answering = new Map<number, { request: Call; dueMs: number }>();
   #receiving = 0;
@@ -42,6 +48,7 @@ export class Actor {
     this.kernel = kernel;
     this.proc = proc;
     this.life = state?.life ?? world.nextLife();
+    this.name = `${kernel.host.id}/${formatEndpoint(proc.endpoint)}#${this.life}`;
     this.pattern = state?.pattern ?? (this.life % 250) + 1;
     const buffer = new Uint8Array(grantBytes).fill(this.pattern);
     this.grant = 1;
@@ -80,14 +87,14 @@ export class Actor {
     const nowMs = host.nowMs();
     if (nowMs >= this.#lazyUntilMs) {
       if (this.#receiving < 2) this.#receive();
-      if (world.chaos && random.chance(0.01)) this.#lazyUntilMs = nowMs + random.pick([50, 400, 1_500]);
+      if (world.talking && random.chance(0.01)) this.#lazyUntilMs = nowMs + random.pick([50, 400, 1_500]);
     }
     for (const [id, { request, dueMs }] of this.#answering) {
-      if (world.chaos && nowMs < dueMs) continue;
+      if (world.talking && nowMs < dueMs) continue;
       this.#answering.delete(id);
       this.#reply(id, request);
     }
-    if (!world.chaos) return;
+    if (!world.talking) return;
     // Bursts fill windows.
     const count = random.chance(0.01) ? 100 : 1;
     for (let i = random.integer(0, count); i > 0; i--) if (this.#calling.size < 250) this.#call();
@@ -99,6 +106,7 @@ export class Actor {
 
   end(): void {
     this.#ended = true;
+    this.kernel.world.changes++;
     this.kernel.world.ledger.dead.add(this.life);
     this.kernel.machine.unbind(this.proc);
   }
@@ -107,23 +115,19 @@ export class Actor {
   readonly ended = (call: Call): void => {
     const { world } = this.kernel;
     if (call.outcome === "MOVED") return;
-    assert(!this.kernel.machine.frozen, `${this.name} is woken while its kernel is frozen`);
-    assert(!this.proc.held, `${this.name} is woken while it is frozen`);
+    assert(!this.kernel.machine.frozen, () => `${this.name} is woken while its kernel is frozen`);
+    assert(!this.proc.held, () => `${this.name} is woken while it is frozen`);
     if (call.kind === callKinds.send || call.kind === callKinds.request) {
       const { id } = call.body as Body;
       const isOwn = this.#calling.delete(id);
       assert(
         isOwn,
-        `${show(world.ledger.entries.get(id)!)} ended unasked as ${call.outcome} on ${this.name}`,
+        () => `${show(world.ledger.entries.get(id)!)} ended unasked as ${call.outcome} on ${this.name}`,
       );
       world.sim.log(`${this.name} call ${id} ${call.outcome}`);
       world.ledger.end(id, call.outcome!, (call.result?.body as Body | undefined)?.id);
     } else world.sim.count(`other:${call.outcome}`);
   };
-
-  get name(): string {
-    return `${this.kernel.host.id}/${formatEndpoint(this.proc.endpoint)}#${this.life}`;
-  }
 
   #call(): void {
     const { world, machine } = this.kernel;
@@ -160,8 +164,8 @@ export class Actor {
     );
     const check = (call: Call) => {
       if (call.outcome === "OK") {
-        const isWhole = buffer.every((byte) => byte === buffer[0]) && buffer[0] !== 0;
-        assert(isWhole || buffer.length === 0, `${this.name} got half a copy`);
+        const isWhole = buffer[0] !== 0 && Buffer.compare(buffer, wholes(buffer)) === 0;
+        assert(isWhole || buffer.length === 0, () => `${this.name} got half a copy`);
         world.sim.count("copy:done");
       }
       if (call.outcome !== "MOVED") this.ended(call);
@@ -204,8 +208,8 @@ export class Actor {
   #received(receive: Call): void {
     const { world, machine } = this.kernel;
     if (receive.outcome !== "OK") return;
-    assert(!machine.frozen && !this.proc.held, `${this.name} takes a message while it is frozen`);
-    assert(!this.#ended, `${this.name} takes a message after its end`);
+    assert(!machine.frozen && !this.proc.held, () => `${this.name} takes a message while it is frozen`);
+    assert(!this.#ended, () => `${this.name} takes a message after its end`);
     const call = receive.result as Call;
     if (call.isNotification) {
       world.ledger.notificationsTaken += call.body as number;
@@ -227,7 +231,8 @@ export class Actor {
     const outcome = machine.reply(this.proc, request, { type: 2, body: { id } });
     assert(
       outcome === (isOpen ? "OK" : "NOT_WAITING"),
-      `${this.name} replies to ${id}: ${outcome} ${request.receiver?.endpoint} ${request.caller?.endpoint} ${request.number} ${request.via} ${request.queue?.length}`,
+      () =>
+        `${this.name} replies to ${id}: ${outcome} ${request.receiver?.endpoint} ${request.caller?.endpoint} ${request.number} ${request.via} ${request.queue?.length}`,
     );
     if (!isOpen) world.sim.count("reply:not waiting");
   }

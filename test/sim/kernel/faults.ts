@@ -11,6 +11,7 @@ type Later = (meanMs: number, run: () => void) => void;
 type Strike = (world: KernelWorld, later: Later) => void;
 
 const kernelsMax = 6;
+const actorsMin = 6;
 
 export const strikes: Record<string, Strike> = {
   "kernel:crash": (world, later) => {
@@ -29,7 +30,10 @@ export const strikes: Record<string, Strike> = {
     const kernel = anyKernel(world);
     if (!kernel || kernel.host.paused) return;
     kernel.host.pause();
-    later(world.sim.random.pick([60, 300, 900, 2_500]), () => kernel.host.resume());
+    later(world.sim.random.pick([60, 300, 900, 2_500]), () => {
+      kernel.host.resume();
+      world.changes++;
+    });
   },
   "kernel:leaves": (world, later) => {
     const kernel = anyKernel(world);
@@ -136,7 +140,8 @@ export class KernelFaults {
     links.latencyMs = { min: 0.05, max: random.pick([1, 5, 20]) };
     links.held = { share: random.pick([0, 0.02]), ms: random.pick([30, 300]) };
     this.#supervise();
-    const enabled = Object.entries(strikes).filter(() => random.chance(0.6));
+    let enabled = Object.entries(strikes).filter(() => random.chance(0.6));
+    if (enabled.length < 3) enabled = Object.entries(strikes);
     // What stops a whole kernel is rarer than what happens to a process: else none of them gets anywhere.
     const isOfProcess = ([name]: [string, Strike]) => name.startsWith("process:");
     this.#next(enabled.filter(isOfProcess), random.pick([60, 150, 400]));
@@ -155,6 +160,7 @@ export class KernelFaults {
     links.latencyMs = { min: 0.05, max: 1 };
     links.held = { share: 0, ms: 0 };
     for (const kernel of kernels) kernel.host.resume();
+    this.#world.changes++;
     restart(this.#world);
   }
 
@@ -170,6 +176,7 @@ export class KernelFaults {
     if (enabled.length === 0) return;
     this.#later(meanMs, () => {
       const [name, strike] = this.#world.sim.random.pick(enabled);
+      this.#world.struck++;
       this.#world.sim.count(name);
       this.#world.sim.log(name);
       strike(this.#world, (meanMs, run) => this.#later(meanMs, run));
@@ -185,9 +192,12 @@ export class KernelFaults {
   }
 }
 
-/** There are always some: containers are started again. */
+/** There are always some: containers and processes are started again. */
 export function restart(world: KernelWorld): void {
   while (world.running().length < 3) populate(world.addKernel());
+  const actors = world.running().reduce((sum, kernel) => sum + kernel.actors.size, 0);
+  const kernel = anyKernel(world);
+  if (actors < actorsMin && kernel) kernel.step(() => populate(kernel));
   if (world.chaos && world.running().length < kernelsMax && world.sim.random.chance(0.2)) {
     populate(world.addKernel());
   }

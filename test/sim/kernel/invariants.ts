@@ -7,6 +7,10 @@ import type { SimKernel } from "./sim-kernel.ts";
 
 export function checkInvariants(world: KernelWorld): void {
   world.ledger.check();
+}
+
+/** Never two holders of an endpoint. To be asked whenever a process may have begun to act. */
+export function checkHolders(world: KernelWorld): void {
   const holders = new Map<number, SimKernel>();
   for (const kernel of world.kernels) {
     const { machine, host } = kernel;
@@ -14,11 +18,10 @@ export function checkInvariants(world: KernelWorld): void {
     for (const proc of machine.table.all()) {
       if (proc.held) continue;
       const other = holders.get(proc.endpoint);
-      assert(!other, `${formatEndpoint(proc.endpoint)} is on ${host.id} and on ${other?.host.id}`);
+      assert(!other, () => `${formatEndpoint(proc.endpoint)} is on ${host.id} and on ${other?.host.id}`);
       holders.set(proc.endpoint, kernel);
     }
   }
-  checkNames(world);
 }
 
 /** One that was paused looks at the clock before it does anything, also in the step in which it goes on. */
@@ -33,7 +36,7 @@ export function checkLeases(world: KernelWorld): void {
     const { machine, host } = kernel;
     if (!mayAct(kernel)) continue;
     const isMember = world.log.truth.members.has(machine.id);
-    assert(isMember, `${host.id} (${machine.id}) was removed and may act`);
+    assert(isMember, () => `${host.id} (${machine.id}) was removed and may act`);
   }
 }
 
@@ -48,24 +51,24 @@ export function checkBounds(world: KernelWorld): void {
       for (const [via, count] of byKernel) {
         // Messages of processes that have moved away from a kernel are still counted as its own.
         const most = 2 * windowMessages;
-        assert(count <= most, `${host.id} holds ${count} messages of ${via} for one process`);
+        assert(count <= most, () => `${host.id} holds ${count} messages of ${via} for one process`);
       }
-      assert(proc.underWay <= processCallsMax, `${proc.underWay} calls of one process`);
-      assert(proc.underWay >= 0, `${proc.underWay} calls of one process`);
+      assert(proc.underWay <= processCallsMax, () => `${proc.underWay} calls of one process`);
+      assert(proc.underWay >= 0, () => `${proc.underWay} calls of one process`);
     }
     for (const outlet of machine.peers.outlets.values()) {
-      assert(outlet.sentBytes >= 0, `${outlet.sentBytes} bytes under way`);
+      assert(outlet.sentBytes >= 0, () => `${outlet.sentBytes} bytes under way`);
     }
   }
 }
 
-/** The names of the truth are of endpoints that somebody holds. */
-function checkNames(world: KernelWorld): void {
+/** The names of the truth are of endpoints that somebody holds: with each record. */
+export function checkNames(world: KernelWorld): void {
   const { truth } = world.log;
   for (const [name, endpoint] of truth.names) {
     assert(
       truth.holderOf(endpoint) !== 0,
-      `${name} is the name of ${formatEndpoint(endpoint)}, which is dead`,
+      () => `${name} is the name of ${formatEndpoint(endpoint)}, which is dead`,
     );
   }
 }

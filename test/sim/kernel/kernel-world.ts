@@ -16,8 +16,14 @@ export class KernelWorld {
   readonly endpoints: Endpoint[] = [];
   /** Endpoint → the life that has it, or had it last. */
   readonly lives = new Map<Endpoint, number>();
-  /** Processes work and things fail. */
+  /** Processes make calls, and answer late. */
+  talking = true;
+  /** Things fail. */
   chaos = true;
+  /** Faults so far. */
+  struck = 0;
+  /** Raised whenever a process of some kernel may have begun or ceased to act. */
+  changes = 0;
   #lifes = 0;
   #kernels = 0;
 
@@ -46,6 +52,7 @@ export class KernelWorld {
   addKernel(): SimKernel {
     const kernel = new SimKernel(this, `k${++this.#kernels}`);
     this.kernels.push(kernel);
+    this.changes++;
     this.sim.log(`${kernel.host.id} starts as ${kernel.incarnation}`);
     return kernel;
   }
@@ -53,6 +60,15 @@ export class KernelWorld {
   running(): SimKernel[] {
     return this.kernels.filter((kernel) => kernel.host.running && !kernel.machine.exited);
   }
+
+  #livingNow(): Endpoint[] {
+    if (this.#livingAt === this.changes) return this.#living;
+    this.#livingAt = this.changes;
+    this.#living = this.running().flatMap((kernel) => [...kernel.actors.keys()]);
+    return this.#living;
+  }
+  #living: Endpoint[] = [];
+  #livingAt = -1;
 
   nextLife(): number {
     return ++this.#lifes;
@@ -62,9 +78,9 @@ export class KernelWorld {
   someEndpoint(self: Endpoint): Endpoint {
     const { random } = this.sim;
     if (random.chance(0.02)) return endpointOf(random.integer(0, 300), random.integer(1, 4));
-    const living = this.running().flatMap((kernel) => [...kernel.actors.keys()]);
+    const living = this.#livingNow();
     const from = living.length > 1 && random.chance(0.95) ? living : this.endpoints;
-    const others = from.filter((endpoint) => endpoint !== self);
-    return others.length > 0 ? random.pick(others) : self;
+    const picked = random.pick(from);
+    return picked === self ? random.pick(from) : picked;
   }
 }

@@ -58,29 +58,29 @@ export class Ledger {
   take(id: number, taker: number, at: Endpoint, source: Endpoint): void {
     const entry = this.#of(id);
     this.taken++;
-    assert(entry.to === at, `${show(entry)} was taken by ${formatEndpoint(at)}`);
-    assert(entry.source === source, `${show(entry)} came as from ${formatEndpoint(source)}`);
-    assert(entry.taker === 0, `${show(entry)} was taken twice, by ${entry.taker} and by ${taker}`);
+    assert(entry.to === at, () => `${show(entry)} was taken by ${formatEndpoint(at)}`);
+    assert(entry.source === source, () => `${show(entry)} came as from ${formatEndpoint(source)}`);
+    assert(entry.taker === 0, () => `${show(entry)} was taken twice, by ${entry.taker} and by ${taker}`);
     entry.taker = taker;
     const { outcome } = entry;
-    assert(!outcome || !notDone.has(outcome), `${show(entry)} ended as ${outcome} and was taken then`);
-    assert(outcome !== "DIED", `${show(entry)} ended as DIED and was taken by a process that lives`);
+    assert(!outcome || !notDone.has(outcome), () => `${show(entry)} ended as ${outcome} and was taken then`);
+    assert(outcome !== "DIED", () => `${show(entry)} ended as DIED and was taken by a process that lives`);
     const pair = `${entry.by}>${entry.to}`;
     const last = this.#last.get(pair) ?? 0;
-    assert(entry.sequence > last, `${show(entry)} was taken after a later one, ${last}`);
+    assert(entry.sequence > last, () => `${show(entry)} was taken after a later one, ${last}`);
     this.#last.set(pair, entry.sequence);
   }
 
   reply(id: number, taker: number): void {
     const entry = this.#of(id);
-    assert(entry.taker === taker, `${show(entry)} is replied to by ${taker}`);
-    assert(!entry.replied, `${show(entry)} was replied to twice`);
+    assert(entry.taker === taker, () => `${show(entry)} is replied to by ${taker}`);
+    assert(!entry.replied, () => `${show(entry)} was replied to twice`);
     entry.replied = true;
   }
 
   end(id: number, outcome: Outcome, answer: unknown): void {
     const entry = this.#of(id);
-    assert(entry.outcome === null, `${show(entry)} ended twice, as ${entry.outcome} and as ${outcome}`);
+    assert(entry.outcome === null, () => `${show(entry)} ended twice, as ${entry.outcome} and as ${outcome}`);
     entry.outcome = outcome;
     this.#sim.count(`outcome:${outcome}`);
     this.#ended.push({ entry, answer });
@@ -95,19 +95,19 @@ export class Ledger {
   #check(entry: Entry, answer: unknown): void {
     const { outcome, taker, id } = entry;
     if (outcome === "OK") {
-      assert(taker !== 0, `${show(entry)} ended as OK and nobody has taken it`);
+      assert(taker !== 0, () => `${show(entry)} ended as OK and nobody has taken it`);
       if (entry.kind === "request") {
-        assert(entry.replied, `${show(entry)} ended as OK and nobody has replied`);
-        assert(answer === id, `${show(entry)} got the answer of ${String(answer)}`);
+        assert(entry.replied, () => `${show(entry)} ended as OK and nobody has replied`);
+        assert(answer === id, () => `${show(entry)} got the answer of ${String(answer)}`);
       }
     } else if (outcome === "DIED") {
       assert(
         taker === 0 || this.dead.has(taker),
-        `${show(entry)} ended as DIED, but ${taker}, who took it, lives`,
+        () => `${show(entry)} ended as DIED, but ${taker}, who took it, lives`,
       );
     } else if (outcome !== null && outcome !== "OUTCOME_UNKNOWN") {
-      assert(notDone.has(outcome), `${show(entry)} ended as ${outcome}`);
-      assert(taker === 0, `${show(entry)} ended as ${outcome}, but ${taker} has taken it`);
+      assert(notDone.has(outcome), () => `${show(entry)} ended as ${outcome}`);
+      assert(taker === 0, () => `${show(entry)} ended as ${outcome}, but ${taker} has taken it`);
     }
   }
 
@@ -117,7 +117,7 @@ export class Ledger {
 
   #of(id: number): Entry {
     const entry = this.entries.get(id);
-    assert(entry !== undefined, `message ${id} was never sent`);
+    assert(entry !== undefined, () => `message ${id} was never sent`);
     return entry;
   }
 }
@@ -126,6 +126,7 @@ export function show({ kind, id, by, source, to, sequence }: Entry): string {
   return `${kind} ${id} (${by}: ${formatEndpoint(source)} > ${formatEndpoint(to)}, ${sequence})`;
 }
 
-export function assert(holds: boolean, what: string): asserts holds {
-  if (!holds) throw new Error(what);
+/** `what` is only put together when it is needed: asserts are most of what a simulation does. */
+export function assert(holds: boolean, what: () => string): asserts holds {
+  if (!holds) throw new Error(what());
 }

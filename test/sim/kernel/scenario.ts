@@ -4,14 +4,19 @@
  */
 import { Simulation, SimulationFailed } from "../harness/simulation.ts";
 import { KernelFaults, populate, strikes } from "./faults.ts";
-import { checkBounds, checkInvariants, checkLeases } from "./invariants.ts";
+import { checkBounds, checkHolders, checkInvariants, checkLeases, checkNames } from "./invariants.ts";
 import { KernelWorld } from "./kernel-world.ts";
 import { show } from "./ledger.ts";
 
 const chaosMs = 6_000;
+const talkMs = 60_000;
 const healMs = 20_000;
 /** Each seed is worth its time. */
 const takenMin = 5_000;
+const faultsMin = 5;
+/** As long as a seed may go on failing, for faults and for messages. */
+const roundsMax = 10;
+const busyRoundsMax = 3;
 
 /** What each set of seeds must have met at least once. */
 export const kernelHardCases: string[] = [
@@ -31,32 +36,40 @@ export function runKernels(seed: number, options: { sink?: (line: string) => voi
   const world = new KernelWorld(sim);
   const faults = new KernelFaults(world);
   let steps = 0;
+  let changes = -1;
   sim.invariant = () => {
     checkInvariants(world);
-    if (steps++ % 50 === 0) checkBounds(world);
+    if (world.changes !== changes || steps % 20 === 0) checkHolders(world);
+    changes = world.changes;
+    if (steps++ % 100 === 0) checkBounds(world);
   };
   const { onOrdered } = world.log;
   world.log.onOrdered = (record, change) => {
     onOrdered(record, change);
     checkLeases(world);
+    checkNames(world);
   };
   try {
     for (let i = sim.random.integer(3, 5); i > 0; i--) populate(world.addKernel());
     sim.run(sim.random.between(0, 600));
     faults.begin();
-    // Some seeds do little: they go on until they have done enough.
-    for (let round = 0; round < 10 && (round === 0 || world.ledger.taken < takenMin); round++)
-      sim.run(chaosMs);
+    const { ledger } = world;
+    // Some seeds do little: they go on until they have done enough, in the end without faults.
+    const isEnough = (round: number) =>
+      world.struck >= faultsMin && (ledger.taken >= takenMin || round >= busyRoundsMax);
+    for (let round = 0; round < roundsMax && !(round > 0 && isEnough(round)); round++) sim.run(chaosMs);
     world.chaos = false;
     faults.heal();
+    sim.runUntil(() => ledger.taken >= takenMin, talkMs);
+    world.talking = false;
     sim.run(3_000);
     if (!sim.runUntil(() => unsettled(world) === null, healMs)) {
       throw new Error(`${healMs / 1_000} s after everything was healed: ${unsettled(world)}`);
     }
-    if (world.ledger.taken < takenMin) throw new Error(`only ${world.ledger.taken} messages were taken`);
-    if (world.ledger.notificationsTaken > world.ledger.notified)
-      throw new Error("notifications out of nothing");
-    sim.log(`settled, ${world.ledger.taken} messages taken`);
+    if (ledger.taken < takenMin) throw new Error(`only ${ledger.taken} messages were taken`);
+    if (world.struck < faultsMin) throw new Error(`only ${world.struck} faults`);
+    if (ledger.notificationsTaken > ledger.notified) throw new Error("notifications out of nothing");
+    sim.log(`settled, ${ledger.taken} messages taken`);
   } catch (e) {
     throw new SimulationFailed(sim, e);
   }

@@ -100,6 +100,7 @@ export class SimKernel {
   }
 
   crash(): void {
+    this.world.changes++;
     this.world.sim.log(`${this.host.id} crashes`);
     this.host.crash();
   }
@@ -109,19 +110,25 @@ export class SimKernel {
     this.actors.set(endpoint, actor);
     this.world.lives.set(endpoint, actor.life);
     this.world.endpoints.push(endpoint);
+    this.world.changes++;
   }
 
   #act(): void {
     for (const actor of this.actors.values()) {
       actor.act();
-      if (!actor.proc.bound) this.actors.delete(actor.proc.endpoint);
+      if (actor.proc.bound) continue;
+      this.actors.delete(actor.proc.endpoint);
+      this.world.changes++;
     }
   }
 
   #transmit(to: number, message: KernelMessage): boolean {
     const { machine } = this;
-    assert(!machine.exited, `${this.host.id} sends after it has exited`);
-    assert(!machine.frozen || membership.has(message[0]), `${this.host.id} sends ${message[0]} while frozen`);
+    assert(!machine.exited, () => `${this.host.id} sends after it has exited`);
+    assert(
+      !machine.frozen || membership.has(message[0]),
+      () => `${this.host.id} sends ${message[0]} while frozen`,
+    );
     if (calls.has(message[0])) this.#checkWindow(message[3] as Endpoint);
     return this.world.links.transmit(this.#end, to, message);
   }
@@ -132,7 +139,8 @@ export class SimKernel {
     const isBounded = outlet.sent.length <= windowMessages && outlet.sentBytes <= windowBytes;
     assert(
       isBounded || outlet.sent.length === 1,
-      `${outlet.sent.length} messages, ${outlet.sentBytes} bytes under way from ${this.host.id} to one endpoint`,
+      () =>
+        `${outlet.sent.length} messages, ${outlet.sentBytes} bytes under way from ${this.host.id} to one endpoint`,
     );
   }
 
@@ -199,6 +207,7 @@ export class SimKernel {
   }
 
   #note(what: string): void {
+    this.world.changes++;
     if (["freeze", "thaw", "exit"].includes(what)) this.world.sim.count(`kernel:${what}`);
     this.world.sim.log(`${this.host.id} (${this.machine.id}) ${what}`);
   }
@@ -210,6 +219,6 @@ export class SimKernel {
     this.#checkedIndex = view.index;
     const mine = JSON.stringify(view.snapshot());
     const truth = this.world.log.snapshotAt(view.index);
-    assert(mine === truth, `${this.host.id} has another View at ${view.index}:\n${mine}\n${truth}`);
+    assert(mine === truth, () => `${this.host.id} has another View at ${view.index}:\n${mine}\n${truth}`);
   }
 }

@@ -113,6 +113,9 @@ export class SimLinks {
 }
 
 /** As the wire does: what arrives shares no memory with what was sent. */
-function copied(message: KernelMessage): KernelMessage {
-  return structuredClone(message);
+function copied<T>(value: T): T {
+  if (typeof value !== "object" || value === null) return value;
+  if (value instanceof Uint8Array) return value.slice() as T;
+  if (Array.isArray(value)) return value.map(copied) as T;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, copied(item)])) as T;
 }
