@@ -30,6 +30,13 @@ export class FollowingMachine {
   get received(): number {
     return this.#received;
   }
+  get durable(): number {
+    return Math.min(this.#received, this.#replica.log.durable);
+  }
+  get written(): number {
+    const { configurations, log } = this.#replica;
+    return configurations.meta.mode === "replicated" ? Math.min(this.#received, log.written) : this.durable;
+  }
   get unreadable(): number {
     return this.#unreadable;
   }
@@ -81,11 +88,10 @@ export class FollowingMachine {
 
   /** Acknowledges what has been written since it did last. */
   flush(): void {
-    const { log, configurations, sink, isPrimary } = this.#replica;
-    const { primary, epoch, meta } = configurations;
+    const { configurations, sink, isPrimary } = this.#replica;
+    const { primary, epoch } = configurations;
     if (isPrimary || !primary || this.#received === 0 || configurations.isOutdated) return;
-    const durable = Math.min(this.#received, log.durable);
-    const written = meta.mode === "replicated" ? Math.min(this.#received, log.written) : durable;
+    const { written, durable } = this;
     const isNews = written !== this.#toldWritten || durable !== this.#toldDurable;
     if (!isNews && !this.#tellDue) return;
     this.#toldWritten = written;

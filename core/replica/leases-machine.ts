@@ -82,10 +82,9 @@ export class LeasesMachine {
       this.#replica.replication.membersChanged();
   }
 
-  handleBeaconAck(
-    from: DiskId,
-    [, epoch, primaryMs, backupMs, incarnation, version, amnesiac, received]: ReplicaMessage<"beaconAck">,
-  ): void {
+  handleBeaconAck(from: DiskId, message: ReplicaMessage<"beaconAck">): void {
+    const [, epoch, primaryMs, backupMs, incarnation, version, amnesiac, received, written, durable] =
+      message;
     const replica = this.#replica;
     const { configurations, replication, nowMs } = replica;
     if (!replica.isPrimary || !configurations.accepts(epoch)) return;
@@ -103,6 +102,7 @@ export class LeasesMachine {
       peer.echoMs = backupMs;
       peer.echoReceivedMs = nowMs;
     }
+    if (received > 0) replication.acknowledged(peer, written, durable);
     replication.handleReceived(peer, primaryMs, received);
     replica.inSync.review();
     replica.reads.review();

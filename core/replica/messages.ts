@@ -137,8 +137,10 @@ export const messageTable = {
       ["version", "uint"],
       ["amnesiac", "flag"],
       ["received", "uint"],
+      ["written", "uint"],
+      ["durable", "uint"],
     ],
-    says: "To the primary: the clock of the beacon, one's own, and up to where the log is the same as the primary's.",
+    says: "To the primary: the clock of the beacon, one's own, up to where the log is the primary's, and appended again.",
   },
   forward: {
     number: 88,

@@ -87,7 +87,7 @@ export class PromisesMachine {
     this.#beaconMs = nowMs;
     this.#quietSinceMs = nowMs;
     this.#promise(keyOf(primary), nowMs + timings.promiseMs);
-    const { received } = replica.following;
+    const { received, written, durable } = replica.following;
     sink.send(from, [
       messageTable.beaconAck.number,
       epoch,
@@ -97,6 +97,8 @@ export class PromisesMachine {
       configurations.version,
       configurations.isAmnesiac ? 1 : 0,
       received,
+      written,
+      durable,
     ]);
     if (version > configurations.version) {
       replica.report(from);

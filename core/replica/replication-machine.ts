@@ -149,7 +149,12 @@ export class ReplicationMachine {
   handleAppended(from: DiskId, [, epoch, written, durable]: ReplicaMessage<"appended">): void {
     const replica = this.#replica;
     const peer = this.peers.get(from);
-    if (!replica.isPrimary || !replica.configurations.accepts(epoch) || !peer) return;
+    if (replica.isPrimary && replica.configurations.accepts(epoch) && peer)
+      this.acknowledged(peer, written, durable);
+  }
+
+  acknowledged(peer: Peer, written: number, durable: number): void {
+    const replica = this.#replica;
     if (written > peer.written || durable > peer.durable) peer.progressMs = replica.nowMs;
     peer.written = Math.max(peer.written, written);
     peer.durable = Math.max(peer.durable, durable);
@@ -158,7 +163,7 @@ export class ReplicationMachine {
     if (peer.next <= written) peer.next = written + 1;
     this.maybeCommit();
     replica.inSync.progressed(peer);
-    this.#replica.wantFlush();
+    replica.wantFlush();
   }
 
   handleMismatch(from: DiskId, [, epoch, recordEpoch, recordIndex]: ReplicaMessage<"mismatch">): void {

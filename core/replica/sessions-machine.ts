@@ -95,6 +95,10 @@ export class SessionsMachine {
     return { result, index };
   }
 
+  hasRemoved(client: string): boolean {
+    return this.#removed.has(client);
+  }
+
   /** A committed removal. */
   remove(client: string): void {
     if (this.#removed.has(client)) return;

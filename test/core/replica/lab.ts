@@ -675,3 +675,8 @@ export function bucketOf(key: string): number {
 export function nameOf(wire: Wire): MessageName {
   return messageNames.get(wire.message[0])!;
 }
+
+/** Both say how much of the log is written. */
+export function acknowledges(wire: Wire): boolean {
+  return nameOf(wire) === "appended" || nameOf(wire) === "beaconAck";
+}

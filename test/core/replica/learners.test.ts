@@ -99,6 +99,20 @@ test("one that is to leave goes when others are in its place", () => {
   expect(lab.changes.slice(-2).map((change) => change.inSync.join(""))).toEqual(["abcd", "abd"]);
 });
 
+test("an acknowledgement that was lost with its link is made again, though nothing new is written", () => {
+  const lab = Lab.of("ab", { policy: { replicas: 2, minInSync: 2 } });
+  const [a, b] = [lab.at("a"), lab.at("b")];
+  a.set("x", "1");
+  lab.run(50);
+  b.kill();
+  lab.until("it is alone", () => lab.inSync === "a");
+  b.start();
+  lab.hold = (wire) => wire.from === "b" && nameOf(wire) === "appended";
+  lab.run(50);
+  lab.wires = [];
+  lab.until("it is in", () => lab.inSync === "ab", 2_000);
+});
+
 test("a learner that falls silent while it is taken in stops nobody", () => {
   const lab = Lab.of("ab", { policy: { replicas: 3 } });
   const c = lab.add("c");

@@ -1,6 +1,6 @@
 /** A new primary makes the logs of the others its own, and begins its epoch (rule 3). */
 import { expect, test } from "bun:test";
-import { Lab, nameOf } from "./lab.ts";
+import { acknowledges, Lab, nameOf } from "./lab.ts";
 
 test("longer tails, which were never committed, are cut off; shorter ones are filled", () => {
   const lab = Lab.of("abc");
@@ -55,7 +55,7 @@ test("a member that does not answer is removed by compare-and-set before anythin
 
 test("it serves only once its epoch is committed", () => {
   const lab = Lab.of("abc");
-  lab.hold = (wire) => wire.from === "c" && nameOf(wire) === "appended";
+  lab.hold = (wire) => wire.from === "c" && acknowledges(wire);
   lab.at("a").kill();
   lab.certify("a1", "a");
   const written = lab.at("b").set("x", "1", "k1", 1);

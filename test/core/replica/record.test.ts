@@ -1,7 +1,7 @@
 /** Records as bytes, and the table of epochs. */
 import { describe, expect, test } from "bun:test";
 import { crc32 as zlibCrc32 } from "node:zlib";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { crc32 } from "../../../core/replica/crc32.ts";
 import { EpochTable } from "../../../core/replica/epoch-table.ts";
 import {

@@ -1,6 +1,6 @@
 /** Exactly once: retries, whoever they reach and whatever has failed (rule 6). */
 import { expect, test } from "bun:test";
-import { Lab, nameOf } from "./lab.ts";
+import { acknowledges, Lab, nameOf } from "./lab.ts";
 
 test("a retry of what was carried out gets its result, at any replica", () => {
   const lab = Lab.of("abc");
@@ -34,7 +34,7 @@ test("a write that its backup handed on is carried out once, though the primary 
   const lab = Lab.of("abc");
   const b = lab.at("b");
   // Both have it in their logs, and a dies before anybody hears of the commit.
-  lab.hold = (wire) => wire.to === "a" && nameOf(wire) === "appended";
+  lab.hold = (wire) => wire.to === "a" && acknowledges(wire);
   const written = b.add("n", 1, "k1", 1);
   lab.run(5);
   lab.at("a").kill();
@@ -49,7 +49,7 @@ test("a write that its backup handed on is carried out once, though the primary 
 test("a retry at the new primary finds the record that the old one left, also uncommitted", () => {
   const lab = Lab.of("abc");
   const [a, b] = [lab.at("a"), lab.at("b")];
-  lab.hold = (wire) => wire.to === "a" && nameOf(wire) === "appended";
+  lab.hold = (wire) => wire.to === "a" && acknowledges(wire);
   const first = a.add("n", 1, "k1", 1);
   lab.run(5);
   a.kill();
