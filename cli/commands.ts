@@ -45,6 +45,10 @@ export const commands: Record<string, Entry> = {
         summary: "Stop an instance; it keeps its name, ports and places",
         load: () => import("./commands/instance/stop.ts"),
       },
+      recover: {
+        summary: "Go on from one replica of an instance's state, and lose what it lacks",
+        load: () => import("./commands/instance/recover.ts"),
+      },
       rm: { summary: "Remove instances", load: () => import("./commands/instance/rm.ts") },
       logs: {
         summary: "Show what an instance logs, from all its nodes",

@@ -25,6 +25,7 @@ import {
   TokenView,
   type ImageRequest,
   type InstanceRequest,
+  type RecoverRequest,
   type KvPut,
   type TokenRequest,
 } from "./schema.ts";
@@ -126,6 +127,9 @@ export function createApi(options: ApiOptions) {
       remove: (name: string) => json(InstanceView, "DELETE", instance(name)),
       stop: (name: string) => json(InstanceView, "POST", `${instance(name)}/stop`),
       start: (name: string) => json(InstanceView, "POST", `${instance(name)}/start`),
+      /** Refused with CONFLICT while a primary serves, and with FAILED and what is known without `acceptLoss`. */
+      recover: (name: string, body: RecoverRequest) =>
+        json(InstanceView, "POST", `${instance(name)}/recover`, { body }),
       /** First what is, then `synced`, then each change. Ends when the link does: call again. */
       watch: (query: { name?: string } = {}, signal?: AbortSignal) =>
         lines(InstanceWatchEvent, "/v1/instances/watch", { query, ...(signal ? { signal } : {}) }),

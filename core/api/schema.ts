@@ -12,6 +12,7 @@
  *   POST   /v1/instances                        InstanceRequest → InstanceView; header `idempotency-key`
  *   GET    /v1/instances/watch?name=            NDJSON of InstanceWatchEvent
  *   GET    /v1/instances/:name    DELETE, POST /:name/stop, POST /:name/start
+ *   POST   /v1/instances/:name/recover          RecoverRequest → InstanceView: goes on from one replica's state
  *   GET    /v1/instances/:name/logs?tail=&follow=&node=&file=   NDJSON of LogLine
  *   GET    /v1/instances/:name/endpoints        NDJSON of LogLine, each line JSON: an endpoint
  *   GET    /v1/instances/:name/trace?endpoint=&max=   NDJSON of LogLine, each line JSON: a message
@@ -104,6 +105,14 @@ export const InstanceRequest = z.strictObject({
   spec: InstanceSpec.extend({ state: StateRequest.nullable().default(null) }).strict(),
 });
 export type InstanceRequest = z.input<typeof InstanceRequest>;
+
+/** Goes on with the state that the replica on one node has; what others have beyond it is lost. */
+export const RecoverRequest = z.strictObject({
+  /** Name of the node. */
+  from: Name,
+  acceptLoss: z.boolean().default(false),
+});
+export type RecoverRequest = z.input<typeof RecoverRequest>;
 
 export const InstancePage = z.object({
   instances: z.array(InstanceView),

@@ -21,10 +21,11 @@ export function viewState(picture: ClusterPicture, record: InstanceRecord): Stat
   const inSync = picture.inSync(uid);
   const reported = [...picture.reports.replicasOf(uid).keys()].filter((node) => picture.alive(node));
   const nodes = new Set([...wanted, ...inSync, ...reported]);
-  const indices = reported.map((node) => picture.replica(uid, node)?.status?.index ?? 0);
+  // Also of nodes that are down: what they had is what might be lost.
+  const indices = [...nodes].map((node) => picture.reports.replica(uid, node)?.status?.index ?? 0);
   const last = Math.max(0, ...indices);
   const replicas = [...nodes].map((node): ReplicaView => {
-    const report = picture.replica(uid, node);
+    const report = picture.reports.replica(uid, node);
     const status = report?.status ?? null;
     const alive = picture.alive(node);
     return {
@@ -35,15 +36,15 @@ export function viewState(picture: ClusterPicture, record: InstanceRecord): Stat
       state: alive ? (report?.state ?? "waiting") : "lost",
       reason: alive ? (report?.reason ?? "") : `node ${picture.nodeName(node)} is down`,
       role: status?.role ?? "nobody",
-      serving: status?.serving ?? false,
+      serving: alive && (status?.serving ?? false),
       epoch: status?.epoch ?? 0,
       index: status?.index ?? 0,
       committed: status?.committed ?? 0,
       lag: status ? Math.max(0, last - status.index) : null,
       durability: status?.durability ?? policy.durability,
       diskBytes: status?.diskBytes ?? 0,
-      problem: status?.problem ?? "",
-      pid: report?.pid ?? 0,
+      problem: alive ? (status?.problem ?? "") : "",
+      pid: alive ? (report?.pid ?? 0) : 0,
       restarts: report?.restarts ?? 0,
     };
   });
@@ -81,12 +82,9 @@ export function stateConditions(
   } else if (record.replicas.length > 0 && record.phase === "established") {
     say(`its state has not begun: waits for the replica on node ${picture.nodeName(record.replicas[0]!)}`);
   }
-  for (const { nodeName, problem, state, reason, wanted } of view.replicas) {
-    if (problem !== "") say(`replica on node ${nodeName}: ${problem}`);
-    else if (wanted && (state === "failed" || state === "backoff")) {
-      say(`replica on node ${nodeName} is ${state}: ${reason}`);
-    }
-  }
+  // The same of several replicas is said once.
+  for (const [problem, names] of problemsOf(view.replicas))
+    say(`replica on node ${names.join(", ")}${problem}`);
   const request = replicaRequest(picture, record);
   const missing = replicasMissing(request, placeReplicas(request, nodes).missing);
   return missing ? [...conditions, missing] : conditions;
@@ -134,4 +132,14 @@ function sayInSync({ policy, inSync, replicas }: StateView, say: (message: strin
   } else {
     say(`${of}${why}`);
   }
+}
+
+function problemsOf(replicas: readonly ReplicaView[]): Map<string, string[]> {
+  const problems = new Map<string, string[]>();
+  for (const { nodeName, problem, state, reason, wanted } of replicas) {
+    const fails = wanted && (state === "failed" || state === "backoff");
+    const words = fails ? ` is ${state}: ${reason}` : problem === "" ? "" : `: ${problem}`;
+    if (words !== "") problems.set(words, [...(problems.get(words) ?? []), nodeName]);
+  }
+  return problems;
 }

@@ -1,7 +1,7 @@
 /** Instances: made, listed, watched, stopped, started, removed. The controller does the rest. */
 import { Hono } from "hono";
 import { LogName } from "../../agent-protocol.ts";
-import { InstanceRequest, type InstancePage } from "../../api/schema.ts";
+import { InstanceRequest, type InstancePage, RecoverRequest } from "../../api/schema.ts";
 import type { InstanceView } from "../../api/views.ts";
 import { setDesiredTxn } from "../../control/requests.ts";
 import { DvsError, parseOrThrow } from "../../errors.ts";
@@ -17,6 +17,7 @@ import { eventStamp } from "../random.ts";
 import { queryFlag, queryNumber, read } from "../read.ts";
 import { createInstance } from "./create-instance.ts";
 import { kernelsOf } from "./kernels-of.ts";
+import { recoverInstance } from "./recover-instance.ts";
 
 const tenant = defaultTenant;
 const pageLimits = { fallback: 500, min: 1, max: 1_000 };
@@ -79,6 +80,11 @@ export function instanceRoutes(coordinator: Coordinator) {
   app.delete("/v1/instances/:name", async (c) => c.json(await want(c.req.param("name"), "removed")));
   app.post("/v1/instances/:name/stop", async (c) => c.json(await want(c.req.param("name"), "stopped")));
   app.post("/v1/instances/:name/start", async (c) => c.json(await want(c.req.param("name"), "running")));
+
+  app.post("/v1/instances/:name/recover", async (c) => {
+    const { from, acceptLoss } = await read(c, RecoverRequest, "request");
+    return c.json(await recoverInstance(coordinator, find(c.req.param("name")), { from, acceptLoss }));
+  });
 
   app.get("/v1/instances/:name/logs", (c) => {
     const { uid, name, containers } = find(c.req.param("name"));

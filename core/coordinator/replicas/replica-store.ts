@@ -15,7 +15,7 @@ import { ConfigurationRecord, InstanceRecord, keys, NodeRecord, ReplicaRecord } 
 import type { Change, Configuration, Versioned } from "../../replica/configuration.ts";
 import type { ReplicaSet } from "../../state/replica-set.ts";
 import { settleTxn } from "../../store/settle.ts";
-import { type Compare, type KeyValue, type Store, StoreError } from "../../store/store.ts";
+import { type Compare, type KeyValue, type Operation, type Store, StoreError } from "../../store/store.ts";
 import { refusalOf } from "./change-rules.ts";
 
 /** What the store holds of an instance's OS state at one revision. */
@@ -100,6 +100,41 @@ export class ReplicaStore {
     }
   }
 
+  /**
+   * Makes the replica on a node the only one that counts: what others have and it has not is lost. For a person who has
+   * accepted that; no member has proposed it. Rejects with CONFLICT where nothing is registered there, or the
+   * configuration is not of `version` any more.
+   */
+  async recover(
+    { tenant, uid }: StateOf,
+    { node, version, epoch, changeId }: { node: string; version: number; epoch: number; changeId: string },
+    also: readonly Operation[],
+  ): Promise<{ configuration: Configuration; revision: number }> {
+    const held = await this.#held(tenant, uid);
+    const own = held.replicas.find(({ record }) => record.node === node);
+    if (!own)
+      throw new DvsError(
+        "CONFLICT",
+        `Node ${node} has registered no replica of this instance: start it first.`,
+      );
+    if ((held.record?.version ?? 0) !== version) throw changedMeanwhile();
+    const { disk, incarnation } = own.record;
+    const { generation } = held;
+    const configuration = { epoch, primary: { disk, incarnation }, generation, inSync: [disk], changeId };
+    const key = keys.configuration(tenant, uid);
+    const value = JSON.stringify(nextRecord(held.record, configuration));
+    const { succeeded, revision } = await settleTxn(
+      this.#store,
+      {
+        if: [unchanged(key, held.kv), unchanged(own.kv.key, own.kv)],
+        then: [{ type: "put", key, value }, ...also],
+      },
+      { timeoutMs: changeSettleMs },
+    );
+    if (!succeeded) throw changedMeanwhile();
+    return { configuration, revision };
+  }
+
   /** False when it was not the same any more. */
   async #put(
     tenant: string,
@@ -109,11 +144,7 @@ export class ReplicaStore {
     configuration: Configuration,
   ): Promise<boolean> {
     const own = replicas.find((replica) => replica.record.node === node)!;
-    const next: ConfigurationRecord = {
-      version: (record?.version ?? 0) + 1,
-      configuration,
-      changes: [...(record?.changes ?? []), configuration.changeId].slice(-changeIdsKept),
-    };
+    const next = nextRecord(record, configuration);
     return this.#replace(keys.configuration(tenant, uid), kv, next, [unchanged(own.kv.key, own.kv)]);
   }
 
@@ -170,6 +201,21 @@ export class ReplicaStore {
       `Instance "${record.name}" keeps no OS state (generation ${generation}).`,
     );
   }
+}
+
+function nextRecord(record: ConfigurationRecord | null, configuration: Configuration): ConfigurationRecord {
+  return {
+    version: (record?.version ?? 0) + 1,
+    configuration,
+    changes: [...(record?.changes ?? []), configuration.changeId].slice(-changeIdsKept),
+  };
+}
+
+function changedMeanwhile(): DvsError {
+  return new DvsError(
+    "CONFLICT",
+    "The replicas have agreed on something else meanwhile. Look again: dvs instance inspect",
+  );
 }
 
 function judge(held: Held, { generation, version, configuration }: Change): ChangeAnswer | null {

@@ -1,6 +1,7 @@
 /** A node as the coordinator sees it: joined with a token, on the agents' real port, reporting whatever a test says. */
 import type { CoordinatorLink } from "../../../core/agent/coordinator-link.ts";
 import type { Enrolled } from "../../../core/agent/identity.ts";
+import type { ReplicaStatus } from "../../../core/state/replica-status.ts";
 import { connectCoordinators } from "../../../core/agent/transport-link.ts";
 import type {
   ContainerReport,
@@ -118,6 +119,9 @@ export class FakeAgent {
     return first.promise;
   }
 
+  /** What each of its state processes tells of itself. */
+  replicaStatus: ReplicaStatus | null = null;
+
   /** Listens and beats as an agent does. */
   async run(): Promise<this> {
     this.#beats = setInterval(() => void this.beat().catch(() => undefined), 100);
@@ -163,7 +167,7 @@ export class FakeAgent {
     const replicas = (this.desired?.replicas ?? []).map(
       ({ tenant, instance, uid, generation, run }): ReplicaReport => ({
         ...{ tenant, instance, uid, generation, disk: "", incarnation: "i1", reason: "", permanent: false },
-        ...{ state: run ? "ready" : "kept", pid: 1, restarts: 0, startedAt: "", status: null },
+        ...{ state: run ? "ready" : "kept", pid: 1, restarts: 0, startedAt: "", status: this.replicaStatus },
       }),
     );
     const ports = (this.desired?.routes ?? []).map(({ port, uid }) => ({
