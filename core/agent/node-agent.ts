@@ -48,6 +48,7 @@ import { findProcesses } from "./proc-scan.ts";
 import { DiskWatch, reporter } from "./report.ts";
 import { linkTls } from "../state/link/link-identity.ts";
 import { addressesOf } from "../state/replica-set.ts";
+import { StateExits } from "./state-exits.ts";
 import { StateProcesses } from "./state-processes.ts";
 import type { Log } from "./supervisor.ts";
 import type { SupervisorTiming } from "./supervisor-machine.ts";
@@ -163,8 +164,18 @@ export class NodeAgent {
       parts: { ...supervision, timing: { ...timing, ...stateTiming, ...parts.timing } },
       signal,
     });
+    const exits = new StateExits({ reach: (uid) => this.#reach(uid), log, signal });
+    const gone = (how: "exited" | "found") => (uid: string, incarnation: string) => {
+      this.#kernels[how](uid, incarnation);
+      void exits.certify(uid, incarnation);
+    };
     const containers: ContainerParts = {
-      kernels: this.#kernels,
+      kernels: {
+        receive: (...message) => this.#kernels.receive(...message),
+        unlinked: (uid, incarnation) => this.#kernels.unlinked(uid, incarnation),
+        exited: gone("exited"),
+        found: gone("found"),
+      },
       onKernelLine: (id, line) => this.#kernelStreams.line(id, line),
       data,
       node,

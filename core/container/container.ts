@@ -148,6 +148,7 @@ export class Container {
       boot: this.#boot,
       socket: this.#dir.kernelSocket,
       servesFrozen: deferred.servesFrozen,
+      records: this.#stateHost?.records ?? null,
       send: (message) => this.#control.broadcast(message),
       onExit: (reason) => {
         const message = `The container starts anew: its kernel has ended, because ${reason}.`;

@@ -21,12 +21,15 @@ import type { ContainerBoot, ContainerTls, FromContainer, ToContainer } from "./
 import type { ContainerLog } from "./log.ts";
 import { KernelStreams } from "./kernel-streams.ts";
 import { RelayedRecords } from "./relayed-records.ts";
+import type { StateRecords } from "./state-records.ts";
 
 export interface KernelHostOptions {
   boot: ContainerBoot;
   /** `kernel.sock` of the run directory. */
   socket: string;
   servesFrozen: boolean;
+  /** Orders the instance's records; null: the control store does, through the agent. */
+  records: StateRecords | null;
   /** To every agent that listens; false when none does. */
   send(message: FromContainer): boolean;
   /** The kernel is no longer in the View, and the container is to end. */
@@ -36,7 +39,7 @@ export interface KernelHostOptions {
 
 /** One incarnation of the kernel, from its start to its removal. */
 interface Life extends LinkedKernel {
-  records: RelayedRecords;
+  records: RelayedRecords | StateRecords;
 }
 
 export class KernelHost implements VosKernel {
@@ -139,13 +142,15 @@ export class KernelHost implements VosKernel {
     const n = ++this.#lives;
     const incarnation = n === 1 ? boot.incarnation : `${boot.incarnation}-k${n}`;
     const uri = this.#instanceUri();
-    const records = new RelayedRecords({
-      send: (message) => this.#options.send(message),
-      onGap: (reason) => {
-        log("error", "the kernel has to begin anew", { reason });
-        this.#exit(life, reason);
-      },
-    });
+    const relayed = () =>
+      new RelayedRecords({
+        send: (message) => this.#options.send(message),
+        onGap: (reason) => {
+          log("error", "the kernel has to begin anew", { reason });
+          this.#exit(life, reason);
+        },
+      });
+    const records = this.#options.records ?? relayed();
     const linked = await linkKernel({
       member: { incarnation, node: node.id, cpu: 0, host: listen.host },
       links: {

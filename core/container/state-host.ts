@@ -9,9 +9,12 @@ import type { LinkIdentity } from "../state/link/listen.ts";
 import { addressesOf, type ReplicaSet } from "../state/replica-set.ts";
 import type { VosState } from "../vos.ts";
 import type { ContainerBoot, ContainerTls } from "./control.ts";
+import { StateRecords } from "./state-records.ts";
 
 export class StateHost implements VosState {
   readonly kv: KeyValue;
+  /** The order of the instance's records. */
+  readonly records: StateRecords;
   readonly #client: StateClient;
   #tls: ContainerTls | null;
 
@@ -31,6 +34,7 @@ export class StateHost implements VosState {
     };
     this.#client = new StateClient({ identity });
     this.kv = new KeyValue(this.#client);
+    this.records = new StateRecords(this.#client);
   }
 
   replicas(replicas: ReplicaSet): void {

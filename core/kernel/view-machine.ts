@@ -110,6 +110,11 @@ export class ViewMachine {
     return undefined;
   }
 
+  /** Those that were removed, oldest first; the last goneIncarnationsKept. */
+  get goneIncarnations(): readonly string[] {
+    return [...this.#gone];
+  }
+
   hasGoneIncarnation(incarnation: string): boolean {
     return this.#gone.has(incarnation);
   }

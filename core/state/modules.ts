@@ -1,5 +1,6 @@
 /** The kinds of state that an instance's OS state is made of. A literal list: replicas of one version have the same. */
 import type { StateModule } from "./module.ts";
 import { kv } from "./modules/kv.ts";
+import { views } from "./modules/views.ts";
 
-export const modules: readonly StateModule[] = [kv];
+export const modules: readonly StateModule[] = [kv, views];

@@ -18,6 +18,7 @@ import type { Link, LinkUser } from "./link/link.ts";
 import { linkTls } from "./link/link-identity.ts";
 import { type LinkIdentity, listenState, type StateListener } from "./link/listen.ts";
 import { modules } from "./modules.ts";
+import { RemovedClients } from "./removed-clients.ts";
 import { ReplicaHost } from "./replica-host.ts";
 import { ReplicaLinks } from "./replica-links.ts";
 import { isOlder, type ReplicaSet } from "./replica-set.ts";
@@ -44,6 +45,7 @@ export class StateProcess {
   #host: ReplicaHost | null = null;
   #links: ReplicaLinks | null = null;
   #clients: ClientServer | null = null;
+  #removed: RemovedClients | null = null;
   #listener: StateListener | null = null;
   #replicas: ReplicaSet | null = null;
   #statusTold = "";
@@ -108,10 +110,11 @@ export class StateProcess {
       propose: (change) => void this.#control.broadcast({ type: "propose", change }),
       askConfiguration: () => void this.#control.broadcast({ type: "ask" }),
       roleChanged: (role) => {
+        this.#removed?.reset();
         this.#log("info", `role: ${role}`, { epoch: this.#host?.machine.status.epoch ?? 0 });
         setImmediate(() => this.#tellStatus());
       },
-      applied: () => this.#clients?.applied(),
+      applied: () => this.#applied(),
       failed: (reason) =>
         this.#failed.reject(new DvsError("UNAVAILABLE", `The replica has ended: ${reason}.`)),
       log: this.#log,
@@ -119,6 +122,7 @@ export class StateProcess {
     this.#host = host;
     const identity = this.#identity(host.disk);
     this.#clients = new ClientServer(host);
+    this.#removed = new RemovedClients(host);
     const links = new ReplicaLinks({
       identity,
       onMessage: (from, message) => host.machine.receive(host.now(), from, message),
@@ -135,6 +139,11 @@ export class StateProcess {
       user: this.#acceptor(links, this.#clients),
     });
     if (this.#replicas) this.#apply(this.#replicas);
+  }
+
+  #applied(): void {
+    this.#clients?.applied();
+    if (this.#host?.machine.role === "primary") this.#removed?.review();
   }
 
   #acceptor(links: ReplicaLinks, clients: ClientServer): LinkUser {
@@ -227,6 +236,7 @@ export class StateProcess {
     this.#tellStatus();
     const host = this.#host!;
     if (host.machine.role === "primary") {
+      this.#removed!.review();
       this.#clients!.tidy(host.now());
       this.#writeWhatIsDue(host);
     }
