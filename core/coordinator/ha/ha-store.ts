@@ -44,7 +44,7 @@ import { keepStoreAuthority, makeMemberIdentity, readStoreAuthority, signMember 
 /** Keys of dvs lie below it, as in an etcd that serves others too. */
 export const storePrefix = "/dvs";
 const retryMs = 300;
-const membersLookMs = 5_000;
+const membersLookMs = 2_000;
 const timeouts = { attemptMs: 2_000, deadlineMs: 8_000 };
 
 export interface HaOptions {

@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { DvsError } from "../../errors.ts";
 import { systemClock } from "../../store/clock.ts";
-import { Gateway } from "../../store/etcd/gateway.ts";
+import { Gateway, RequestFailure } from "../../store/etcd/gateway.ts";
 import { tlsTransport } from "../../store/etcd/transport.ts";
 import { openStore } from "../../store/open.ts";
 import type { Store } from "../../store/store.ts";
@@ -94,7 +94,12 @@ async function whoAnswers(
   const gateway = new Gateway(endpoints, { attemptMs: askMs, deadlineMs: askMs }, systemClock, { transport });
   try {
     const asked = endpoints.map(async (endpoint) => {
-      await gateway.callAt(endpoint, "maintenance/status", {});
+      try {
+        await gateway.callAt(endpoint, "maintenance/status", {});
+      } catch (e) {
+        // One that says that it has no majority is there all the same.
+        if (e instanceof RequestFailure && e.cause !== undefined) throw e;
+      }
       return endpoint;
     });
     const results = await Promise.allSettled(asked);
