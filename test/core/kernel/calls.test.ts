@@ -29,6 +29,7 @@ describe.each(places)("%s", (_place, where) => {
     lab.settle();
     expect(receive).toMatchObject({ outcome: "OK", result: { body: 7 } });
     expect(call.outcome).toBe("OK");
+    expect(far.taken(b)).toBeNull();
   });
 
   test("messages of one process to another arrive in order, also of send and sendrec mixed", () => {

@@ -31,6 +31,10 @@ test("the window is one of bytes, too, but one message always goes", () => {
   const got = [];
   for (let call = far.taken(b); call; call = far.taken(b)) got.push((call.body as Uint8Array)[0]);
   expect(got).toEqual([0, 1, 2, 3, 4, 5]);
+  // All of it can be had again.
+  for (let i = 0; i < 6; i++) near.send(a, b, new Uint8Array(bytes));
+  lab.settle();
+  expect(b.mailbox.length).toBe(Math.floor(windowBytes / bytes));
 });
 
 test("each sending kernel has a window of its own", () => {

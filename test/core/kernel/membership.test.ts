@@ -254,6 +254,22 @@ describe("a process whose kernel is silent", () => {
     expect(a.underWay).toBe(0);
   });
 
+  test("what it had taken has died with it, also where a backup goes on: later calls are that one's", () => {
+    const { lab, one, two, a, b, open } = waiting();
+    two.running = true;
+    one.machine.bindBackup(b.endpoint, { privileges: b.privileges });
+    lab.settle();
+    two.die();
+    lab.settle();
+    expect(open.outcome).toBe("DIED");
+    expect(one.promotions).toEqual([b.endpoint]);
+    const later = one.sendrec(a, b, "to the backup");
+    const promoted = one.machine.table.find(b.endpoint)!;
+    one.reply(promoted, one.taken(promoted)!, "here");
+    lab.settle();
+    expect(later.result?.body).toBe("here");
+  });
+
   test("its names are free and its messages here are gone once it is removed", () => {
     const { lab, one, two, a } = waiting();
     two.running = true;
