@@ -102,7 +102,9 @@ export class ReplicaWorld {
   /** Over a connection to one of the replicas, which may not be there; nothing is said then. */
   ask(client: SimClient, request: Request, answered: (answer: Answer, at: string) => void): void {
     const { sim } = this;
-    const own = this.nodes[Number(client.name.slice(1)) % this.nodes.length]!;
+    const nodes = this.nodes.filter((node) => node.isWanted);
+    const own = nodes[Number(client.name.slice(1)) % nodes.length]!;
+    // Those that have been replaced are asked by some who have not heard of it.
     const node = sim.random.chance(this.#near) ? own : sim.random.pick(this.nodes);
     if (request.kind === "read" && node === own) {
       const entry = node.readBeside(request.key);
@@ -120,10 +122,16 @@ export class ReplicaWorld {
     };
     const { host } = client;
     const clientLife = host.life;
+    if (node.isOn && !node.process) {
+      // Nobody listens there.
+      carry(() => host.enter(clientLife, () => answered({ outcome: "refused" }, node.host.id)));
+      return;
+    }
     carry(() => {
       const { life } = node.host;
       node.host.enter(life, () => {
-        node.process?.ask(request, (answer) =>
+        if (!node.process) return;
+        node.process.ask(request, (answer) =>
           carry(() => host.enter(clientLife, () => answered(answer, `${node.host.id} ${node.role}`))),
         );
       });
@@ -167,9 +175,9 @@ export class ReplicaWorld {
   readonly #tailLost = new Set<string>();
 
   noteTailLost(disk: string): void {
-    const { configuration } = this.control.truth;
-    if (this.control.policy.durability === "replicated" && configuration?.inSync.includes(disk))
-      this.#tailLost.add(disk);
+    const { inSync = [] } = this.control.truth.configuration ?? {};
+    const mayLose = this.control.policy.durability === "replicated" && inSync.length > 1;
+    if (mayLose && inSync.includes(disk)) this.#tailLost.add(disk);
   }
 
   /** Whether a power cut of it leaves a good copy. */
@@ -177,7 +185,7 @@ export class ReplicaWorld {
     const { inSync = [] } = this.control.truth.configuration ?? {};
     if (this.control.policy.durability === "fsync" || !inSync.includes(node.disk)) return true;
     if (inSync.length === 1) return true;
-    return inSync.some((disk) => disk !== node.disk && !this.#tailLost.has(disk));
+    return inSync.some((disk) => disk !== node.disk && this.nodeOf(disk) && !this.#tailLost.has(disk));
   }
 
   /** Whether another that is wanted, and runs, can take the place of the primary. */

@@ -72,6 +72,8 @@ export function runReplicas(seed: number, options: { sink?: (line: string) => vo
     if (wrong !== null) throw new Error(wrong);
     sim.log(`settled: ${world.ledger.committed} records, ${world.history.calls.length} calls`);
   } catch (e) {
+    for (const { host, process, isOn } of world.nodes)
+      sim.log(`${host.id} ${isOn ? "" : "off "}${process?.status ?? "does not run"}`);
     throw new SimulationFailed(sim, e);
   }
   return sim;

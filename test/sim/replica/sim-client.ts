@@ -143,6 +143,7 @@ export class SimClient {
       if (answered) return;
       answered = true;
       asked.open--;
+      if (answer.outcome !== "ok") sim.log(`${this.name} ${what(asked)} ${answer.outcome} at ${at}`);
       this.#answered(asked, attempt, answer, at);
     });
     this.host.after(this.#habits.attemptMs * sim.random.between(0.5, 1.5), () => {
@@ -162,6 +163,7 @@ export class SimClient {
 
   #giveUp(asked: Asked): void {
     const { sim, history } = this.#world;
+    sim.log(`${this.name} ${asked.key} ${what(asked)} given up with ${asked.open} of ${asked.attempts} open`);
     // All that was asked was refused: it never happened. A read without an answer says nothing either.
     if (asked.open === 0 || asked.request.kind === "read") history.refuse(asked.call);
     else {

@@ -27,12 +27,16 @@ export interface Registered {
 
 /** What a coordinator tells: all of it at once. */
 export interface Picture {
+  /** Rises with all that changes. */
+  revision: number;
   versioned: Versioned;
   /** Disks, in the coordinator's order: the first proposes the first configuration of all. Null: not registered. */
   wanted: (string | null)[];
   exits: ExitCertificate[];
 }
 
+/** What was lost on its way to an agent is told again: streams to agents break, and begin with all there is. */
+const toldAgainMs = 700;
 /** As agents keep them: the last ones of each node. */
 const exitsKept = 8;
 
@@ -57,6 +61,7 @@ export class SimControl {
   unknownAfterMs = 1_500;
   readonly #wanted = new Set<string>();
   readonly #registered = new Map<string, Registered>();
+  #revision = 0;
   readonly #exits: ExitCertificate[] = [];
   /** Change ids that were carried out: what is sent twice is made once. */
   readonly #made = new Set<string>();
@@ -69,6 +74,11 @@ export class SimControl {
     this.policy = policy;
     this.host = sim.host("control");
     this.host.start();
+    const repeat = (): void => {
+      for (const reader of this.#readers) reader(this.#picture());
+      sim.after(toldAgainMs, repeat);
+    };
+    repeat();
   }
 
   /** What holds, whatever is told. */
@@ -219,6 +229,7 @@ export class SimControl {
       versioned = this.#before;
     }
     return {
+      revision: this.#revision,
       versioned: structuredClone(versioned),
       wanted: [...this.#wanted].map((node) => this.#registered.get(node)?.disk ?? null),
       exits: [...this.#exits],
@@ -226,6 +237,7 @@ export class SimControl {
   }
 
   #tell(): void {
+    this.#revision++;
     for (const reader of this.#readers) reader(this.#picture());
   }
 

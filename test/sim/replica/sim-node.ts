@@ -91,9 +91,17 @@ export class SimNode {
 
   /** As asked by its agent: it hands over what can be handed over, and leaves its disk in order. */
   end(): void {
-    this.process?.end(() => {
+    const { process } = this;
+    process?.end(() => {
       this.lastRun = { boot: this.#boot, clean: true };
       this.kill("at once");
+    });
+    // As long as its agent waits.
+    this.agent.after(2_000, () => {
+      if (process && this.process === process) {
+        this.world.sim.count("process:did not end");
+        this.kill("at once");
+      }
     });
   }
 
@@ -102,6 +110,7 @@ export class SimNode {
     const { process } = this;
     this.isOn = false;
     this.#boot++;
+    this.world.noteTailLost(this.disk);
     if (process) {
       this.#died(process, true);
       const certificate = { node: this.host.id, disk: process.disk, incarnation: process.incarnation };

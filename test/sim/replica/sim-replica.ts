@@ -60,6 +60,8 @@ export class SimReplica {
   #committing = false;
   #lastSnapshot = 0;
   #ending: (() => void) | null = null;
+  /** Of what a coordinator has told. */
+  #newest = { generation: 0, revision: 0 };
 
   constructor(node: SimNode, incarnation: string) {
     this.#node = node;
@@ -141,6 +143,15 @@ export class SimReplica {
     this.#machine = null;
     this.#log = null;
     this.#tickets.clear();
+  }
+
+  /** For people who look into a failure. */
+  get status(): string {
+    const machine = this.#machine;
+    if (!machine || !this.#log) return "is starting";
+    const { written, durable, full, lastIndex } = this.#log;
+    const log = `log ${lastIndex} w${written} d${durable}${full ? " full" : ""}`;
+    return `${JSON.stringify(machine.status)} ${log}${this.#installing ? " installing" : ""}`;
   }
 
   get name(): string {
@@ -255,7 +266,8 @@ export class SimReplica {
     node.guard = new Guard(this.#log!.lastIndex, this.state.index);
   }
 
-  #told({ versioned, wanted, exits }: Picture): void {
+  #told(picture: Picture): void {
+    const { versioned, wanted, exits } = picture;
     this.#step((machine, nowMs) => {
       const { generationSeen } = machine.configurations.meta;
       if (versioned.generation < generationSeen) this.#node.world.sim.count("refused:older generation");
@@ -264,6 +276,12 @@ export class SimReplica {
       if ((versioned.configuration?.epoch ?? 0) < machine.configurations.epoch)
         this.#node.world.sim.count("refused:older epoch");
       machine.configurationRead(nowMs, versioned);
+      // The configuration is looked at by the machine itself; of the rest the newest counts.
+      const isOlder =
+        versioned.generation < this.#newest.generation ||
+        (versioned.generation === this.#newest.generation && picture.revision < this.#newest.revision);
+      if (isOlder) return;
+      this.#newest = { generation: versioned.generation, revision: picture.revision };
       machine.replicasWanted(nowMs, wanted);
       for (const certificate of exits) machine.exitCertified(nowMs, certificate);
     });
@@ -438,7 +456,10 @@ export class SimReplica {
     const node = this.#node;
     const snapshot = { state: this.state.clone(), epoch: this.#machine!.log.epochAt(this.state.index)! };
     node.host.after(node.world.sim.random.between(1, 100), () => {
-      if (this.#installing) return;
+      if (this.#installing) {
+        this.#snapshotting = false;
+        return;
+      }
       const keep = (): void => {
         node.snapshot = snapshot;
       };
@@ -457,6 +478,7 @@ export class SimReplica {
     const { sim } = node.world;
     const { snapshot } = node;
     assert(snapshot, `${this.name} is to send a snapshot and has none`);
+    sim.log(`${this.name} sends a snapshot of ${snapshot.state.index}`);
     let open = true;
     const ended = (): void => {
       if (!open) return;
@@ -483,6 +505,8 @@ export class SimReplica {
       this.#role === "learner" &&
       machine.configurations.accepts(epoch) &&
       snapshot.state.index > machine.applying.appliedIndex;
+    const { index } = snapshot.state;
+    node.world.sim.log(`${this.name} ${isWelcome ? "installs" : "does not want"} a snapshot of ${index}`);
     if (!isWelcome) return ended();
     this.#installing = true;
     const keep = (): void => {
