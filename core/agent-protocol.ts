@@ -16,6 +16,7 @@
  *   POST /agent/v1/instances/:uid/state           StateOf → ReplicaSet: who keeps its OS state, as of now
  *   POST /agent/v1/instances/:uid/state/replica   ReplicaRegistration → {}: a state process that has started
  *   POST /agent/v1/instances/:uid/state/change    ChangeProposal → ChangeAnswer: by compare-and-set
+ *   POST /agent/v1/instances/:uid/state/gone      StateOf → StateGone: before the data of a replica is removed
  *   POST /agent/v1/instances/:uid/state/exit      ReplicaExit → {}: an exit certificate of a state process
  *   GET  /agent/v1/images/:digest/manifest, POST /agent/v1/blobs/fetch: see core/image
  *   POST /agent/v1/streams/:id       the bytes that a `logs` message of ToAgent asked for
@@ -290,6 +291,10 @@ export type ChangeProposal = z.infer<typeof ChangeProposal>;
 
 export const ChangeAnswer = z.object({ outcome: ChangeOutcome, reason: z.string() });
 export type ChangeAnswer = z.infer<typeof ChangeAnswer>;
+
+/** Whether the replica on the asking node is of no use to anybody, as of now: a Desired may be old when it is obeyed. */
+export const StateGone = z.object({ gone: z.boolean() });
+export type StateGone = z.infer<typeof StateGone>;
 
 /** The agent has reaped this state process, or seen (pid, start time) gone from /proc. */
 export const ReplicaExit = StateOf.extend({ disk: DiskId, incarnation: ReplicaIncarnation });

@@ -44,6 +44,8 @@ export interface CoordinatorLink {
     /** OUTCOME_UNKNOWN, TIMEOUT: it may have been made. */
     change(proposal: ChangeProposal, signal: AbortSignal): Promise<ChangeAnswer>;
     exit(exit: ReplicaExit, signal: AbortSignal): Promise<void>;
+    /** Whether the data of this node's replica may be removed. */
+    gone(of: StateOf, signal: AbortSignal): Promise<boolean>;
   };
   /** What images are pulled from. */
   images: Pick<Remote, "manifest" | "fetch">;

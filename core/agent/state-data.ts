@@ -6,6 +6,9 @@
  * A store that was restored from an old copy names what was there then, and an instance that is younger is not in it.
  * So what is not named is removed only if a Desired of the very same generation of the store has named it before; what
  * an older generation has named is kept, and people are told. `state/<uid>.json` remembers which one that was.
+ *
+ * And a Desired may be old when it arrives: the replica may be wanted again by now, and its process, which was never
+ * stopped, in sync. So the store itself is asked once its process has ended; while nobody answers nothing is removed.
  */
 import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -23,6 +26,10 @@ export interface StateDataOptions {
   data: DataDir;
   /** Its process is here: nothing is removed under it. */
   busy(uid: string): boolean;
+  /** By the store as it is now. Rejects when nobody tells. */
+  isGone(of: { tenant: string; instance: string; uid: string }): Promise<boolean>;
+  /** Before a coordinator that did not answer is asked again. */
+  retryMs: number;
   onChange(): void;
   log: Log;
 }
@@ -34,6 +41,10 @@ export class StateData {
   #wanted: { specs: ReadonlyMap<string, ReplicaSpec>; storeGeneration: number } | null = null;
   /** One thing at a time: what is made is not being removed. */
   #work: Promise<unknown> = Promise.resolve();
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #closed = false;
+  /** Told last. */
+  #trouble = "";
 
   constructor(options: StateDataOptions) {
     this.#options = options;
@@ -55,9 +66,14 @@ export class StateData {
     this.review();
   }
 
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#retry);
+  }
+
   /** Something has ended: looks whether anything can go. */
   review(): void {
-    if (this.#wanted) this.#queue(() => this.#settle()).catch(() => undefined);
+    if (this.#wanted && !this.#closed) this.#queue(() => this.#settle()).catch(() => undefined);
   }
 
   /** Makes a place for a replica that is to start. Rejects where the disk does not take it. */
@@ -103,10 +119,14 @@ export class StateData {
       const spec = specs.get(uid);
       try {
         if (spec) await this.#name(uid, { tenant: spec.tenant, instance: spec.instance, storeGeneration });
-        else if (named.storeGeneration === storeGeneration && !this.#options.busy(uid))
-          await this.#remove(uid);
+        else if (named.storeGeneration === storeGeneration) await this.#maybeRemove(uid, named);
       } catch (e) {
-        this.#options.log("warn", `the data of instance ${uid}: ${DvsError.from(e).message}`);
+        if (this.#closed) return;
+        const trouble = `the data of instance ${uid} stays for now: ${DvsError.from(e).message}`;
+        if (trouble !== this.#trouble) this.#options.log("warn", trouble);
+        this.#trouble = trouble;
+        clearTimeout(this.#retry);
+        this.#retry = setTimeout(() => this.review(), this.#options.retryMs);
       }
     }
   }
@@ -120,6 +140,12 @@ export class StateData {
     await writeSmallFile(this.#pathOf(uid), JSON.stringify(next), { durable: true });
     this.#kept.set(uid, next);
     this.#options.onChange();
+  }
+
+  async #maybeRemove(uid: string, { tenant, instance }: Named): Promise<void> {
+    const mayGo = () => !this.#options.busy(uid) && !this.#wanted!.specs.has(uid) && !this.#closed;
+    if (mayGo() && (await this.#options.isGone({ tenant, instance, uid })) && mayGo())
+      await this.#remove(uid);
   }
 
   /** By another name first: what is half removed is never taken for a replica. */

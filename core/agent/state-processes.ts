@@ -5,6 +5,7 @@
  */
 import { type Desired, type ReplicaReport, ReplicaSpec } from "../agent-protocol.ts";
 import { makePrivateDir, readJsonFile, writeSmallFile } from "../files.ts";
+import { reconnectMaxMs } from "../limits.ts";
 import type { StateBoot, StateTls } from "../state/boot.ts";
 import { FromState, type ToState } from "../state/control.ts";
 import type { ReplicaStatus } from "../state/replica-status.ts";
@@ -64,6 +65,8 @@ export class StateProcesses {
     this.#stored = new StateData({
       data,
       busy: (uid) => this.#supervisor.has(uid),
+      isGone: (of) => this.relay.isGone(of),
+      retryMs: reconnectMaxMs,
       onChange: parts.onChange,
       log,
     });
@@ -140,6 +143,7 @@ export class StateProcesses {
   }
 
   close(): Promise<void> {
+    this.#stored.close();
     return this.#supervisor.close();
   }
 

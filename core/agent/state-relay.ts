@@ -127,6 +127,11 @@ export class StateRelay {
     this.#entries.get(of.uid)?.process?.send({ type: "proposed", changeId, outcome, reason });
   }
 
+  /** Whether the data of an instance's replica here may be removed, by the store as it is now. Rejects when nobody tells. */
+  isGone(of: StateOf): Promise<boolean> {
+    return this.#request((s) => this.#options.coordinator.state.gone(of, s));
+  }
+
   /** Instances that have nothing here any more are forgotten, once their ends are certified. */
   setWanted(uids: ReadonlySet<string>): void {
     for (const [uid, { process, exits }] of this.#entries) {

@@ -1,5 +1,5 @@
 /** The coordinators over HTTP and mutual TLS. One client for each, so that `rotate` means another machine. */
-import { ChangeAnswer, HeartbeatAnswer, type StateOf, ToAgent } from "../agent-protocol.ts";
+import { ChangeAnswer, HeartbeatAnswer, StateGone, type StateOf, ToAgent } from "../agent-protocol.ts";
 import { DvsError, parseOrThrow } from "../errors.ts";
 import { type Client, type ClientRequest, createClient } from "../transport/client.ts";
 import { parseNdjson } from "../transport/ndjson.ts";
@@ -118,6 +118,7 @@ function linkOver(known: readonly string[], connect: (address: string) => Client
       async exit(exit, signal) {
         await postAny("/exit", exit, z.object({}), signal);
       },
+      gone: async (of, signal) => (await postAny("/gone", of, StateGone, signal)).gone,
     },
     images: {
       async manifest(digest, signal) {

@@ -87,6 +87,20 @@ export class ReplicaStore {
     }
   }
 
+  /**
+   * Whether the data of the node's replica may go: the instance is gone or is being removed, or the replica is neither
+   * wanted nor in sync. Who asks runs no process on it, so it does not come back into the set meanwhile.
+   */
+  async isGone(node: string, { tenant, instance, uid }: StateOf): Promise<boolean> {
+    const kv = await this.#store.get(keys.instance(tenant, instance));
+    const record = kv && parse(InstanceRecord, kv);
+    if (record?.uid !== uid || record.desired === "removed") return true;
+    if (record.replicas.includes(node)) return false;
+    const held = await this.#held(tenant, uid);
+    const disk = held.replicas.find((replica) => replica.record.node === node)?.record.disk;
+    return disk === undefined || !(held.record?.configuration.inSync.includes(disk) ?? false);
+  }
+
   /** A state process has ended for certain. Rejects with NOT_FOUND where the node has registered none. */
   async certify(node: string, { tenant, uid, disk, incarnation }: ReplicaExit): Promise<void> {
     const key = keys.replica(tenant, uid, node);

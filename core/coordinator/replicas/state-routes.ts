@@ -4,7 +4,13 @@
  * also by one that stands by, out of the store and nothing else.
  */
 import { Hono } from "hono";
-import { ChangeProposal, ReplicaExit, ReplicaRegistration, StateOf } from "../../agent-protocol.ts";
+import {
+  ChangeProposal,
+  ReplicaExit,
+  ReplicaRegistration,
+  type StateGone,
+  StateOf,
+} from "../../agent-protocol.ts";
 import { DvsError } from "../../errors.ts";
 import { keys } from "../../records.ts";
 import type { Store } from "../../store/store.ts";
@@ -40,7 +46,7 @@ export function stateRoutes({ clusterId, store, log }: { clusterId: string; stor
     }
     // A removed node's certificate is worth nothing.
     if (!(await store.get(keys.node(identity.nodeId)))) {
-      throw new DvsError("NOT_FOUND", `Node ${identity.nodeId} is not in this cluster: it was removed.`);
+      throw new DvsError("FORBIDDEN", `Node ${identity.nodeId} is not in this cluster: it was removed.`);
     }
     c.set("node", identity.nodeId);
     return next();
@@ -59,6 +65,11 @@ export function stateRoutes({ clusterId, store, log }: { clusterId: string; stor
   app.post(`${path}/change`, async (c) => {
     const { change, ...of } = same(c.req.param("uid"), await read(c, ChangeProposal, "change"));
     return c.json(await replicas.change(c.get("node"), of, change));
+  });
+
+  app.post(`${path}/gone`, async (c) => {
+    const of = same(c.req.param("uid"), await read(c, StateOf, "request"));
+    return c.json({ gone: await replicas.isGone(c.get("node"), of) } satisfies StateGone);
   });
 
   app.post(`${path}/exit`, async (c) => {

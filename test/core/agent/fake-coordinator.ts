@@ -21,6 +21,8 @@ export class FakeCoordinator {
   /** What was asked for state processes, in order. */
   readonly stateCalls: { call: string; body: Record<string, unknown> }[] = [];
   replicas: ReplicaSet | null = null;
+  /** Whether data may be removed; null: it does not say. */
+  gone: boolean | null = true;
   changeAnswer: ChangeAnswer | null = { outcome: "done", reason: "" };
   /** While set, no exit certificate is answered. */
   exitsHeld: Promise<void> | null = null;
@@ -159,7 +161,9 @@ export class FakeCoordinator {
       const call = state[1]?.slice(1) ?? "read";
       this.stateCalls.push({ call, body: JSON.parse(body) as Record<string, unknown> });
       if (call === "exit") await this.exitsHeld;
-      const answer = call === "read" ? this.replicas : call === "change" ? this.changeAnswer : {};
+      const gone = this.gone === null ? null : { gone: this.gone };
+      const answer =
+        call === "gone" ? gone : call === "read" ? this.replicas : call === "change" ? this.changeAnswer : {};
       if (answer) return void json(answer);
       response.statusCode = 503;
       response.end();

@@ -1,7 +1,7 @@
 /** A link to the fake coordinator: plain HTTP, no identity. */
 import { DvsError } from "../../../core/errors.ts";
 import type { ReplicaSet } from "../../../core/state/replica-set.ts";
-import type { ChangeAnswer, HeartbeatAnswer, ToAgent } from "../../../core/agent-protocol.ts";
+import type { ChangeAnswer, HeartbeatAnswer, StateGone, ToAgent } from "../../../core/agent-protocol.ts";
 import type { CoordinatorLink } from "../../../core/agent/coordinator-link.ts";
 
 export function plainLink(address: string): CoordinatorLink {
@@ -53,6 +53,10 @@ export function plainLink(address: string): CoordinatorLink {
       },
       change: async (of, signal) =>
         (await (await post(`/agent/v1/instances/${of.uid}/state/change`, of, signal)).json()) as ChangeAnswer,
+      gone: async (of, signal) => {
+        const answer = await post(`/agent/v1/instances/${of.uid}/state/gone`, of, signal);
+        return ((await answer.json()) as StateGone).gone;
+      },
       exit: async (of, signal) => {
         await post(`/agent/v1/instances/${of.uid}/state/exit`, of, signal);
       },

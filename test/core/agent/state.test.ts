@@ -217,6 +217,25 @@ test("its data is removed when the coordinator no longer names it, and what it s
   await node.until("tidy", () => !existsSync(join(node.dataDir, "run/s/u1")));
 });
 
+test("an old Desired removes nothing that the store still counts on, nor while no coordinator answers", async () => {
+  node.start();
+  want();
+  const { disk } = await node.stateReady("u1");
+  for (const answer of [false, null]) {
+    coordinator.gone = answer;
+    const before = calls("gone").length;
+    node.want([]);
+    await node.until("asked", () => calls("gone").length > before);
+    expect(existsSync(join(dataOf("u1"), "disk"))).toBe(true);
+    want();
+    expect((await node.stateReady("u1")).disk).toBe(disk);
+  }
+  node.want([]);
+  await node.until("asked in vain", () => node.replica("u1")?.state === "kept");
+  coordinator.gone = true;
+  await node.until("gone", () => !existsSync(dataOf("u1")));
+});
+
 test("a store of another generation that does not name it removes nothing: people are told", async () => {
   node.start();
   want();

@@ -238,6 +238,23 @@ test("what is in sync and not wanted any more is told as leaving, and may regist
   expect((await replicas.read(of)).leaving[0]?.incarnation).toBe("n3-b");
 });
 
+test("data may go once its replica is neither wanted nor in sync, or its instance is being removed", async () => {
+  await established();
+  const gone = (node: string) => replicas.isGone(node, of);
+  expect(await gone("n3")).toBe(false);
+  await putInstance(["n1", "n2"]);
+  expect(await gone("n3")).toBe(false);
+  expect(await outcome("n1", change(2, { primary: holder("n1"), inSync: [disks.n1, disks.n2] }))).toBe(
+    "done",
+  );
+  expect([await gone("n3"), await gone("n2")]).toEqual([true, false]);
+  const kv = (await memory.get(keys.instance(of.tenant, of.instance)))!;
+  await put(kv.key, { ...JSON.parse(kv.value), desired: "removed" });
+  expect(await gone("n2")).toBe(true);
+  await putInstance(["n1"], "u2");
+  expect(await gone("n1")).toBe(true);
+});
+
 test("an instance made again under its name has nothing of the one before", async () => {
   await established();
   await putInstance(["n1"], "u2");
