@@ -172,7 +172,7 @@ export class MembershipMachine {
       member.heardMs = this.#nowMs;
     }
     // A new member is not to stay frozen until the next round.
-    if (isFirst) this.#beacon(from);
+    if (isFirst) this.#beacon(from, this.#isAlive());
   }
 
   /** Removes a member that its node's agent has seen to be gone. Anybody may. */
@@ -189,10 +189,11 @@ export class MembershipMachine {
       this.#actingSinceMs = this.#nowMs;
       this.#beaconDueMs = this.#nowMs;
     }
-    if (this.#isAlive()) this.#leaseEndsMs = this.#nowMs + kernelLeaseMs;
+    const isAlive = this.#isAlive();
+    if (isAlive) this.#leaseEndsMs = this.#nowMs + kernelLeaseMs;
     if (this.#nowMs >= this.#beaconDueMs) {
       this.#beaconDueMs = this.#nowMs + beaconMs;
-      for (const kernel of view.members.keys()) if (kernel !== id) this.#beacon(kernel);
+      for (const kernel of view.members.keys()) if (kernel !== id) this.#beacon(kernel, isAlive);
     }
     const silent = [...view.members.keys()].filter((kernel) => kernel !== id && this.#isSilent(kernel));
     // Most of them: rather than they, it is this one that nobody hears. They get the time to elect another.
@@ -218,10 +219,10 @@ export class MembershipMachine {
     return this.#actingSinceMs !== null;
   }
 
-  #beacon(kernel: KernelId): void {
+  #beacon(kernel: KernelId, isAlive: boolean): void {
     const { view } = this.#host;
     const member = this.#of(kernel);
-    const grants = member.memberMs > 0 && !member.removing && this.#isAlive();
+    const grants = member.memberMs > 0 && !member.removing && isAlive;
     // It ends before the member may stand for grantor (G): so a member that hears nobody does not remove all others.
     const leaseEndsMs = member.heardMs + kernelLeaseMs + leaseDriftMs;
     if (grants) member.leaseEndsMs = Math.max(member.leaseEndsMs, leaseEndsMs);
