@@ -15,7 +15,7 @@ import { type LogRecord, recordKinds } from "../replica/record.ts";
 import type { AppliedState, SessionChange } from "../replica/sink.ts";
 import { isDeterministic, isSqliteError } from "../store/sqlite/sqlite-errors.ts";
 import { stateDigest } from "./digest.ts";
-import { commitMs, commitRecords } from "./limits.ts";
+import { commitMs, commitRecords, walBytesMax } from "./limits.ts";
 import { ModuleRefusal, type OpenModule, type StateModule, type StateStatement } from "./module.ts";
 import { encodeRefusal, encodeResult } from "./result.ts";
 import { prepareSchema } from "./schema.ts";
@@ -285,6 +285,8 @@ function openFile(path: string, modules: readonly StateModule[]): DatabaseSync {
     );
     db.prepare("PRAGMA journal_mode = WAL").get();
     db.prepare("PRAGMA wal_autocheckpoint = 0").get();
+    // When it begins anew its file gets shorter: the keeper goes by its size.
+    db.prepare(`PRAGMA journal_size_limit = ${walBytesMax >> 2}`).get();
     prepareSchema(db, path, modules);
     return db;
   } catch (e) {

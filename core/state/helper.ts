@@ -13,7 +13,7 @@ import { listSnapshots, publishSnapshot, type SnapshotInfo, snapshotsDir } from 
 
 export type HelperJob = "checkpoint" | "snapshot";
 
-export const databaseName = "state.db";
+const databaseName = "state.db";
 
 /** Rejects with what went wrong; nothing has changed then. */
 export async function runHelper(job: HelperJob, dataDir: string): Promise<object> {

@@ -12,3 +12,9 @@ export const snapshotLogBytes = 256 * MiB;
 export const snapshotPieceBytes = 256 * KiB;
 /** The helper is killed after this: a snapshot of 10 GiB at 40 MB/s has ended before. */
 export const helperMsMax = 5 * 60_000;
+/** The keeper looks this often at what there is to do, and leaves it for a while when it could not be done. */
+export const keeperMs = 500;
+export const keeperRetryMs = 30_000;
+/** Room that is kept free on the disk for what is under way, but no more than this share of a small one. */
+export const reserveBytes = 64 * MiB;
+export const reserveShare = 0.05;

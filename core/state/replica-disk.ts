@@ -3,13 +3,14 @@
  *
  *     log/metadata    who it is and what it has promised; says "open, in this boot" before anything else happens
  *     log/…           segments of the log (core/log)
- *     state.db        what the log has brought about; thrown away where it may be wrong, and made anew from the log
+ *     snapshots/…     of the database: what the log no longer has (snapshots.ts)
+ *     state.db        what the log has brought about; thrown away where it may be wrong, and made anew from these
  *
  * Of a machine that lost its power without an orderly end, the database is worth nothing (it is never synced), and
  * where records were acknowledged before they were synced, the replica is an amnesiac (DESIGN.md section 5, rule 4).
+ * It is one, too, when the disk has damaged acknowledged records: it is cut before them, and gets them from the others.
  */
 import { randomBytes } from "node:crypto";
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { DvsError } from "../errors.ts";
 import { makePrivateDir } from "../files.ts";
@@ -25,11 +26,17 @@ import type { RecoveredLog } from "../replica/replica-log.ts";
 import type { ReplicaMeta } from "../replica/sink.ts";
 import { StateDatabase } from "./database.ts";
 import type { StateModule } from "./module.ts";
+import { listSnapshots, removeDatabase, restoreDatabase, type SnapshotInfo } from "./snapshots.ts";
+
+export const databaseName = "state.db";
 
 export interface ReplicaDisk {
   metadata: MetadataFile;
   log: Log;
+  /** Another one after a snapshot was installed. */
   database: StateDatabase;
+  /** The newest. */
+  snapshot: SnapshotInfo | null;
   /** What a ReplicaMachine begins with. */
   recovered: RecoveredLog;
   meta: ReplicaMeta;
@@ -62,65 +69,114 @@ export async function openReplicaDisk(options: ReplicaDiskOptions): Promise<Repl
     bootId: boot,
     clean: null,
   };
-  const databasePath = join(dir, "state.db");
+  const databasePath = join(dir, databaseName);
   if (found === null || lostPower) await removeDatabase(databasePath);
   if (lostPower) say("warn", "the machine ended without notice: the database is made anew from the log", {});
   // From here on an end without a word is one.
   await promised(writeMetadata(files, metadata));
 
+  const snapshots = await listSnapshots(dir);
+  const snapshot = snapshots[0] ?? null;
   const opened = await new Promise<{ log: Log; torn: number }>((resolve, reject) => {
     const durable = found?.clean?.durable ?? 0;
-    const { listener } = options;
     openLog(
       files,
-      { disk: metadata.disk, snapshot: null, durable, timing: loopTiming, listener },
+      { disk: metadata.disk, snapshot, durable, timing: loopTiming, listener: options.listener },
       (e, result) => (e ? reject(e) : resolve(result!)),
     );
   });
   const { log, torn } = opened;
   if (torn > 0) say("info", "the end of the log was never synced, and is cut off", { bytes: torn });
-  if (log.damage.length > 0) say("error", "records of the log are damaged", { ranges: log.damage });
-  const database = await openDatabase(options, databasePath, log);
-  if (database.appliedIndex < log.firstIndex - 1) {
-    database.close();
-    throw new DvsError(
-      "FAILED",
-      `Cannot go on with the replica in ${dir}: its log begins with record ${log.firstIndex}, and nothing has those before. Remove it; another one takes its place.`,
-    );
+  const [damaged] = log.damage;
+  if (damaged) {
+    say("error", "the disk has damaged records of the log: they come from the other replicas", {
+      ranges: log.damage,
+    });
+    // Known before the first of them is gone.
+    metadata.amnesiac = true;
+    await promised(writeMetadata(files, metadata));
+    log.truncateAfter(damaged.from - 1);
   }
+  const database = await openDatabase(options, log, snapshots);
   const { epochSeen, generationSeen, mode, amnesiac } = metadata;
   return {
     metadata: new MetadataFile(files, metadata),
     log,
     database,
+    snapshot,
     recovered: recoveredOf(log),
     meta: { epochSeen, generationSeen, mode, amnesiac },
   };
 }
 
-async function openDatabase(options: ReplicaDiskOptions, path: string, log: Log): Promise<StateDatabase> {
-  const { modules, databaseFailed, log: say } = options;
-  const open = () =>
-    new StateDatabase({
-      path,
-      modules,
-      after: (ms, run) => void setTimeout(run, ms),
-      failed: databaseFailed,
-    });
-  let database: StateDatabase;
+/** The state of a snapshot, which lies in this directory, takes the place of all that the replica has. */
+export async function installSnapshot(
+  disk: ReplicaDisk,
+  options: ReplicaDiskOptions,
+  info: SnapshotInfo,
+): Promise<void> {
+  await new Promise<void>((resolve, reject) =>
+    disk.log.reset(info.index, info.epoch, (e) => (e ? reject(e) : resolve())),
+  );
+  disk.database.close();
+  const path = join(options.dir, databaseName);
+  await restoreDatabase(options.dir, info, path);
+  disk.database = newDatabase(options, path);
+  disk.snapshot = info;
+}
+
+async function openDatabase(
+  options: ReplicaDiskOptions,
+  log: Log,
+  snapshots: readonly SnapshotInfo[],
+): Promise<StateDatabase> {
+  const { dir, log: say } = options;
+  const path = join(dir, databaseName);
   try {
-    database = open();
-    const { appliedIndex, appliedEpoch } = database;
-    const epoch = appliedIndex === 0 ? 0 : log.epochAt(appliedIndex);
-    if (appliedIndex <= log.lastIndex && (epoch === null || epoch === appliedEpoch)) return database;
-    say("warn", "the database is not of this log, and is made anew from it", { appliedIndex });
+    const database = newDatabase(options, path);
+    if (isOf(log, database)) return database;
+    // It is so, too, where it was just made.
+    if (database.appliedIndex > 0)
+      say("warn", "the database is not of this log, and is made anew from it", {});
     database.close();
   } catch (e) {
     if (!(e instanceof DvsError) || e.code !== "FAILED") throw e;
     say("error", "the database is damaged, and is made anew from the log", { error: e.message });
   }
   await removeDatabase(path);
-  return open();
+  for (const info of snapshots) {
+    if (info.index < log.firstIndex - 1) break;
+    try {
+      await restoreDatabase(dir, info, path);
+      return newDatabase(options, path);
+    } catch (e) {
+      if (!(e instanceof DvsError) || e.code !== "FAILED") throw e;
+      say("error", "a snapshot is damaged", { index: info.index, error: e.message });
+      await removeDatabase(path);
+    }
+  }
+  if (log.firstIndex === 1) return newDatabase(options, path);
+  throw new DvsError(
+    "FAILED",
+    `Cannot go on with the replica in ${dir}: its log begins with record ${log.firstIndex}, and no snapshot has those before. Remove it; another one takes its place.`,
+  );
+}
+
+/** Whether the log goes on where the database ends. */
+function isOf(log: Log, { appliedIndex, appliedEpoch }: StateDatabase): boolean {
+  if (appliedIndex < log.firstIndex - 1 || appliedIndex > log.lastIndex) return false;
+  const epoch = log.epochAt(appliedIndex);
+  return appliedIndex === 0 || epoch === null || epoch === appliedEpoch;
+}
+
+function newDatabase({ modules, databaseFailed, log: say }: ReplicaDiskOptions, path: string): StateDatabase {
+  return new StateDatabase({
+    path,
+    modules,
+    after: (ms, run) => void setTimeout(run, ms),
+    defect: (module, e) => say("error", `module ${module} has a defect`, { error: String(e) }),
+    failed: databaseFailed,
+  });
 }
 
 function newMetadata(): Metadata {
@@ -129,36 +185,15 @@ function newMetadata(): Metadata {
   return { disk, mode: "fsync", ...none };
 }
 
-/** Runs of equal epochs; damaged records have the one before them, and are repaired before they are read. */
+/** As the machine wants it: the base by itself, then the runs of the records that are there. */
 function recoveredOf(log: Log): RecoveredLog {
   const { firstIndex, lastIndex } = log;
+  const base = { epoch: log.epochAt(firstIndex - 1) ?? 0, index: firstIndex - 1 };
   const epochs: EpochRun[] = [];
-  let epoch = log.epochAt(firstIndex - 1) ?? 0;
-  const base = { epoch, index: firstIndex - 1 };
-  for (let index = firstIndex; index <= lastIndex;) {
-    const found = log.epochAt(index) ?? epoch;
-    if (found !== epoch) {
-      epoch = found;
-      epochs.push({ epoch, first: index });
-    }
-    index = lastOfRun(log, index, lastIndex) + 1;
+  for (const [i, { first, epoch }] of log.epochRuns.entries()) {
+    const end = log.epochRuns[i + 1]?.first ?? lastIndex + 1;
+    // Damaged records, whose epoch is not known, have been cut off.
+    if (epoch !== null && end > firstIndex) epochs.push({ epoch, first: Math.max(first, firstIndex) });
   }
-  return { base, epochs, lastIndex };
-}
-
-/** The last record, up to `last`, that has the epoch of this one: epochs never fall. */
-function lastOfRun(log: Log, index: number, last: number): number {
-  const epoch = log.epochAt(index);
-  let low = index;
-  let high = last;
-  while (low < high) {
-    const middle = Math.ceil((low + high) / 2);
-    if (log.epochAt(middle) === epoch) low = middle;
-    else high = middle - 1;
-  }
-  return low;
-}
-
-async function removeDatabase(path: string): Promise<void> {
-  for (const suffix of ["", "-wal", "-shm"]) await rm(path + suffix, { force: true });
+  return { base, epochs: lastIndex >= firstIndex ? epochs : [], lastIndex };
 }

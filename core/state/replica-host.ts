@@ -22,7 +22,14 @@ import type {
 import { keyBuckets, type ReplicaTimings } from "../replica/timings.ts";
 import { BootClock } from "./boot-clock.ts";
 import { ModuleRefusal, type OpenModule, type StateModule } from "./module.ts";
-import { openReplicaDisk, type ReplicaDisk } from "./replica-disk.ts";
+import { Keeper } from "./keeper.ts";
+import {
+  installSnapshot,
+  openReplicaDisk,
+  type ReplicaDisk,
+  type ReplicaDiskOptions,
+} from "./replica-disk.ts";
+import type { SnapshotInfo } from "./snapshots.ts";
 
 export interface ReplicaHostOptions {
   dir: string;
@@ -54,6 +61,9 @@ export class ReplicaHost implements ReplicaSink {
   readonly machine: ReplicaMachine;
   readonly #options: ReplicaHostOptions;
   readonly #disk: ReplicaDisk;
+  readonly #diskOptions: ReplicaDiskOptions;
+  /** Snapshots that it may send are there, and stay while they are held. */
+  readonly keeper: Keeper;
   readonly #clock: BootClock;
   readonly #writes = new Map<number, WriteDone>();
   readonly #reads = new Map<number, ReadDone>();
@@ -63,6 +73,8 @@ export class ReplicaHost implements ReplicaSink {
   #telling = false;
   #timer: ReturnType<typeof setInterval>;
   #ended = false;
+  /** The machine stands still meanwhile: its log and its state are being replaced. */
+  #installing = false;
 
   /** Rejects with a DvsError where the disk cannot be used. */
   static async open(options: ReplicaHostOptions): Promise<ReplicaHost> {
@@ -72,25 +84,44 @@ export class ReplicaHost implements ReplicaSink {
       durable: (index) => host?.machine.durable(host.now(), index),
       full: (full) => {
         options.log(full ? "error" : "info", full ? "the disk is full" : "there is room on the disk again");
-        host?.machine.diskFull(host.now(), full);
+        host?.spaceChanged();
       },
       failed: (error) => options.failed(`the disk refuses the log: ${error.message}`),
       damaged: (range) => options.log("error", "records of the log are damaged", { ...range }),
     };
-    const disk = await openReplicaDisk({
+    const diskOptions: ReplicaDiskOptions = {
       dir: options.dir,
       modules: options.modules,
       listener,
       databaseFailed: (error) => options.failed(`the database cannot be written: ${error.message}`),
       log: options.log,
-    });
-    host = new ReplicaHost(options, disk);
+    };
+    const disk = await openReplicaDisk(diskOptions);
+    host = new ReplicaHost(options, disk, diskOptions);
     return host;
   }
 
-  private constructor(options: ReplicaHostOptions, disk: ReplicaDisk) {
+  private constructor(options: ReplicaHostOptions, disk: ReplicaDisk, diskOptions: ReplicaDiskOptions) {
     this.#options = options;
     this.#disk = disk;
+    this.#diskOptions = diskOptions;
+    this.keeper = new Keeper(
+      {
+        dataDir: options.dir,
+        log: disk.log,
+        database: () => disk.database,
+        snapshotTaken: ({ index }) => this.machine.snapshotTaken(this.now(), index),
+        spaceChanged: (low) => {
+          options.log(
+            low ? "error" : "info",
+            low ? "the disk is almost full" : "there is room on the disk again",
+          );
+          this.spaceChanged();
+        },
+        say: options.log,
+      },
+      disk.snapshot,
+    );
     this.#clock = new BootClock();
     this.disk = disk.metadata.current.disk;
     const { incarnation, policy, timings, modules } = options;
@@ -105,7 +136,9 @@ export class ReplicaHost implements ReplicaSink {
       meta: disk.meta,
       state: disk.database.state(),
     });
-    this.#timer = setInterval(() => this.machine.tick(this.now()), stateTickMs);
+    this.#timer = setInterval(() => {
+      if (!this.#installing) this.machine.tick(this.now());
+    }, stateTickMs);
   }
 
   now(): number {
@@ -114,6 +147,33 @@ export class ReplicaHost implements ReplicaSink {
 
   start(): void {
     this.machine.start(this.now());
+  }
+
+  /** What another replica says. Dropped while a snapshot is being installed: everything is sent again. */
+  receive(from: DiskId, message: ReplicaMessage): void {
+    if (!this.#installing) this.machine.receive(this.now(), from, message);
+  }
+
+  /** A snapshot from another replica, which lies among those of this one, takes the place of all that is here. */
+  async installSnapshot(info: SnapshotInfo): Promise<void> {
+    if (this.#installing || this.#ended || info.index <= this.#disk.database.appliedIndex) return;
+    this.#installing = true;
+    try {
+      await installSnapshot(this.#disk, this.#diskOptions, info);
+      this.keeper.installed(info);
+    } catch (e) {
+      // The log or the database may be neither the old nor the new: the next start puts that right.
+      return this.failed(`a snapshot could not be installed: ${e instanceof Error ? e.message : String(e)}`);
+    }
+    this.#installing = false;
+    this.machine.snapshotInstalled(this.now(), info.epoch, this.#disk.database.state());
+    // It may have asked for it meanwhile, and asks once.
+    this.machine.flush(this.now());
+  }
+
+  /** The log, or the keeper, has met the end of the room on the disk, or found room again. */
+  spaceChanged(): void {
+    this.machine.diskFull(this.now(), this.#disk.log.full || this.keeper.spaceLow);
   }
 
   /** Throws INVALID where there is no such module. */
@@ -158,9 +218,10 @@ export class ReplicaHost implements ReplicaSink {
     if (this.#ended) return;
     this.#ended = true;
     clearInterval(this.#timer);
+    await this.keeper.close();
     const { log, database, metadata } = this.#disk;
     await new Promise<void>((resolve, reject) => log.close((e) => (e ? reject(e) : resolve())));
-    database.close();
+    await database.closeSynced();
     const clean: Metadata["clean"] = { durable: log.durable };
     await new Promise<void>((resolve, reject) =>
       metadata.save({ clean }, (e) => (e ? reject(e) : resolve())),
@@ -185,7 +246,7 @@ export class ReplicaHost implements ReplicaSink {
     this.#disk.log.read(fromIndex, bytesMax, (error, records) => {
       if (error) this.#options.log("error", "the log cannot be read", { fromIndex, error: error.message });
       const found = (records ?? []).map(({ bytes }) => new LogRecord(bytes));
-      this.machine.fetched(this.now(), reader, error ? nothing : joinRecords(found));
+      if (!this.#installing) this.machine.fetched(this.now(), reader, error ? nothing : joinRecords(found));
     });
   }
   saveMeta(meta: ReplicaMeta, ticket: number): void {
@@ -268,7 +329,7 @@ export class ReplicaHost implements ReplicaSink {
   }
   wantFlush(): void {
     setImmediate(() => {
-      if (!this.#ended) this.machine.flush(this.now());
+      if (!this.#ended && !this.#installing) this.machine.flush(this.now());
     });
   }
   failed(reason: string): void {

@@ -125,7 +125,7 @@ export class StateProcess {
     this.#removed = new RemovedClients(host);
     const links = new ReplicaLinks({
       identity,
-      onMessage: (from, message) => host.machine.receive(host.now(), from, message),
+      onMessage: (from, message) => host.receive(from, message),
       onUp: (disk) => host.machine.linkUp(host.now(), disk),
       onDown: (disk, why) => this.#log("info", "a replica's link broke", { disk, why }),
     });

@@ -1,0 +1,30 @@
+/**
+ * Watches the room on the disk of a replica. Below a reserve it takes no more writes, so that those under way, the
+ * database and a snapshot still find room: a full disk is then a refusal, and nothing breaks.
+ */
+import { statfs } from "node:fs/promises";
+import { reserveBytes, reserveShare } from "./limits.ts";
+
+/** Room comes back in larger pieces than it goes: the answer does not flutter. */
+const backShare = 1.25;
+
+export class FreeSpace {
+  readonly #dir: string;
+  #low = false;
+
+  constructor(dir: string) {
+    this.#dir = dir;
+  }
+
+  /** Whether the reserve is being used up, as of the last look. */
+  get low(): boolean {
+    return this.#low;
+  }
+
+  async look(): Promise<boolean> {
+    const { bavail, blocks, bsize } = await statfs(this.#dir);
+    const reserve = Math.min(reserveBytes, blocks * bsize * reserveShare);
+    this.#low = bavail * bsize < (this.#low ? reserve * backShare : reserve);
+    return this.#low;
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * Keeps a replica's disk in order while it runs: moves the database's write-ahead log on, makes snapshots so that the
+ * log can be cut off, gives back old ones, and looks after the free space. The heavy work is the helper's.
+ */
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { DvsError } from "../errors.ts";
+import type { Log } from "../log/log.ts";
+import type { StateDatabase } from "./database.ts";
+import { FreeSpace } from "./free-space.ts";
+import { keeperMs, keeperRetryMs, snapshotLogBytes, walBytesMax } from "./limits.ts";
+import { askHelper } from "./run-helper.ts";
+import { removeOtherSnapshots, type SnapshotInfo } from "./snapshots.ts";
+
+export interface KeeperOptions {
+  dataDir: string;
+  log: Log;
+  /** The one that is in use: it changes when a snapshot is installed. */
+  database: () => StateDatabase;
+  /** All up to its index is on the disk outside of the log. */
+  snapshotTaken: (info: SnapshotInfo) => void;
+  /** The room on the disk has become scarce, or no longer is. */
+  spaceChanged: (low: boolean) => void;
+  say: (level: "info" | "warn", message: string, fields?: Record<string, unknown>) => void;
+  walBytesMax?: number;
+  snapshotLogBytes?: number;
+}
+
+export class Keeper {
+  readonly #options: KeeperOptions;
+  readonly #space: FreeSpace;
+  readonly #ended = new AbortController();
+  readonly #timer: ReturnType<typeof setInterval>;
+  #snapshot: SnapshotInfo | null;
+  #work: Promise<void> | null = null;
+  /** How many hold the snapshots as they are. */
+  #holds = 0;
+  #retryAtMs = 0;
+
+  /** `snapshot`: the newest that there is. */
+  constructor(options: KeeperOptions, snapshot: SnapshotInfo | null) {
+    this.#options = options;
+    this.#snapshot = snapshot;
+    this.#space = new FreeSpace(options.dataDir);
+    this.#timer = setInterval(() => void this.look(), keeperMs);
+    this.#timer.unref();
+  }
+
+  /** The newest; it stays while somebody holds it. */
+  get snapshot(): SnapshotInfo | null {
+    return this.#snapshot;
+  }
+
+  get spaceLow(): boolean {
+    return this.#space.low;
+  }
+
+  /** What is to be done now, if nothing is being done. Resolves when that has ended. */
+  look(): Promise<void> {
+    this.#work ??= this.#lookNow()
+      .catch((e: unknown) => this.#failed(e))
+      .finally(() => (this.#work = null));
+    return this.#work;
+  }
+
+  /** A snapshot of now, or of a moment later. Rejects with FAILED. */
+  async makeSnapshot(): Promise<SnapshotInfo> {
+    await this.#work;
+    let made: SnapshotInfo | undefined;
+    this.#work = this.#makeSnapshot()
+      .then((info) => void (made = info))
+      .finally(() => (this.#work = null));
+    await this.#work;
+    return made!;
+  }
+
+  /** No snapshot is removed until the returned function is called: one is being sent. */
+  hold(): () => void {
+    this.#holds++;
+    let released = false;
+    return () => {
+      if (!released) this.#holds--;
+      released = true;
+    };
+  }
+
+  /** One from another replica has taken the place of all that was here. */
+  installed(info: SnapshotInfo): void {
+    this.#snapshot = info;
+  }
+
+  /** Resolves when the helper has ended too. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#ended.abort(new DvsError("UNAVAILABLE", "The state process ends."));
+    await this.#work?.catch(() => undefined);
+  }
+
+  async #lookNow(): Promise<void> {
+    const wasLow = this.#space.low;
+    const low = await this.#space.look();
+    if (low !== wasLow) this.#options.spaceChanged(low);
+    if (this.#ended.signal.aborted || performance.now() < this.#retryAtMs) return;
+    if ((await this.#walBytes()) > (this.#options.walBytesMax ?? walBytesMax)) await this.#checkpoint();
+    if (this.#logBytes() > (this.#options.snapshotLogBytes ?? snapshotLogBytes)) await this.#makeSnapshot();
+  }
+
+  async #checkpoint(): Promise<void> {
+    const { dataDir, database } = this.#options;
+    await askHelper("checkpoint", dataDir, this.#ended.signal);
+    database().checkpoint();
+  }
+
+  async #makeSnapshot(): Promise<SnapshotInfo> {
+    const { dataDir, snapshotTaken, say } = this.#options;
+    const beganMs = performance.now();
+    const info = await askHelper("snapshot", dataDir, this.#ended.signal);
+    this.#snapshot = info;
+    const ms = Math.round(performance.now() - beganMs);
+    say("info", "snapshot", { index: info.index, bytes: info.bytes, ms });
+    if (this.#holds === 0) await removeOtherSnapshots(dataDir, info);
+    snapshotTaken(info);
+    return info;
+  }
+
+  #failed(e: unknown): void {
+    if (this.#ended.signal.aborted) return;
+    this.#retryAtMs = performance.now() + keeperRetryMs;
+    this.#options.say("warn", "housekeeping", { error: e instanceof Error ? e.message : String(e) });
+  }
+
+  async #walBytes(): Promise<number> {
+    return (await stat(join(this.#options.dataDir, "state.db-wal"))).size;
+  }
+
+  /** What a start would have to read again. */
+  #logBytes(): number {
+    const index = this.#snapshot?.index ?? 0;
+    let bytes = 0;
+    for (const segment of this.#options.log.segments) if (segment.nextIndex > index + 1) bytes += segment.end;
+    return bytes;
+  }
+}
