@@ -75,6 +75,9 @@ export class Channel {
   received = 0;
   /** In the list of those that are to be flushed. */
   wanted = false;
+  /** Each message leaves at once, whatever else happens in this turn. */
+  eager = false;
+  #moved = 0;
   /** The connection that is up. */
   link: Connection | null = null;
   #flushed = 0;
@@ -114,6 +117,13 @@ export class Channel {
     }
     if (this.link) this.#host.want(this);
     return !this.#high;
+  }
+
+  /** Whether messages came or went since it was last asked. */
+  hasMoved(): boolean {
+    const before = this.#moved;
+    this.#moved = this.received + this.outbox.added;
+    return this.#moved !== before;
   }
 
   /** Messages since the last flush. */

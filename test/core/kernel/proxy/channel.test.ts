@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { encodeLink } from "../../../../core/kernel/proxy/link-codec.ts";
+import { wireRows } from "../../../../core/kernel/proxy/rows.ts";
 import {
   copyFrameBytes,
   frameBlockBytes,
@@ -154,6 +155,36 @@ test("answers that are made while a chunk is read leave in one write, with an ac
   lab.run(200);
   expect(b.channel(1).outbox.acknowledged).toBe(50);
   expect(a.channel(2).outbox.acknowledged).toBe(50);
+});
+
+test("frames of copies leave together, but one by one while there are calls", () => {
+  const [lab, a, b] = Lab.pair();
+  lab.run(200);
+  const wire = a.channel(2, "bulk").link!.wire as LabWire;
+  const writes = (): number => {
+    const from = b.channel(1, "bulk").link!.wire as LabWire;
+    for (let i = 1; i <= 2; i++) b.proxies.transmit(1, data(i, new Uint8Array(1)));
+    b.proxies.flush();
+    const chunk = Buffer.concat(from.sent.splice(0));
+    wire.user!.onData(chunk);
+    return wire.sent.splice(0).length;
+  };
+  // Each is answered with one, as a copy's data with its acknowledgement.
+  const { push } = a.received;
+  a.received.push = (...messages) => {
+    a.proxies.transmit(2, data(1, new Uint8Array(1)));
+    return push.apply(a.received, messages);
+  };
+  expect(writes()).toBe(1);
+  a.proxies.flush();
+  a.channel(2).outbox.add(wireRows[taken(1)[0]]!, taken(1));
+  a.proxies.tick(lab.nowMs);
+  wire.sent.length = 0;
+  expect(writes()).toBe(2);
+  a.proxies.flush();
+  a.proxies.tick(lab.nowMs);
+  wire.sent.length = 0;
+  expect(writes()).toBe(1);
 });
 
 test("a peer that does not read costs one block in the wire and a bounded outbox; then no new calls are wanted", () => {
