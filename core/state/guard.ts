@@ -1,0 +1,240 @@
+/**
+ * What lets a container read the database of the replica beside it without asking anybody: a small file in memory
+ * (tmpfs) that the state process writes and containers read, after DESIGN.md section 5, rule 5.
+ *
+ *     0    f64  deadline of the read lease, by the clock of this machine's boot; 0: none
+ *     8    f64  life: another number with each state process and each database that it has opened
+ *     16   u32  bytes of the path of the database, and the path
+ *     4096      per bucket of keys: f64 last record prepared, f64 last record that is in the database
+ *
+ * A reader looks at the deadline, then its buckets, then the clock, and *then* reads: whatever was acknowledged before it looked was
+ * marked here as prepared before this replica acknowledged it, so equal numbers mean that the database has it. What it
+ * reads beyond is committed, too. Life is looked at again afterwards: a database that was replaced is another file.
+ *
+ * The file outlives a state process that is killed: whoever certifies its end voids the file first.
+ */
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readlinkSync,
+  readSync,
+  rmSync,
+  symlinkSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { createHash } from "node:crypto";
+import { keyBuckets } from "../replica/timings.ts";
+
+const bucketsAt = 4_096;
+const bucketBytes = 16;
+const pathBytesMax = 2_048;
+const pathAt = 20;
+const fileBytes = bucketsAt + keyBuckets * bucketBytes;
+/** Clocks of two host processes differ by the steps of /proc/uptime (boot-clock.ts). */
+export const guardMarginMs = 40;
+const tmpfs = "/dev/shm";
+
+/** In the run directory of a state process: a link to the file, which is in memory where the machine has such a place. */
+export function guardLink(runDir: string): string {
+  return join(runDir, "guard");
+}
+
+/** The state process's side. */
+export class Guard {
+  readonly #fd: number;
+  readonly #path: string;
+  readonly #link: string;
+  readonly #number = new Float64Array(1);
+  readonly #numberBytes = new Uint8Array(this.#number.buffer);
+  /** As in the file: prepared and committed of each bucket. */
+  readonly #buckets = new Float64Array(2 * keyBuckets);
+  readonly #bucketsBytes = new Uint8Array(this.#buckets.buffer);
+  /** Buckets that were prepared and are not yet in the database → the last record. */
+  readonly #open = new Map<number, number>();
+  #committed = 0;
+  #closed = false;
+
+  constructor(runDir: string, databasePath: string) {
+    this.#link = guardLink(runDir);
+    voidGuard(runDir);
+    const name = `dvs-${createHash("sha256").update(runDir).digest("hex").slice(0, 24)}`;
+    this.#path = mayUse(tmpfs) ? join(tmpfs, name) : `${this.#link}.file`;
+    rmSync(this.#path, { force: true });
+    this.#fd = openSync(this.#path, "wx+", 0o600);
+    const bytes = new Uint8Array(fileBytes);
+    const path = new TextEncoder().encode(databasePath);
+    if (path.length > pathBytesMax) throw new Error(`the path ${databasePath} is too long`);
+    new DataView(bytes.buffer).setUint32(16, path.length, true);
+    bytes.set(path, pathAt);
+    writeSync(this.#fd, bytes, 0, bytes.length, 0);
+    this.reopened();
+    symlinkSync(this.#path, this.#link);
+  }
+
+  /** Another database has the place of the one before. */
+  reopened(): void {
+    this.#put(8, Math.floor(Math.random() * 2 ** 50) + 1);
+  }
+
+  /** −Infinity: nobody may read. */
+  setDeadline(deadlineMs: number): void {
+    this.#put(0, Math.max(0, deadlineMs - guardMarginMs));
+  }
+
+  /** Before the record is acknowledged. Null: it may touch any. */
+  prepared(index: number, buckets: readonly number[] | null): void {
+    if (buckets !== null) {
+      for (const bucket of buckets) this.#prepare(bucket, index);
+      return;
+    }
+    for (let bucket = 0; bucket < keyBuckets; bucket++) {
+      this.#open.set(bucket, index);
+      this.#buckets[2 * bucket] = index;
+    }
+    this.#putBuckets();
+  }
+
+  /** All records up to there are in the database, for other host processes to see. */
+  committed(index: number): void {
+    this.#committed = index;
+    const many = this.#open.size > 256;
+    for (const [bucket, last] of this.#open) {
+      if (last > index) continue;
+      this.#open.delete(bucket);
+      this.#buckets[2 * bucket + 1] = last;
+      if (!many) this.#put(bucketsAt + bucket * bucketBytes + 8, last);
+    }
+    if (many) this.#putBuckets();
+  }
+
+  /** Records above were cut off: they never were. */
+  truncatedAfter(index: number): void {
+    for (const [bucket, last] of this.#open) if (last > index) this.#prepare(bucket, index);
+    this.committed(this.#committed);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#put(0, 0);
+    this.#put(8, 0);
+    this.#closed = true;
+    closeSync(this.#fd);
+    rmSync(this.#link, { force: true });
+    rmSync(this.#path, { force: true });
+  }
+
+  #prepare(bucket: number, index: number): void {
+    this.#open.set(bucket, index);
+    this.#buckets[2 * bucket] = index;
+    this.#put(bucketsAt + bucket * bucketBytes, index);
+  }
+
+  #putBuckets(): void {
+    if (!this.#closed) writeSync(this.#fd, this.#bucketsBytes, 0, this.#bucketsBytes.length, bucketsAt);
+  }
+
+  #put(position: number, value: number): void {
+    if (this.#closed) return;
+    this.#number[0] = value;
+    writeSync(this.#fd, this.#numberBytes, 0, 8, position);
+  }
+}
+
+/** Nobody reads by it any more: the state process of this run directory has ended, or begins. */
+export function voidGuard(runDir: string): void {
+  const link = guardLink(runDir);
+  let path: string;
+  try {
+    path = readlinkSync(link);
+  } catch (e) {
+    if ((e as NodeJS.ErrnoException).code === "ENOENT") return;
+    throw e;
+  }
+  try {
+    const fd = openSync(path, "r+");
+    try {
+      writeSync(fd, new Uint8Array(16), 0, 16, 0);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (e) {
+    if ((e as NodeJS.ErrnoException).code !== "ENOENT") throw e;
+  }
+  rmSync(path, { force: true });
+  rmSync(link, { force: true });
+}
+
+/** A reader's side. Nothing here throws for a file that is gone or void: there is nothing to read by then. */
+export class GuardReader {
+  readonly #fd: number;
+  readonly databasePath: string;
+  readonly life: number;
+  readonly #head = new Float64Array(2);
+  readonly #headBytes = new Uint8Array(this.#head.buffer);
+  readonly #bucket = new Float64Array(2);
+  readonly #bucketBytes = new Uint8Array(this.#bucket.buffer);
+
+  /** Null where there is none. */
+  static open(runDir: string): GuardReader | null {
+    let fd: number;
+    try {
+      fd = openSync(guardLink(runDir), "r");
+    } catch {
+      return null;
+    }
+    const head = new Uint8Array(bucketsAt);
+    const read = readSync(fd, head, 0, head.length, 0);
+    const view = new DataView(head.buffer);
+    const life = view.getFloat64(8, true);
+    const bytes = view.getUint32(16, true);
+    if (read === head.length && life > 0 && bytes <= pathBytesMax) {
+      const path = new TextDecoder().decode(head.subarray(pathAt, pathAt + bytes));
+      return new GuardReader(fd, path, life);
+    }
+    closeSync(fd);
+    return null;
+  }
+
+  private constructor(fd: number, databasePath: string, life: number) {
+    this.#fd = fd;
+    this.databasePath = databasePath;
+    this.life = life;
+  }
+
+  /** Another state process, another database, or none. */
+  get isVoid(): boolean {
+    readSync(this.#fd, this.#headBytes, 0, 16, 0);
+    return this.#head[1] !== this.life;
+  }
+
+  /**
+   * Whether what is read from the database from now on has all that was acknowledged until now. The deadline is read
+   * first and the time last, so that the lease held while the buckets were read.
+   */
+  isClean(clock: { nowMs(): number }, buckets: readonly number[]): boolean {
+    readSync(this.#fd, this.#headBytes, 0, 16, 0);
+    if (this.#head[1] !== this.life) return false;
+    for (const bucket of buckets) {
+      readSync(this.#fd, this.#bucketBytes, 0, bucketBytes, bucketsAt + bucket * bucketBytes);
+      if (this.#bucket[0] !== this.#bucket[1]) return false;
+    }
+    return clock.nowMs() < this.#head[0]!;
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}
+
+function mayUse(dir: string): boolean {
+  const probe = join(dir, `dvs-probe-${process.pid}-${Math.random().toString(36).slice(2)}`);
+  try {
+    mkdirSync(probe);
+    rmSync(probe, { recursive: true });
+    return true;
+  } catch {
+    return false;
+  }
+}
