@@ -1,6 +1,6 @@
 /**
  * What small calls notice of a large copy between the same two kernels: 1,000 calls a second of one process, alone and
- * beside a copy of another process that never pauses. Each round measures both, one after the other, in 20 s.
+ * beside a copy of another process that never pauses. In each round 10 s alone, then 20 s beside the copy.
  *
  *   bun bench/ipc-mixed.ts [--rounds 5] [--seconds 20] [--only mixed-tls]
  *
@@ -74,7 +74,7 @@ async function run(kind: LinkKind, name: string): Promise<void> {
       const one = await small(pair, roundMs / 2);
       let over = false;
       const copying = copies(pair, () => over);
-      const two = await small(pair, roundMs / 2);
+      const two = await small(pair, roundMs);
       over = true;
       const speed = await copying;
       alone.push(one);
@@ -95,7 +95,7 @@ async function run(kind: LinkKind, name: string): Promise<void> {
         name: `${name}-${share}`,
         value: median(values),
         unit: "us",
-        n: (callsPerSecond * roundMs) / 2_000,
+        n: (callsPerSecond * roundMs) / 1_000,
       },
       ...{ rounds, seconds: rounded((performance.now() - began) / 1_000) },
       ...{ peer: "the small calls alone", ratio: median(values.map((value, i) => value / peers[i]!)) },
