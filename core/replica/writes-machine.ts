@@ -31,8 +31,10 @@ export interface WriteRequest {
 
 interface Write extends WriteRequest {
   untilMs: number;
-  /** It was given to a primary, and when last. */
-  sent: boolean;
+  /** How often it was given to a primary, and when last. */
+  sent: number;
+  /** In `#unsent`. */
+  queued: boolean;
   sentMs: number;
 }
 
@@ -82,12 +84,17 @@ export class WritesMachine {
         refusal("busy", `${writesWaitingMax} writes wait here already`),
       );
     }
-    const write: Write = { ...request, untilMs: nowMs + timings.waitMs, sent: false, sentMs: -Infinity };
+    const write: Write = {
+      ...request,
+      untilMs: nowMs + timings.waitMs,
+      sent: 0,
+      queued: false,
+      sentMs: -Infinity,
+    };
     this.#writes.set(ticket, write);
     if (this.#replica.isEstablished) this.#submitOwn(write);
     else {
-      this.#unsent.push(write);
-      this.#replica.wantFlush();
+      this.#queue(write);
     }
   }
 
@@ -95,16 +102,16 @@ export class WritesMachine {
   primaryChanged(): void {
     this.#forgetAsPrimary();
     for (const write of this.#writes.values()) {
-      if (write.sent && !isRepeatable(write)) this.#answerOwn(write.ticket, { type: "unknown" });
+      if (write.sent > 0 && !isRepeatable(write)) this.#answerOwn(write.ticket, { type: "unknown" });
     }
-    this.#unsent = [...this.#writes.values()];
-    if (this.#unsent.length > 0) this.#replica.wantFlush();
+    for (const write of this.#writes.values()) this.#queue(write);
   }
 
   /** This replica serves from now on. */
   established(): void {
     const own = this.#unsent;
     this.#unsent = [];
+    for (const write of own) write.queued = false;
     for (const write of own) if (this.#writes.get(write.ticket) === write) this.#submitOwn(write);
     const early = this.#early;
     this.#early = [];
@@ -127,7 +134,7 @@ export class WritesMachine {
       if (!write) continue;
       if (outcome === "ok") this.#answerOwn(ticket, { type: "ok", result, index });
       else if (outcome === "unknown") this.#answerOwn(ticket, { type: "unknown" });
-      else this.#answerOwn(ticket, refusal(outcome, textOf(outcome)));
+      else this.#refuseOwn(ticket, outcome, 1);
     }
   }
 
@@ -150,18 +157,15 @@ export class WritesMachine {
       if (nowMs < write.untilMs) break;
       this.#answerOwn(
         write.ticket,
-        write.sent ? { type: "uncertain" } : refusal("no-primary", textOf("no-primary")),
+        write.sent > 0 ? { type: "uncertain" } : refusal("no-primary", textOf("no-primary")),
       );
     }
     if (isPrimary || this.#writes.size === 0) return;
-    let again = false;
     for (const write of this.#writes.values()) {
-      if (!write.sent || nowMs < write.sentMs + 2 * timings.retryMs || !isRepeatable(write)) continue;
-      write.sentMs = nowMs;
-      this.#unsent.push(write);
-      again = true;
+      const isDue = write.sent > 0 && nowMs >= write.sentMs + 2 * timings.retryMs;
+      if (isDue && isRepeatable(write)) this.#queue(write);
     }
-    if (again || this.#unsent.length > 0) this.#replica.wantFlush();
+    if (this.#unsent.length > 0) this.#replica.wantFlush();
   }
 
   flush(): void {
@@ -173,6 +177,13 @@ export class WritesMachine {
     const { primary } = configurations;
     if (isPrimary || this.#unsent.length === 0 || !primary || configurations.isOutdated) return;
     this.#forward(primary.disk);
+  }
+
+  #queue(write: Write): void {
+    if (write.queued) return;
+    write.queued = true;
+    this.#unsent.push(write);
+    this.#replica.wantFlush();
   }
 
   #submitOwn(write: Write): void {
@@ -228,7 +239,7 @@ export class WritesMachine {
     this.#waiters.set(record.index, [waiter]);
     if (waiter.disk === null) {
       const own = this.#writes.get(waiter.ticket);
-      if (own) own.sent = true;
+      if (own) own.sent++;
     }
     if (isOnce) {
       let sequences = this.#under.get(client);
@@ -253,7 +264,7 @@ export class WritesMachine {
     if (!waiters.some(isSame)) waiters.push(waiter);
     if (waiter.disk === null) {
       const own = this.#writes.get(waiter.ticket);
-      if (own) own.sent = true;
+      if (own) own.sent++;
     }
   }
 
@@ -274,7 +285,14 @@ export class WritesMachine {
     this.#replica.wantFlush();
   }
 
+  /** What was given to a primary more often than it was refused may have been taken by one of them. */
+  #refuseOwn(ticket: number, reason: RefusalReason, refusals: number): void {
+    const sent = this.#writes.get(ticket)?.sent ?? 0;
+    this.#answerOwn(ticket, sent > refusals ? { type: "uncertain" } : refusal(reason, textOf(reason)));
+  }
+
   #refuse(waiter: Waiter, reason: RefusalReason): void {
+    if (waiter.disk === null) return this.#refuseOwn(waiter.ticket, reason, 0);
     this.#tell(waiter, refusal(reason, textOf(reason)));
   }
 
@@ -287,6 +305,7 @@ export class WritesMachine {
     let batch: ForwardedWrite[] = [];
     let bytes = 0;
     for (const write of this.#unsent) {
+      write.queued = false;
       if (this.#writes.get(write.ticket) !== write) continue;
       const { ticket, client, sequence, ackedBelow, kind, module, operation } = write;
       if (batch.length > 0 && bytes + operation.length > appendBytesMax) {
@@ -296,7 +315,7 @@ export class WritesMachine {
       }
       batch.push([ticket, client, sequence, ackedBelow, kind, module, operation]);
       bytes += operation.length + forwardOverheadBytes;
-      write.sent = true;
+      write.sent++;
       write.sentMs = nowMs;
     }
     this.#unsent = [];

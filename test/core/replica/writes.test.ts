@@ -1,7 +1,7 @@
 /** Writes that are refused, wait, or are handed on; what bounds them (rules 6, 7). */
 import { expect, test } from "bun:test";
 import { uncommittedBytesMax } from "../../../core/replica/timings.ts";
-import { Lab } from "./lab.ts";
+import { Lab, nameOf } from "./lab.ts";
 
 test("below min-in-sync writes fail at once, reads go on, and it says why", () => {
   const lab = Lab.of("abc", { policy: { minInSync: 2 } });
@@ -58,6 +58,20 @@ test("what waits for a commit is bounded", () => {
   const written = a.set("x", "1");
   lab.run(20);
   expect(written.result).toBe("1");
+});
+
+test("a refusal of one try is none of the write, if there was another", () => {
+  const lab = Lab.of("ab", { policy: { replicas: 2 } });
+  const [a, b] = [lab.at("a"), lab.at("b")];
+  a.machine.diskFull(a.nowMs, true);
+  lab.hold = (wire) => wire.from === "a" && nameOf(wire) === "forwarded";
+  const written = b.set("x", "1", "k1", 1);
+  lab.run(10);
+  a.machine.diskFull(a.nowMs, false);
+  lab.until("it was sent again", () => b.value("x") === "1", 2_000);
+  lab.hold = () => false;
+  lab.run(10);
+  expect(written.outcome?.type).toBe("uncertain");
 });
 
 test("without a primary a write that was sent to nobody is refused after its time, one that was is uncertain", () => {
