@@ -134,7 +134,7 @@ export class ReplicationMachine {
     // Nothing is lost.
     if (peer.matched && lastIndex >= peer.next - 1) return;
     const common = log.lastNotAbove(lastEpoch, lastIndex);
-    if (common.epoch > lastEpoch) return this.#sendSnapshot(peer);
+    if (common.epoch > lastEpoch || lastIndex < log.base.index) return this.#sendSnapshot(peer);
     peer.received = Math.min(peer.received, common.index);
     peer.startAt(common.index + 1);
     this.#replica.wantFlush();
@@ -170,9 +170,9 @@ export class ReplicationMachine {
     const { isPrimary, configurations, log } = this.#replica;
     const peer = this.peers.get(from);
     if (!isPrimary || !configurations.accepts(epoch) || !peer) return;
-    if (recordIndex === 0 && log.base.index > 0) return this.#sendSnapshot(peer);
     const common = log.lastNotAbove(recordEpoch, recordIndex);
-    if (common.epoch > recordEpoch || common.index < log.base.index) return this.#sendSnapshot(peer);
+    // What is before the log, only a snapshot has.
+    if (common.epoch > recordEpoch || recordIndex < log.base.index) return this.#sendSnapshot(peer);
     peer.received = Math.min(peer.received, common.index);
     peer.written = Math.min(peer.written, common.index);
     peer.durable = Math.min(peer.durable, common.index);
