@@ -197,6 +197,13 @@ export const endpointNameCharsMax = 255;
 export const grantorAliveMs = 800;
 /** G > L: a member neither proposes itself nor acts as grantor before this, after the last beacon it acknowledged. */
 export const grantorPromiseMs = 1_100;
+/**
+ * A member that no beacon has reached waits this long instead: longer than a grantor that is cut off from the records
+ * alone. Only where all other members have died, and nobody certifies it, does anybody wait for it.
+ */
+export const newcomerPromiseMs = 10_000;
+/** So long, at least, the grantor gives leases without hearing a new member: a dead one is removed by then. */
+export const newcomerExemptMs = 2_000;
 export const kernelLeaseMs = 1_000;
 /** Clocks that differ by 1 % count as equal over one lease; the grantor waits so much longer. */
 export const leaseDriftMs = 20;

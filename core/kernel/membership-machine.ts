@@ -9,6 +9,9 @@
  * acknowledged one of its beacons less than L ago. A member that acknowledges one will not propose itself, nor act, as
  * grantor for G > L. So before there is a second one the first gives no leases any more, and once the second has
  * waited for a whole lease, all that the first has given have run out.
+ *
+ * A grantor that has not read of a new member yet does not need its promise, so that one waits for much longer before
+ * it proposes itself. In return the grantor does not need to hear it at first: one that dies as it joins freezes nobody.
  */
 import {
   beaconMs,
@@ -17,6 +20,8 @@ import {
   kernelLeaseMs,
   leaseDriftMs,
   leaseMarginMs,
+  newcomerExemptMs,
+  newcomerPromiseMs,
 } from "../limits.ts";
 import { type KernelMessage, messageTable } from "./messages.ts";
 import type { ViewChange } from "./view-change.ts";
@@ -35,6 +40,8 @@ interface Granted {
   leaseEndsMs: number;
   /** Silence counts from here, if it has acknowledged nothing since. */
   seenMs: number;
+  /** It joined while this grantor acted: until then, or until it is heard, it is known not to propose itself. */
+  newUntilMs: number;
   /** Its removal has been proposed: it gets no lease until that has come to nothing. */
   removing: boolean;
 }
@@ -62,11 +69,18 @@ export class MembershipMachine {
   /** Last beacon acknowledged, or the election of the grantor read, or another's asked for: whichever was last. */
   #quietSinceMs: number;
   #acknowledgedMs = -Infinity;
+  /** The grantor of the View, and where in the records it was elected. */
+  #grantor = 0;
+  #electedAt = 0;
+  /** It has heard of this member. */
+  #isMet = false;
   #proposing = false;
   #retired = false;
 
   // As the grantor
   #actingSinceMs: number | null = null;
+  /** Not before this: its predecessor may not have known of this member, and not have needed its promise. */
+  #actsFromMs = -Infinity;
   #beaconDueMs = 0;
   readonly #granted = new Map<KernelId, Granted>();
 
@@ -131,13 +145,27 @@ export class MembershipMachine {
 
   /** A record has been applied. */
   applied(change: ViewChange): void {
+    const { view } = this.#host;
     if (change.type === "grantor") {
+      this.#actsFromMs = this.#isKnown() ? -Infinity : this.#nowMs + grantorPromiseMs;
+      this.#electedAt = view.index;
+      this.#isMet = false;
       this.#quietSinceMs = this.#nowMs;
       this.#actingSinceMs = null;
       this.#granted.clear();
       this.#grantIndex = this.#host.view.index;
     } else if (change.type === "removed") this.#granted.delete(change.kernel);
+    else if (change.type === "joined") {
+      if (change.member.kernel === this.#host.getId()) this.#quietSinceMs = this.#nowMs;
+      else if (this.isActing) this.#of(change.member.kernel).newUntilMs = this.#nowMs + newcomerExemptMs;
+    }
+    this.#grantor = view.grantor.kernel;
     this.#review();
+  }
+
+  /** The grantor cannot give leases without this member's promise. One that has not read of it yet can. */
+  #isKnown(): boolean {
+    return this.#grantor === 0 || this.#isMet || this.#host.getId() < this.#electedAt;
   }
 
   /** The View has begun with a snapshot: nothing is known of what its grantor was promised. */
@@ -152,6 +180,7 @@ export class MembershipMachine {
     if (from !== grantor.kernel || epoch !== grantor.epoch || this.isGrantor) return;
     this.#acknowledgedMs = this.#nowMs;
     this.#quietSinceMs = this.#nowMs;
+    if (echoMs > 0) this.#isMet = true;
     this.#host.transmit(from, [messageTable.beaconAck.number, epoch, grantorMs, this.#nowMs]);
     if (granted === 1 && echoMs > this.#lapsedMs) {
       this.#leaseEndsMs = Math.max(this.#leaseEndsMs, echoMs + kernelLeaseMs);
@@ -166,6 +195,7 @@ export class MembershipMachine {
     if (grantorMs < this.#lapsedMs || grantorMs > this.#nowMs) return;
     const member = this.#of(from);
     const isFirst = member.memberMs === 0;
+    member.newUntilMs = -Infinity;
     member.acknowledgedMs = Math.max(member.acknowledgedMs, grantorMs);
     if (memberMs > member.memberMs) {
       member.memberMs = memberMs;
@@ -185,7 +215,7 @@ export class MembershipMachine {
     const { view } = this.#host;
     const id = this.#host.getId();
     if (this.#actingSinceMs === null) {
-      if (this.#nowMs < this.#acknowledgedMs + grantorPromiseMs) return;
+      if (this.#nowMs < Math.max(this.#acknowledgedMs + grantorPromiseMs, this.#actsFromMs)) return;
       this.#actingSinceMs = this.#nowMs;
       this.#beaconDueMs = this.#nowMs;
     }
@@ -214,7 +244,9 @@ export class MembershipMachine {
     const { view } = this.#host;
     const id = this.#host.getId();
     for (const kernel of view.members.keys()) {
-      if (kernel !== id && this.#nowMs >= this.#of(kernel).acknowledgedMs + grantorAliveMs) return false;
+      if (kernel === id) continue;
+      const { acknowledgedMs, newUntilMs } = this.#of(kernel);
+      if (this.#nowMs >= Math.max(acknowledgedMs + grantorAliveMs, newUntilMs)) return false;
     }
     return this.#actingSinceMs !== null;
   }
@@ -243,7 +275,7 @@ export class MembershipMachine {
       const leaseEndsMs = this.#nowMs + kernelLeaseMs + leaseDriftMs;
       const seenMs = this.#nowMs;
       const heard = { acknowledgedMs: -Infinity, memberMs: 0, heardMs: -Infinity };
-      member = { ...heard, leaseEndsMs, seenMs, removing: false };
+      member = { ...heard, leaseEndsMs, seenMs, newUntilMs: -Infinity, removing: false };
       this.#granted.set(kernel, member);
     }
     return member;
@@ -270,8 +302,9 @@ export class MembershipMachine {
     if (this.#proposing) return;
     // One after the other, so that they do not all ask at once.
     const rank = [...view.members.keys()].filter((kernel) => kernel < id).length;
-    const promiseMs = view.grantor.kernel === 0 ? 0 : grantorPromiseMs;
-    if (this.#nowMs < this.#quietSinceMs + promiseMs + rank * beaconMs) return;
+    const promiseMs = this.#isKnown() ? grantorPromiseMs : newcomerPromiseMs;
+    const waitMs = view.grantor.kernel === 0 ? 0 : promiseMs;
+    if (this.#nowMs < this.#quietSinceMs + waitMs + rank * beaconMs) return;
     const epoch = view.grantor.epoch + 1;
     this.#proposing = true;
     this.#host.propose(

@@ -5,11 +5,17 @@ import { conclude, markerLost, startAudit } from "./settling.ts";
 import type { Relocation, ViewChange } from "./view-change.ts";
 import type { KernelId } from "./view.ts";
 
-/** Messages and watches here of processes that this kernel holds: to be asked before the record is applied. */
+/**
+ * Messages and watches here of processes that this kernel holds: to be asked before the record is applied. What has
+ * come by another kernel may be of a process that has gone on there by a record that this one has not read yet.
+ */
 export function messagesOf(kernel: KernelMachine, peer: KernelId): Call[] {
   const queues = [...kernel.table.all()].flatMap((proc) => [proc.mailbox, proc.open]);
   const calls = [...queues.flatMap((queue) => queue.toArray()), ...kernel.bindings.watching()];
-  return calls.filter((call) => !call.caller && kernel.view.holderOf(call.source) === peer);
+  const { view } = kernel;
+  return calls.filter(({ caller, source, via }) => {
+    return !caller && view.holderOf(source) === peer && (via === peer || !view.members.has(via));
+  });
 }
 
 export function handleRemoved(

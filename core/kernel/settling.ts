@@ -42,8 +42,10 @@ export function markerLost(kernel: KernelMachine, outlet: Outlet): void {
 }
 
 function askOrConclude(kernel: KernelMachine, outlet: Outlet): void {
-  // Nobody knows where nobody is; and of notifications whoever has the endpoint knows by their numbers.
-  if (outlet.target?.kernel === 0 || outlet.sent.length + outlet.open.length === 0) conclude(kernel, outlet);
+  // What the process took has died with it.
+  if (outlet.target?.kernel === 0) kernel.peers.endOutlet(outlet);
+  // Of notifications whoever has the endpoint knows by their numbers.
+  else if (outlet.sent.length + outlet.open.length === 0) conclude(kernel, outlet);
   else startAudit(kernel, outlet);
 }
 

@@ -313,3 +313,24 @@ test("the drift that is allowed for is part of what a grantor waits", () => {
   expect(lab.nowMs - cutMs).toBeGreaterThan(kernelLeaseMs + leaseDriftMs - 200);
   expect(grantor.machine.frozen).toBe(false);
 });
+
+test("a member that dies as it joins freezes nobody, and is removed", () => {
+  const { lab, grantor, one, two } = three();
+  const newcomer = lab.add();
+  isolate(lab, newcomer);
+  lab.until(() => lab.view.memberOf(newcomer.machine.member.incarnation) !== undefined);
+  const { id } = newcomer;
+  newcomer.die();
+  lab.until(() => removals(lab).some(({ kernel }) => kernel === id));
+  lab.run(1_000);
+  for (const { states } of [grantor, one, two]) expect(states).toEqual(["thaw"]);
+});
+
+test("a new member that no beacon has reached leaves it to the others to elect a grantor", () => {
+  const { lab, grantor, one, two } = three();
+  for (const kernel of [grantor, one, two]) isolate(lab, kernel);
+  const newcomer = lab.add();
+  isolate(lab, newcomer);
+  lab.until(() => lab.view.grantor.kernel !== grantor.id);
+  expect([one.id, two.id]).toContain(lab.view.grantor.kernel);
+});
