@@ -83,7 +83,7 @@ test("what an old primary has sent, and comes late, is refused", () => {
   lab.hold = () => false;
   lab.wires = [];
   lab.run(50);
-  expect(c.indices.last).toBe(before);
+  expect([c.indices.last, c.failure]).toEqual([before, ""]);
   const written = b.set("x", "new", "k1", 1);
   lab.run(20);
   expect([written.result, c.value("x"), lost.outcome]).toEqual(["new", "new", null]);
