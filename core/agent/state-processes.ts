@@ -9,6 +9,7 @@ import { reconnectMaxMs } from "../limits.ts";
 import type { StateBoot, StateTls } from "../state/boot.ts";
 import { FromState, type ToState } from "../state/control.ts";
 import type { ReplicaStatus } from "../state/replica-status.ts";
+import { voidGuard } from "../state/guard.ts";
 import { ReplicaSet } from "../state/replica-set.ts";
 import type { InstanceCertificates } from "./instance-certificates.ts";
 import { type DataDir, instanceDirOf, stateDirOf } from "./data-dir.ts";
@@ -213,6 +214,8 @@ export class StateProcesses {
       receive: (process, message) => this.#receive(process, message),
       unlinked: (uid, incarnation) => relay.unlinked(uid, incarnation),
       exited(_uid, { spec, disk, incarnation }) {
+        // Containers beside it read its database no more: others may go on without it from now on.
+        voidGuard(stateDirOf(data, spec.uid).root);
         // One that never said hello was never registered: nobody has named it.
         if (disk !== undefined) relay.exited(ofSpec(spec), { disk, incarnation });
       },

@@ -2,11 +2,14 @@
  * The instance's replicated state as a container has it: a client of its replicas, under the container's incarnation,
  * so that what it writes is carried out once. Which replicas there are, the agent says.
  */
+import { dirname } from "node:path";
 import { KeyValue } from "../state/client/key-value.ts";
+import { LocalReader } from "../state/client/local-reader.ts";
 import { StateClient } from "../state/client/state-client.ts";
 import { linkTls } from "../state/link/link-identity.ts";
 import type { LinkIdentity } from "../state/link/listen.ts";
 import { addressesOf, type ReplicaSet } from "../state/replica-set.ts";
+import { kv } from "../state/modules/kv.ts";
 import type { VosState } from "../vos.ts";
 import type { ContainerBoot, ContainerTls } from "./control.ts";
 import { StateRecords } from "./state-records.ts";
@@ -17,10 +20,15 @@ export class StateHost implements VosState {
   readonly records: StateRecords;
   readonly #client: StateClient;
   #tls: ContainerTls | null;
+  readonly #node: string;
+  /** The socket of the replica on this node, empty where there is none. */
+  #beside = "";
+  #reader: LocalReader | null = null;
 
   constructor(boot: ContainerBoot) {
     this.#tls = boot.tls;
     const { spec, node, incarnation } = boot;
+    this.#node = node.id;
     const identity: LinkIdentity = {
       instance: spec.uid,
       node: node.id,
@@ -38,7 +46,14 @@ export class StateHost implements VosState {
   }
 
   replicas(replicas: ReplicaSet): void {
-    this.#client.setReplicas(addressesOf(replicas));
+    const addresses = addressesOf(replicas);
+    this.#client.setReplicas(addresses);
+    const beside = addresses.find(({ node }) => node === this.#node)?.unix ?? "";
+    if (beside === this.#beside) return;
+    this.#beside = beside;
+    this.#reader?.close();
+    this.#reader = beside === "" ? null : new LocalReader(dirname(beside), [kv]);
+    this.#client.setReader(this.#reader);
   }
 
   /** For links from now on. */
@@ -47,6 +62,7 @@ export class StateHost implements VosState {
   }
 
   close(): void {
+    this.#reader?.close();
     this.#client.close();
   }
 }

@@ -84,6 +84,11 @@ export class Keeper {
     };
   }
 
+  /** The newest could not be read: another is made where one is needed. */
+  doubt(): void {
+    this.#snapshot = null;
+  }
+
   /** One from another replica has taken the place of all that was here. */
   installed(info: SnapshotInfo): void {
     this.#snapshot = info;

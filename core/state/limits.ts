@@ -10,6 +10,10 @@ export const walBytesMax = 16 * MiB;
 export const snapshotLogBytes = 256 * MiB;
 /** Pieces in which a snapshot goes to another replica. */
 export const snapshotPieceBytes = 256 * KiB;
+/** Sent ahead of what the learner has written; beacons wait behind it on the same link. */
+export const snapshotWindowBytes = 1 * MiB;
+/** A learner that writes nothing for this long is given up. Longer than installing takes: a copy of the snapshot. */
+export const snapshotStallMs = 60_000;
 /** The helper is killed after this: a snapshot of 10 GiB at 40 MB/s has ended before. */
 export const helperMsMax = 5 * 60_000;
 /** The keeper looks this often at what there is to do, and leaves it for a while when it could not be done. */

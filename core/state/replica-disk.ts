@@ -48,6 +48,8 @@ export interface ReplicaDiskOptions {
   listener: LogListener;
   /** Nothing can be applied any more. */
   databaseFailed: (error: Error) => void;
+  /** All records up to there are in the database's file. */
+  databaseCommitted?: (index: number) => void;
   log: (level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>) => void;
 }
 
@@ -169,12 +171,16 @@ function isOf(log: Log, { appliedIndex, appliedEpoch }: StateDatabase): boolean 
   return appliedIndex === 0 || epoch === null || epoch === appliedEpoch;
 }
 
-function newDatabase({ modules, databaseFailed, log: say }: ReplicaDiskOptions, path: string): StateDatabase {
+function newDatabase(
+  { modules, databaseFailed, databaseCommitted, log: say }: ReplicaDiskOptions,
+  path: string,
+): StateDatabase {
   return new StateDatabase({
     path,
     modules,
     after: (ms, run) => void setTimeout(run, ms),
     defect: (module, e) => say("error", `module ${module} has a defect`, { error: String(e) }),
+    ...(databaseCommitted && { committed: databaseCommitted }),
     failed: databaseFailed,
   });
 }

@@ -3,6 +3,7 @@
  * decides in core/replica; here events get the time, and effects happen.
  */
 import { randomFillSync } from "node:crypto";
+import { join } from "node:path";
 import { DvsError } from "../errors.ts";
 import { stateTickMs } from "../limits.ts";
 import type { LogListener } from "../log/log.ts";
@@ -19,11 +20,14 @@ import type {
   SessionChange,
   WriteOutcome,
 } from "../replica/sink.ts";
-import { keyBuckets, type ReplicaTimings } from "../replica/timings.ts";
+import type { ReplicaTimings } from "../replica/timings.ts";
 import { BootClock } from "./boot-clock.ts";
+import { bucketsOf } from "./buckets.ts";
+import { Guard } from "./guard.ts";
 import { ModuleRefusal, type OpenModule, type StateModule } from "./module.ts";
 import { Keeper } from "./keeper.ts";
 import {
+  databaseName,
   installSnapshot,
   openReplicaDisk,
   type ReplicaDisk,
@@ -33,6 +37,8 @@ import type { SnapshotInfo } from "./snapshots.ts";
 
 export interface ReplicaHostOptions {
   dir: string;
+  /** Where containers of this node find the guard file by which they read the database; null: none does. */
+  runDir: string | null;
   incarnation: string;
   policy: ReplicaPolicy;
   timings?: ReplicaTimings;
@@ -54,6 +60,7 @@ type WriteDone = (outcome: WriteOutcome) => void;
 type ReadDone = (outcome: ReadOutcome) => void;
 
 const randomPoolBytes = 4_096;
+const touchedKept = 4_096;
 const nothing = new Uint8Array(0);
 
 export class ReplicaHost implements ReplicaSink {
@@ -64,9 +71,12 @@ export class ReplicaHost implements ReplicaSink {
   readonly #diskOptions: ReplicaDiskOptions;
   /** Snapshots that it may send are there, and stay while they are held. */
   readonly keeper: Keeper;
+  /** Null where nobody reads beside this process. */
+  readonly guard: Guard | null;
   readonly #clock: BootClock;
   readonly #writes = new Map<number, WriteDone>();
   readonly #reads = new Map<number, ReadDone>();
+  readonly #touched = new Map<LogRecord, readonly number[] | null>();
   readonly #pool = new Uint8Array(randomPoolBytes);
   #poolAt = randomPoolBytes;
   #ticket = 0;
@@ -94,6 +104,7 @@ export class ReplicaHost implements ReplicaSink {
       modules: options.modules,
       listener,
       databaseFailed: (error) => options.failed(`the database cannot be written: ${error.message}`),
+      databaseCommitted: (index) => host?.guard?.committed(index),
       log: options.log,
     };
     const disk = await openReplicaDisk(diskOptions);
@@ -122,6 +133,9 @@ export class ReplicaHost implements ReplicaSink {
       },
       disk.snapshot,
     );
+    this.guard = options.runDir === null ? null : new Guard(options.runDir, join(options.dir, databaseName));
+    // What is in the log and not in the database may be of anything.
+    if (disk.log.lastIndex > disk.database.appliedIndex) this.guard?.prepared(disk.log.lastIndex, null);
     this.#clock = new BootClock();
     this.disk = disk.metadata.current.disk;
     const { incarnation, policy, timings, modules } = options;
@@ -154,13 +168,26 @@ export class ReplicaHost implements ReplicaSink {
     if (!this.#installing) this.machine.receive(this.now(), from, message);
   }
 
+  /**
+   * Whether all that this replica has may give way to a snapshot of that one: the primary's, and only while this one is
+   * no member in sync, of which acknowledged records may be.
+   */
+  mayTake(from: DiskId, { index }: SnapshotInfo): boolean {
+    const { primary, inSync, role, appliedIndex } = this.machine.status;
+    const learns = role === "learner" || role === "nobody";
+    return learns && primary === from && !inSync.includes(this.disk) && index > appliedIndex && !this.#ended;
+  }
+
   /** A snapshot from another replica, which lies among those of this one, takes the place of all that is here. */
   async installSnapshot(info: SnapshotInfo): Promise<void> {
     if (this.#installing || this.#ended || info.index <= this.#disk.database.appliedIndex) return;
     this.#installing = true;
+    this.guard?.setDeadline(-Infinity);
+    this.guard?.reopened();
     try {
       await installSnapshot(this.#disk, this.#diskOptions, info);
       this.keeper.installed(info);
+      this.guard?.committed(info.index);
     } catch (e) {
       // The log or the database may be neither the old nor the new: the next start puts that right.
       return this.failed(`a snapshot could not be installed: ${e instanceof Error ? e.message : String(e)}`);
@@ -179,10 +206,6 @@ export class ReplicaHost implements ReplicaSink {
   /** Throws INVALID where there is no such module. */
   module(name: string): OpenModule {
     return this.#disk.database.module(name);
-  }
-
-  get diskBytes(): number {
-    return this.#disk.log.segments.length;
   }
 
   /** Throws INVALID or TOO_LARGE for what no record can carry. */
@@ -218,6 +241,7 @@ export class ReplicaHost implements ReplicaSink {
     if (this.#ended) return;
     this.#ended = true;
     clearInterval(this.#timer);
+    this.guard?.close();
     await this.keeper.close();
     const { log, database, metadata } = this.#disk;
     await new Promise<void>((resolve, reject) => log.close((e) => (e ? reject(e) : resolve())));
@@ -231,10 +255,12 @@ export class ReplicaHost implements ReplicaSink {
   // The log
 
   append(records: readonly LogRecord[]): void {
+    if (this.guard) for (const record of records) this.guard.prepared(record.index, this.touched(record));
     this.#disk.log.append(records as LogRecord[]);
   }
   truncateAfter(index: number): void {
     this.#disk.log.truncateAfter(index);
+    this.guard?.truncatedAfter(index);
   }
   wantDurable(): void {
     this.#disk.log.wantDurable();
@@ -277,7 +303,21 @@ export class ReplicaHost implements ReplicaSink {
       if (!this.#ended) this.#options.applied();
     });
   }
+  /** Asked twice for each record, by the machine for reads here and by the guard for reads beside: decoded once. */
   touched(record: LogRecord): readonly number[] | null {
+    const known = this.#touched.get(record);
+    if (known !== undefined) {
+      this.#touched.delete(record);
+      return known;
+    }
+    const buckets = this.#bucketsOf(record);
+    if (this.guard) {
+      if (this.#touched.size >= touchedKept) this.#touched.clear();
+      this.#touched.set(record, buckets);
+    }
+    return buckets;
+  }
+  #bucketsOf(record: LogRecord): readonly number[] | null {
     // What reads answer changes with operations, and with the level that they are carried out at.
     if (record.kind === recordKinds.level) return null;
     if (record.kind !== recordKinds.operation) return [];
@@ -321,8 +361,8 @@ export class ReplicaHost implements ReplicaSink {
 
   // The host
 
-  readLease(): void {
-    // Nobody reads beside this process.
+  readLease(deadlineMs: number): void {
+    if (!this.#installing && !this.#ended) this.guard?.setDeadline(deadlineMs);
   }
   roleChanged(role: Role): void {
     this.#options.roleChanged(role);
@@ -346,13 +386,4 @@ export class ReplicaHost implements ReplicaSink {
     this.#poolAt += 16;
     return this.#pool.slice(this.#poolAt - 16, this.#poolAt);
   }
-}
-
-/** FNV-1a of each key's UTF-16 units. */
-function bucketsOf(keys: readonly string[]): number[] {
-  return keys.map((key) => {
-    let hash = 0x811c9dc5;
-    for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
-    return (hash >>> 0) % keyBuckets;
-  });
 }

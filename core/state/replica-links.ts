@@ -9,10 +9,13 @@ import type { Fields } from "./link/frames.ts";
 import type { Link, LinkUser } from "./link/link.ts";
 import { dialState, type LinkIdentity } from "./link/listen.ts";
 import { readReplicaMessage } from "./replica-wire.ts";
+import { isTransfer } from "./snapshot-transfer.ts";
 
 export interface ReplicaLinksOptions {
   identity: LinkIdentity;
   onMessage: (from: DiskId, message: ReplicaMessage) => void;
+  /** A message of a snapshot's transfer. Throws Malformed. */
+  onTransfer: (from: DiskId, fields: Fields) => void;
   /** Hints: nothing is decided by them. */
   onUp: (disk: DiskId) => void;
   onDown: (disk: DiskId, why: string) => void;
@@ -76,7 +79,7 @@ export class ReplicaLinks {
   }
 
   /** Dropped where there is no link. */
-  send(disk: DiskId, message: ReplicaMessage): void {
+  send(disk: DiskId, message: ReplicaMessage | Fields): void {
     const link = this.#known.get(disk)?.link;
     if (link?.isOpen) link.send(message);
   }
@@ -84,7 +87,9 @@ export class ReplicaLinks {
   /** An accepted link's message. Throws Malformed. */
   received(link: Link, fields: Fields): void {
     const { disk } = link.peer!;
-    if (this.#known.get(disk)?.link === link) this.#options.onMessage(disk, readReplicaMessage(fields));
+    if (this.#known.get(disk)?.link !== link) return;
+    if (isTransfer(fields)) this.#options.onTransfer(disk, fields);
+    else this.#options.onMessage(disk, readReplicaMessage(fields));
   }
 
   closed(link: Link, why: string): void {

@@ -4,7 +4,7 @@ import type { ReplicaStatus } from "./replica-status.ts";
 
 const problemCharsMax = 1_000;
 
-export function statusOf({ machine, diskBytes }: ReplicaHost): ReplicaStatus {
+export function statusOf({ machine }: ReplicaHost, diskBytes: number): ReplicaStatus {
   const status = machine.status;
   const { role, serving, amnesiac, epoch, lastIndex, commitIndex, appliedIndex, durability } = status;
   return {

@@ -13,6 +13,7 @@ import { join } from "node:path";
 import { type StateBoot, stateSockets, type StateTls } from "./boot.ts";
 import { ClientServer } from "./client-server.ts";
 import { type FromState, ToState } from "./control.ts";
+import { diskUsage } from "./disk-usage.ts";
 import type { Hello } from "./link/handshake.ts";
 import type { Link, LinkUser } from "./link/link.ts";
 import { linkTls } from "./link/link-identity.ts";
@@ -24,6 +25,7 @@ import { ReplicaLinks } from "./replica-links.ts";
 import { isOlder, type ReplicaSet } from "./replica-set.ts";
 import type { ReplicaStatus } from "./replica-status.ts";
 import { statusOf } from "./replica-report.ts";
+import { SnapshotTransfers } from "./snapshot-transfer.ts";
 
 export type StateLog = (
   level: "info" | "warn" | "error",
@@ -34,6 +36,7 @@ export type StateLog = (
 type State = Omit<Extract<FromState, { type: "state" }>, "type" | "port">;
 
 const statusMs = 1_000;
+const diskUsageSeconds = 10;
 
 export class StateProcess {
   readonly #boot: StateBoot;
@@ -44,11 +47,14 @@ export class StateProcess {
   #state: State = { state: "starting", reason: "", permanent: false };
   #host: ReplicaHost | null = null;
   #links: ReplicaLinks | null = null;
+  #transfers: SnapshotTransfers | null = null;
   #clients: ClientServer | null = null;
   #removed: RemovedClients | null = null;
   #listener: StateListener | null = null;
   #replicas: ReplicaSet | null = null;
   #statusTold = "";
+  #diskBytes = 0;
+  #seconds = 0;
   readonly #stopAsked = Promise.withResolvers<number>();
   readonly #failed = Promise.withResolvers<never>();
 
@@ -100,13 +106,13 @@ export class StateProcess {
     const { dataDir, incarnation, policy, runDir, listen, node } = this.#boot;
     const host = await ReplicaHost.open({
       dir: dataDir,
+      runDir,
       incarnation,
       policy,
       ...(this.#timings && { timings: this.#timings }),
       modules,
       send: (disk, message) => this.#links?.send(disk, message),
-      // Nothing has been cut off any replica's log yet, so that nobody lacks what is not in it.
-      sendSnapshot: (disk) => this.#log("error", "a snapshot is wanted", { disk }),
+      sendSnapshot: (disk, fromIndex) => this.#transfers?.sendTo(disk, fromIndex),
       propose: (change) => void this.#control.broadcast({ type: "propose", change }),
       askConfiguration: () => void this.#control.broadcast({ type: "ask" }),
       roleChanged: (role) => {
@@ -126,10 +132,26 @@ export class StateProcess {
     const links = new ReplicaLinks({
       identity,
       onMessage: (from, message) => host.receive(from, message),
-      onUp: (disk) => host.machine.linkUp(host.now(), disk),
-      onDown: (disk, why) => this.#log("info", "a replica's link broke", { disk, why }),
+      onTransfer: (from, fields) => this.#transfers?.received(from, fields),
+      onUp: (disk) => {
+        this.#transfers?.linkChanged(disk);
+        host.machine.linkUp(host.now(), disk);
+      },
+      onDown: (disk, why) => {
+        this.#transfers?.linkChanged(disk);
+        this.#log("info", "a replica's link broke", { disk, why });
+      },
     });
     this.#links = links;
+    this.#transfers = new SnapshotTransfers({
+      dataDir,
+      keeper: host.keeper,
+      send: (disk, fields) => links.send(disk, fields),
+      mayTake: (from, info) => host.mayTake(from, info),
+      install: (info) => host.installSnapshot(info),
+      sent: (disk) => host.machine.snapshotSent(host.now(), disk),
+      say: this.#log,
+    });
     this.#listener = await listenState({
       identity,
       socket: join(runDir, stateSockets.links),
@@ -233,6 +255,9 @@ export class StateProcess {
   }
 
   #everySecond(): void {
+    if (this.#seconds++ % diskUsageSeconds === 0) {
+      void diskUsage(this.#boot.dataDir).then((bytes) => (this.#diskBytes = bytes));
+    }
     this.#tellStatus();
     const host = this.#host!;
     if (host.machine.role === "primary") {
@@ -269,7 +294,7 @@ export class StateProcess {
   }
 
   #status(): ReplicaStatus | null {
-    return this.#host && statusOf(this.#host);
+    return this.#host && statusOf(this.#host, this.#diskBytes);
   }
 
   #greeting(): FromState[] {

@@ -35,6 +35,7 @@ afterEach(async () => {
 let incarnations = 0;
 async function open(dir: string, store: Store, messages: string[] = []): Promise<ReplicaHost> {
   const host: ReplicaHost = await ReplicaHost.open({
+    runDir: null,
     dir,
     incarnation: `incarnation${++incarnations}`,
     policy: { replicas: 1, minInSync: 1, durability: "fsync" },
