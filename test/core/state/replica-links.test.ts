@@ -46,6 +46,7 @@ class Lab {
     this.links = new ReplicaLinks({
       identity: identityOf(this.disk),
       onMessage: (from, message) => void this.got.push([from, message]),
+      onTransfer: () => undefined,
       onUp: (disk) => void this.hints.push(`up ${disk[0]}`),
       onDown: (disk) => void this.hints.push(`down ${disk[0]}`),
     });
