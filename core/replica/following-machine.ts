@@ -9,6 +9,7 @@
  * that is before it is acknowledged.
  */
 import type { DiskId } from "./configuration.ts";
+import type { Position } from "./epoch-table.ts";
 import { messageTable, type ReplicaMessage } from "./messages.ts";
 import { decodeRecords, type LogRecord } from "./record.ts";
 import type { Replica } from "./replica.ts";
@@ -20,6 +21,7 @@ export class FollowingMachine {
   #toldWritten = -1;
   #toldDurable = -1;
   #tellDue = false;
+  #isDiverged = false;
   /** Messages that could not be read; for people. */
   #unreadable = 0;
 
@@ -36,6 +38,10 @@ export class FollowingMachine {
   get written(): number {
     const { configurations, log } = this.#replica;
     return configurations.meta.mode === "replicated" ? Math.min(this.#received, log.written) : this.durable;
+  }
+  /** What was committed here is not the primary's: somebody has accepted its loss. Only a snapshot mends that. */
+  get isDiverged(): boolean {
+    return this.#isDiverged;
   }
   get unreadable(): number {
     return this.#unreadable;
@@ -80,6 +86,7 @@ export class FollowingMachine {
 
   /** Another epoch, or another log: nothing is known of what is the same. */
   restart(): void {
+    this.#isDiverged = false;
     this.#received = 0;
     this.#toldWritten = -1;
     this.#toldDurable = -1;
@@ -107,7 +114,8 @@ export class FollowingMachine {
     if (index < log.base.index) return true;
     if (index <= log.lastIndex && log.epochAt(index) === epoch) return true;
     const common = log.lastNotAbove(epoch, index);
-    this.#mismatch(from, common.epoch <= epoch ? common.epoch : 0, common.epoch <= epoch ? common.index : 0);
+    const isBelow = common.epoch <= epoch;
+    this.#mismatch(from, isBelow ? common : { epoch: 0, index: 0 });
     return false;
   }
 
@@ -126,7 +134,8 @@ export class FollowingMachine {
             return null;
           }
           // Somebody has accepted the loss of what this log has: it begins anew.
-          this.#mismatch(from, 0, 0);
+          this.#isDiverged = true;
+          this.#mismatch(from, { epoch: 0, index: 0 });
           return null;
         }
         log.truncateAfter(index - 1);
@@ -138,8 +147,9 @@ export class FollowingMachine {
     return [];
   }
 
-  #mismatch(to: DiskId, epoch: number, index: number): void {
+  #mismatch(to: DiskId, { epoch, index }: Position): void {
     const { sink, configurations } = this.#replica;
-    sink.send(to, [messageTable.mismatch.number, configurations.epoch, epoch, index]);
+    const diverged = this.#isDiverged ? 1 : 0;
+    sink.send(to, [messageTable.mismatch.number, configurations.epoch, epoch, index, diverged]);
   }
 }

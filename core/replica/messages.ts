@@ -111,8 +111,9 @@ export const messageTable = {
       ["epoch", "uint"],
       ["recordEpoch", "uint"],
       ["recordIndex", "uint"],
+      ["diverged", "flag"],
     ],
-    says: "The record that an append was to follow is not there; this is the last one that may be the same. 0: none is.",
+    says: "The record that an append was to follow is not there; this is the last one that may be the same. Diverged: what is committed here is not the primary's, and a snapshot has to take its place.",
   },
   beacon: {
     number: 80,

@@ -21,6 +21,8 @@ export interface ReplicaStatus {
   role: Role;
   serving: boolean;
   amnesiac: boolean;
+  /** What was committed here gives way to the primary's, as somebody has accepted its loss: any snapshot of it is taken. */
+  diverged: boolean;
   epoch: number;
   version: number;
   primary: DiskId | null;
@@ -44,6 +46,7 @@ export function statusOf(machine: ReplicaMachine): ReplicaStatus {
     role: machine.role,
     serving: machine.isServing,
     amnesiac: configurations.isAmnesiac,
+    diverged: machine.following.isDiverged,
     epoch: configurations.epoch,
     version: configurations.version,
     primary: configurations.primary?.disk ?? null,

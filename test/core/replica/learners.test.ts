@@ -148,3 +148,32 @@ test("a backup whose host process ended and that is back at once is removed and 
   lab.until("it is back", () => lab.inSync === "abc", 1_000);
   expect(c.value("x")).toBe("1");
 });
+
+test("what was committed and whose loss was accepted gives way to a snapshot", () => {
+  const lab = Lab.of("ab", { policy: { replicas: 2 } });
+  const [a, b] = [lab.at("a"), lab.at("b")];
+  b.kill();
+  lab.until("it is alone", () => lab.inSync === "a");
+  for (let i = 0; i < 20; i++) a.set("x", `lost ${i}`);
+  lab.run(20);
+  a.kill();
+  b.start();
+  lab.run(3_000);
+  expect(lab.primaries).toBe("");
+  // `dvs instance recover --from b --accept-loss`
+  const { generation, version, configuration } = lab.store;
+  const primary = { disk: "b", incarnation: b.incarnation };
+  lab.store = {
+    generation,
+    version: version + 1,
+    configuration: { ...configuration!, epoch: 9, primary, inSync: ["b"], changeId: "recovered" },
+  };
+  lab.tellAll();
+  lab.until("it serves", () => lab.primaries === "b", 3_000);
+  b.set("x", "new");
+  lab.run(20);
+  a.start();
+  lab.until("the other has learned anew", () => lab.inSync === "ab", 3_000);
+  lab.run(50);
+  expect([a.value("x"), a.failure]).toEqual(["new", ""]);
+});
