@@ -58,6 +58,8 @@ interface Receiving {
   id: number;
   info: SnapshotInfo;
   cancelled: boolean;
+  /** While it comes, nothing is tidied up where it lies. */
+  release: () => void;
   receiver: SnapshotReceiver | null;
   bytes: number;
 }
@@ -146,7 +148,8 @@ export class SnapshotTransfers {
     if (!parsed.success) throw new Malformed("what a snapshot is");
     if (this.#receiving) this.#cancel(this.#receiving);
     const info = parsed.data;
-    const receiving: Receiving = { from, id, info, cancelled: false, receiver: null, bytes: 0 };
+    const release = this.#options.keeper.hold();
+    const receiving: Receiving = { from, id, info, cancelled: false, release, receiver: null, bytes: 0 };
     if (!this.#options.mayTake(from, info)) return this.#refuse(receiving, "it is not wanted here");
     this.#receiving = receiving;
     this.#then(receiving, async () => {
@@ -175,6 +178,7 @@ export class SnapshotTransfers {
     if (receiving.cancelled) return;
     if (!this.#options.mayTake(from, info)) return this.#refuse(receiving, "it is no longer wanted here");
     this.#receiving = null;
+    receiving.release();
     await this.#options.install(info);
     this.#options.say("info", "installed a snapshot of another replica", { from, index: info.index });
     this.#options.send(from, [transferNumbers.taken, id]);
@@ -199,6 +203,7 @@ export class SnapshotTransfers {
 
   #cancel(receiving: Receiving): void {
     receiving.cancelled = true;
+    receiving.release();
     if (this.#receiving === receiving) this.#receiving = null;
     this.#queue = this.#queue.then(async () => {
       await receiving.receiver?.abort();
