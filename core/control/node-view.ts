@@ -7,7 +7,9 @@ import { count } from "./unschedulable.ts";
 export function viewNode(picture: ClusterPicture, record: NodeRecord, nowMs: number): NodeView {
   const report = picture.reports.report(record.id);
   const containers = picture.records.placedOn(record.id).size;
-  const leaving = record.leaving ? [`leaving: ${count(containers, "container")} still placed here`] : [];
+  const replicas = picture.records.replicasOn(record.id).size;
+  const held = [count(containers, "container"), ...(replicas > 0 ? [count(replicas, "replica")] : [])];
+  const leaving = record.leaving ? [`leaving: ${held.join(" and ")} still placed here`] : [];
   return {
     ...record,
     state: picture.liveness.state(record.id),

@@ -7,7 +7,11 @@ import { each, unlessMissing } from "../../each.ts";
 export default command({
   args: {
     name: { type: "positional", required: true, many: true, description: "Names of the nodes" },
-    force: { type: "boolean", description: "Also one that is up; its containers end without having moved" },
+    force: {
+      type: "boolean",
+      description:
+        "Also one that is up, or has the only copy of a state; its containers end without having moved",
+    },
     yes: {
       type: "boolean",
       short: "y",

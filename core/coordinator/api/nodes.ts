@@ -1,6 +1,6 @@
 /** The machines of the cluster. */
 import { Hono } from "hono";
-import type { NodeView } from "../../api/views.ts";
+import type { InstanceView, NodeView } from "../../api/views.ts";
 import { leaveTxn, removeNodeTxn } from "../../control/requests.ts";
 import { DvsError } from "../../errors.ts";
 import { keys, NodeRecord } from "../../records.ts";
@@ -37,7 +37,9 @@ export function nodeRoutes(coordinator: Coordinator) {
 
   app.delete("/v1/nodes/:name", needs("admin"), async (c) => {
     const node = find(c.req.param("name"));
-    if (node.state !== "down" && !queryFlag(c.req.query("force"), "force")) {
+    const force = queryFlag(c.req.query("force"), "force");
+    if (!force) refuseLast(node, controller.instanceViews());
+    if (node.state !== "down" && !force) {
       throw new DvsError(
         "CONFLICT",
         `Cannot remove node ${node.name}: ${
@@ -75,4 +77,19 @@ async function change(
 async function load(store: Store, id: string) {
   const kv = await store.get(keys.node(id));
   return kv && { record: NodeRecord.parse(JSON.parse(kv.value)), modRevision: kv.modRevision };
+}
+
+/** Throws CONFLICT where the node has the only replica with all that an instance has acknowledged. */
+function refuseLast({ id, name }: NodeView, instances: readonly InstanceView[]): void {
+  const last = instances.filter(({ state }) => {
+    const inSync = state?.replicas.filter((replica) => replica.inSync) ?? [];
+    return inSync.length === 1 && inSync[0]!.node === id;
+  });
+  if (last.length === 0) return;
+  const names = last.map((instance) => instance.name).join(", ");
+  throw new DvsError(
+    "CONFLICT",
+    `Cannot remove node ${name}: only its replica has all of the state of instance ${names}. Start the node again, or let ` +
+      `others catch up first (dvs instance inspect). With --force the instance goes on only by dvs instance recover.`,
+  );
 }

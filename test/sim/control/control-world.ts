@@ -4,6 +4,7 @@ import { Faults } from "./faults.ts";
 import { Invariants } from "./invariants.ts";
 import { SimCoordinator } from "./sim-coordinator.ts";
 import { SimMachine } from "./sim-machine.ts";
+import { SimReplicas } from "./sim-replicas.ts";
 import { SimStore } from "./sim-store.ts";
 import { Users } from "./users.ts";
 
@@ -18,6 +19,7 @@ export class ControlWorld {
   readonly coordinators: SimCoordinator[];
   readonly machines = new Map<string, SimMachine>();
   readonly users: Users;
+  readonly replicas: SimReplicas;
 
   constructor(sim: Simulation, mutant?: Mutant) {
     this.sim = sim;
@@ -27,6 +29,7 @@ export class ControlWorld {
     this.faults = new Faults(this, mutant);
     this.coordinators = ["c1", "c2"].map((id) => new SimCoordinator(this, id));
     this.users = new Users(this);
+    this.replicas = new SimReplicas(this);
   }
 
   /** A machine is set up and its agent told the cluster's address. */

@@ -27,6 +27,8 @@ export function unconverged(world: ControlWorld): string | null {
       return `${record.name}: ${problem}, and no word why`;
     if (problem === "removed") return `${record.name} is still being removed`;
     if (problem) return `${record.name}: ${problem}`;
+    const ofState = stateProblem(world, record, good);
+    if (ofState) return `${record.name}: ${ofState}`;
     if (record.desired !== "running" || record.placement.length === 0) continue;
     for (const id of record.placement) expected.get(id)?.add(record.uid);
     for (const { port } of record.spec.publish) expectedPorts.set(port, record.uid);
@@ -41,6 +43,13 @@ export function unconverged(world: ControlWorld): string | null {
       continue;
     }
     if (machine.dismissed) return `${machine.id} was dismissed, but is wanted`;
+    for (const [uid, replica] of machine.replicas) {
+      const record = instances.find((instance) => instance.uid === uid);
+      const named = record?.replicas.includes(machine.id) || world.replicas.inSync(uid).has(machine.id);
+      if (!named) return `data of ${uid} is left on ${machine.id}`;
+      if (record?.desired === "stopped" && replica.incarnation)
+        return `state of ${uid} runs on ${machine.id}`;
+    }
     const running = [...machine.containers.values()];
     for (const { spec } of running) if (!wanted.has(spec.uid)) return `orphan ${spec.uid} on ${machine.id}`;
     for (const uid of wanted) {
@@ -91,6 +100,28 @@ function unsettled(record: InstanceRecord, good: NodeRecord[], nodes: NodeRecord
   return null;
 }
 
+/** What an established instance's replicas lack; null also where all that were in sync are lost, or were given up. */
+function stateProblem(world: ControlWorld, record: InstanceRecord, good: NodeRecord[]): string | null {
+  const { uid, spec, desired, phase, replicas } = record;
+  if (!spec.state || desired !== "running" || phase !== "established") return null;
+  const holders = [...world.replicas.inSync(uid)];
+  const lost = (id: string) => world.machines.get(id)?.burnt !== false || world.machines.get(id)!.dismissed;
+  if (holders.every(lost)) {
+    world.sim.count("replica:all in sync are lost");
+    return null;
+  }
+  const places = record.placement.filter((id) => good.some((node) => node.id === id));
+  if (places.length === 0) return null;
+  const wanted = Math.min(spec.state.replicas, places.length);
+  const placed = replicas.filter((id) => places.includes(id));
+  if (placed.length < wanted)
+    return `replicas on ${replicas.join(" ")}, asks for ${wanted} of ${places.join(" ")}`;
+  const lacking = placed.find((id) => !holders.includes(id));
+  if (lacking) return `its replica on ${lacking} is not in sync`;
+  const spare = replicas.filter((id) => !places.includes(id) && !world.machines.get(id)?.burnt);
+  return spare.length > 0 ? `a replica is left on ${spare.join(" ")}` : null;
+}
+
 /** After its establishment, a node where it cannot start may have taken over: degraded, and said so. */
 function mayFail(uid: string, instances: InstanceRecord[], node: string): boolean {
   const record = instances.find((instance) => instance.uid === uid);
@@ -99,7 +130,12 @@ function mayFail(uid: string, instances: InstanceRecord[], node: string): boolea
 
 /** It holds the only container of an instance that serves and has nowhere else to go. */
 function isLastResort(node: NodeRecord, instances: InstanceRecord[]): boolean {
-  return instances.some((record) => record.desired === "running" && record.placement.includes(node.id));
+  return instances.some(
+    ({ desired, placement, replicas }) =>
+      (desired === "running" && placement.includes(node.id)) ||
+      // Its data moves when it runs again, or when somebody else is there to copy it to.
+      (desired !== "removed" && replicas.includes(node.id)),
+  );
 }
 
 function aliveContainers(world: ControlWorld, uid: string): string[] {

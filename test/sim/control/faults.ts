@@ -37,6 +37,11 @@ export const strikes: Record<string, Strike> = {
     const [uid] = machine.containers.keys();
     if (uid !== undefined) machine.killContainer(uid);
   },
+  "replica:killed": (world) => {
+    const machine = anyMachine(world);
+    const [uid] = machine.replicas.keys();
+    if (uid !== undefined) machine.killReplica(uid);
+  },
   "port:held by another program": (world, later) => {
     const { random } = world.sim;
     const machine = anyMachine(world);

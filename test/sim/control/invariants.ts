@@ -7,7 +7,10 @@ import type { Controller, TxnKind } from "../../../core/control/controller.ts";
 import { InstanceRecord, keys, LeaderRecord, NodeRecord, PortRecord } from "../../../core/records.ts";
 import type { KeyValue, Txn } from "../../../core/store/store.ts";
 import type { ControlWorld } from "./control-world.ts";
+import type { ReplicaSet } from "../../../core/state/replica-set.ts";
+import type { Configuration } from "../../../core/replica/configuration.ts";
 import type { ContainerProcess } from "./sim-machine.ts";
+import type { SimReplica } from "./sim-replicas.ts";
 import type { Commit } from "./sim-store.ts";
 
 const isInstance = (key: string) => key.startsWith(keys.instances("default"));
@@ -50,6 +53,26 @@ export class Invariants {
   notePortOpen(node: string, port: number, uid: string): void {
     this.#portOpened.add(`${uid}:${port}@${node}`);
   }
+  /** The data of a replica goes: nobody may count on it. */
+  noteDataRemoved(node: string, { uid, disk }: SimReplica): void {
+    const record = this.#instances().find((instance) => instance.uid === uid);
+    if (!record || record.desired === "removed") return;
+    const configuration = this.#world.replicas.configuration(uid);
+    const counted = configuration?.inSync.includes(disk) ?? false;
+    assert(!counted, `${node} removes its data of ${uid}, which is in sync`);
+  }
+
+  /** What replicas are told of each other is what the store has held. */
+  checkReplicas(node: string, uid: string, { wanted, leaving, configuration }: ReplicaSet): void {
+    const nodes = [...wanted, ...leaving].map((replica) => replica.node);
+    assert(new Set(nodes).size === nodes.length, `${node} is told of two replicas of ${uid} on one node`);
+    const now = this.#world.replicas.configuration(uid);
+    assert(
+      (configuration.configuration?.epoch ?? 0) <= (now?.epoch ?? Infinity),
+      `${node} is told of an epoch of ${uid} that nobody has begun`,
+    );
+  }
+
   acknowledgeCreate(uid: string): void {
     this.#created.add(uid);
   }
@@ -74,6 +97,12 @@ export class Invariants {
     for (const { key, before, after } of changes) {
       if (issuer.kind === "undrain")
         this.#undrainedMs.set(key.slice(keys.nodes.length), this.#world.sim.nowMs);
+      if (key.endsWith("/configuration")) {
+        assert(
+          issuer.by === "replicas" || !after,
+          `${issuer.by} ${issuer.kind}s a configuration: replicas alone do`,
+        );
+      }
       if (isInstance(key)) this.#checkInstance(issuer.kind, instance(before), instance(after));
       else if (key.startsWith(keys.ports)) {
         const port = Number(key.slice(keys.ports.length));
@@ -92,7 +121,9 @@ export class Invariants {
     const up = new Set(controller.nodeViews(nowMs).flatMap((node) => (node.state === "up" ? [node.id] : [])));
     if (kind === "node-remove") {
       const id = key.slice(keys.nodes.length);
-      const placed = this.#instances().filter((record) => record.placement.includes(id));
+      const placed = this.#instances().filter(
+        (record) => record.placement.includes(id) || record.replicas.includes(id),
+      );
       assert(placed.length === 0, `node ${id} is removed while ${placed[0]?.uid} is placed on it`);
     } else if (kind === "delete") {
       const view = controller.instanceView("default", key.slice(keys.instances("default").length));
@@ -122,7 +153,7 @@ export class Invariants {
    * What a node is told leads to containers of the right instance only; and a leader that has just taken over takes
    * nothing out of service that it may merely not have heard of.
    */
-  checkDesired({ revision, routes, containers, node }: Desired, termAgeMs: number): void {
+  checkDesired({ revision, routes, containers, replicas, node }: Desired, termAgeMs: number): void {
     for (const { port, uid, upstreams } of routes) {
       const owner = this.#owners.get(port)?.findLast((o) => o.revision <= revision)?.uid;
       assert(owner === uid, `port ${port} is led to ${uid}, and ${owner} had it at r${revision}`);
@@ -142,6 +173,26 @@ export class Invariants {
     }
     const uids = containers.map((container) => container.uid);
     assert(new Set(uids).size === uids.length, `${node.id} is to run an instance twice`);
+    this.#checkNamed(node.id, revision, new Set(replicas.map((spec) => spec.uid)));
+  }
+
+  /** As of its revision, a Desired names every replica of its node that is wanted or in sync. */
+  #checkNamed(node: string, revision: number, named: ReadonlySet<string>): void {
+    const { table } = this.#world.store;
+    if (revision <= table.compacted) return;
+    const at = (prefix: string) => table.list(prefix, "", Infinity, revision);
+    for (const kv of at(keys.instances("default"))) {
+      const { uid, spec, desired, replicas } = InstanceRecord.parse(JSON.parse(kv.value));
+      if (!spec.state || desired === "removed" || named.has(uid)) continue;
+      assert(!replicas.includes(node), `${node} is not told of its replica of ${uid}`);
+      const state = at(keys.state("default", uid)).map(
+        (row) => JSON.parse(row.value) as Record<string, unknown>,
+      );
+      const configuration = state.find((row) => "configuration" in row)?.["configuration"];
+      const disk = state.find((row) => row["node"] === node)?.["disk"];
+      const counted = (configuration as Configuration | undefined)?.inSync.includes(String(disk)) ?? false;
+      assert(!counted, `${node} is not told of its replica of ${uid}, which is in sync`);
+    }
   }
 
   /** Placed containers that have been ready for so long that every leader has had the time to hear of it. */
@@ -191,6 +242,17 @@ export class Invariants {
     }
     if (before?.phase === "creating" && phase === "established") this.#checkEstablished(after);
     if (kind === "place" && before) this.#countMoves(before, after);
+    if (before && before.placement.length > 0) this.#checkReplicas(before, after);
+  }
+
+  #checkReplicas(before: InstanceRecord, after: InstanceRecord): void {
+    const { sim } = this.#world;
+    const { uid, replicas, spec } = after;
+    assert(new Set(replicas).size === replicas.length, `${uid} has two replicas on a node`);
+    assert(spec.state !== null || replicas.length === 0, `${uid} keeps no state and has replicas`);
+    for (const id of before.replicas.filter((node) => !replicas.includes(node))) {
+      sim.count(this.#isDraining(id) ? "replica:moved off a draining node" : "replica:replaced a gone one");
+    }
   }
 
   #checkEstablished({ uid, placement, spec }: InstanceRecord): void {

@@ -42,6 +42,12 @@ export const controlHardCases: string[] = [
   "net:duplicated",
   "net:lost",
   "net:held",
+  "replica:took over",
+  "replica:replaced a gone one",
+  "replica:moved off a draining node",
+  "replica:stopped and kept",
+  "replica:started again on its data",
+  "replica:data removed",
   ...Object.keys(strikes),
 ];
 

@@ -12,6 +12,7 @@ import type {
 import type { Stream } from "../harness/stream.ts";
 import type { SimCoordinator } from "./sim-coordinator.ts";
 import type { ContainerProcess, SimMachine } from "./sim-machine.ts";
+import { SimStateAgent } from "./sim-replicas.ts";
 
 const heartbeatMs = 500;
 const silentMs = 3_000;
@@ -44,9 +45,11 @@ export class SimAgent {
   #acknowledged = "";
   #unanswered = 0;
   #soon = false;
+  readonly #state: SimStateAgent;
 
   constructor(machine: SimMachine) {
     this.#machine = machine;
+    this.#state = new SimStateAgent(machine);
     const { sim, coordinators } = machine.world;
     this.#incarnation = sim.random.id();
     this.#coordinator = sim.random.pick(coordinators);
@@ -90,6 +93,10 @@ export class SimAgent {
     });
   }
 
+  wantsReplica(uid: string): boolean {
+    return this.#desired?.replicas.some((spec) => spec.uid === uid) ?? false;
+  }
+
   #wants(uid: string): boolean {
     return this.#desired?.containers.some((spec) => spec.uid === uid) ?? false;
   }
@@ -115,6 +122,8 @@ export class SimAgent {
       if (supervised.process) this.#machine.stopContainer(supervised.process);
       else this.#supervised.delete(uid);
     }
+    const replicas = new Map(this.#desired.replicas.map((spec) => [spec.uid, spec]));
+    this.#state.reconcile(replicas, (uid) => containers.has(uid));
     const ports = this.#machine.applyRoutes(this.#desired.routes);
     if (JSON.stringify(ports) !== JSON.stringify(this.#ports)) {
       this.#ports = ports;

@@ -265,6 +265,9 @@ export class SimCoordinator {
         invariants.checkDesired(effect.desired, sim.nowMs - term.startedMs);
         term.agents.get(effect.node)?.send({ type: "desired", desired: effect.desired });
         break;
+      case "replicas":
+        invariants.checkReplicas(effect.node, effect.uid, effect.replicas);
+        break;
       case "removed":
         term.agents.get(effect.node)?.send({ type: "removed" });
         break;

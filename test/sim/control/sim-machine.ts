@@ -14,6 +14,7 @@ import { Disk } from "../harness/disk.ts";
 import type { Host } from "../harness/host.ts";
 import type { ControlWorld } from "./control-world.ts";
 import { SimAgent } from "./sim-agent.ts";
+import type { SimReplica } from "./sim-replicas.ts";
 
 /** A host process that runs an instance's container. */
 export interface ContainerProcess {
@@ -33,6 +34,8 @@ export class SimMachine {
   readonly disk: Disk;
   /** By uid: at most one process of an instance on a node, ever. */
   readonly containers = new Map<string, ContainerProcess>();
+  /** Replicas of instances' OS state on its disk, each with its process if one runs. */
+  readonly replicas = new Map<string, SimReplica>();
   /** What the ingress process has open. */
   readonly openPorts = new Map<number, string>();
   /** Ports that another program holds. */
@@ -66,6 +69,7 @@ export class SimMachine {
     this.agent = null;
     for (const process of this.containers.values()) process.state = "dead";
     this.containers.clear();
+    for (const replica of this.replicas.values()) replica.incarnation = null;
     this.openPorts.clear();
     this.routes = [];
     this.disk.powerCut();
@@ -103,6 +107,7 @@ export class SimMachine {
     this.dismissed = true;
     this.crashAgent();
     for (const uid of this.containers.keys()) this.killContainer(uid);
+    for (const replica of this.replicas.values()) replica.incarnation = null;
     this.openPorts.clear();
     this.routes = [];
   }
@@ -136,6 +141,22 @@ export class SimMachine {
     process.state = "dead";
     this.containers.delete(uid);
     this.agentHost.after(5, () => this.agent?.containerExited(uid));
+  }
+
+  /** Its agent removes the data of a replica that has no process. */
+  removeReplica(uid: string): void {
+    const replica = this.replicas.get(uid)!;
+    this.world.invariants.noteDataRemoved(this.id, replica);
+    this.replicas.delete(uid);
+    this.world.sim.count("replica:data removed");
+    this.world.sim.log(`${this.id} removes the data of ${uid}`);
+    this.agent?.changed();
+  }
+
+  killReplica(uid: string): void {
+    const replica = this.replicas.get(uid);
+    if (replica) replica.incarnation = null;
+    this.agentHost.after(5, () => this.agent?.changed());
   }
 
   /** The ingress takes a new table: what is not in it is closed, what is new is opened if it can be. */
@@ -197,7 +218,11 @@ export class SimMachine {
       diskFreeBytes: 1,
       revision,
       containers,
-      replicas: [],
+      replicas: [...this.replicas.values()].map(({ uid, disk, incarnation }) => ({
+        ...{ tenant: "default", instance: "?", uid, generation: 1, disk, incarnation: incarnation ?? "" },
+        ...{ state: incarnation ? ("ready" as const) : ("kept" as const), reason: "", permanent: false },
+        ...{ pid: 1, restarts: 0, startedAt: "", status: null },
+      })),
       ports,
       ingressRequests: 0,
       warnings: [],

@@ -89,13 +89,18 @@ export class Users {
     const { random } = this.#world.sim;
     const name = random.pick(names);
     const poison = random.chance(0.25) ? random.sample([...this.#world.machines.keys()], 2) : [];
+    const nodes = random.integer(1, 4);
+    const replicas = random.integer(1, Math.min(3, nodes));
+    const replaceAfterMs = random.pick([3_000, 8_000]);
+    const state = { replicas, minInSync: 1, durability: "fsync" as const, replaceAfterMs };
     const record: InstanceRecord = {
       tenant: "default",
       name,
       uid: random.id(),
       spec: InstanceSpec.parse({
         os: "web",
-        nodes: random.integer(1, 4),
+        nodes,
+        state: random.chance(0.5) ? state : null,
         on: random.chance(0.15) ? { disk: "ssd" } : {},
         options: { poison, flaky: random.chance(0.2) },
         publish: random.sample(publishable, random.integer(0, 2)).map((port) => ({ port })),

@@ -143,6 +143,22 @@ test("a recovery makes one replica the only one that counts, under an epoch abov
   expect(events.join("\n")).toContain("Recovered its state goes on from node");
 });
 
+test("the node with the only copy of a state is not removed without force", async () => {
+  const s = await started();
+  const { api } = s.lab;
+  const [a] = s.holders;
+  await register(s, 0);
+  await a.link.state.change({ ...s.of, change: change(0) }, never);
+  await until(async () => (await api.instances.get("kv")).state?.inSync === 1);
+  const name = (await api.instances.get("kv")).state!.primary!.nodeName;
+  a.close();
+  await until(async () => (await api.nodes.get(name)).state === "down");
+  const refusal = await failure(api.nodes.remove(name));
+  expect(refusal.code).toBe("CONFLICT");
+  expect(refusal.message).toContain("has all of the state of instance kv");
+  await api.nodes.remove(name, true);
+});
+
 test("of two recoveries of one version one is made", async () => {
   const { lab, of, holders } = await established();
   const { openStore } = await import("../../../../core/store/open.ts");
