@@ -70,6 +70,7 @@ export class Writer {
   #syncing = false;
   /** The disk is full: records wait for the next try. Jobs do not, since they may give back space. */
   #blocked = false;
+  #retrying = false;
   #soon = false;
   #lazyTimer = false;
   #sealTimer = false;
@@ -303,10 +304,7 @@ export class Writer {
       if (this.#phase === "ended") return;
       if (error) return this.#notWritten(error, group);
       this.#phase = "idle";
-      if (this.#fullReported) {
-        this.#fullReported = false;
-        this.#events.full(false);
-      }
+      this.#hasRoom();
       const last = group.at(-1)!;
       segment.nextIndex = last.index + 1;
       this.#epoch = last.epoch;
@@ -380,16 +378,44 @@ export class Writer {
 
   #waitForSpace(): void {
     if (this.#phase === "ended") return;
-    if (!this.#blocked) {
-      this.#blocked = true;
-      this.#timing.after(fullRetryMs, () => {
-        this.#blocked = false;
-        this.#pump();
-      });
-    }
-    if (this.#fullReported) return;
+    this.#blocked = true;
+    if (this.#fullReported) return this.#tryAgainLater();
     this.#fullReported = true;
+    this.#tryAgainLater();
     this.#events.full(true);
+  }
+
+  /** As long as it is full: also when nothing waits, since nobody appends until there is room. */
+  #tryAgainLater(): void {
+    if (this.#retrying) return;
+    this.#retrying = true;
+    this.#timing.after(fullRetryMs, () => {
+      this.#retrying = false;
+      this.#blocked = false;
+      if (this.#phase === "ended" || !this.#fullReported) return;
+      const waits = this.#syncing || this.#urgent.length + this.#queue.length > 0;
+      if (this.#phase === "idle" && !waits && this.#file) this.#writeMark();
+      else this.#pump();
+      this.#tryAgainLater();
+    });
+  }
+
+  #hasRoom(): void {
+    if (!this.#fullReported) return;
+    this.#fullReported = false;
+    this.#events.full(false);
+  }
+
+  /** The chain goes on from it; it is synced with what follows, or by the operating system's own time. */
+  #writeMark(): void {
+    this.#phase = "writing";
+    this.#write([], (error) => {
+      if (this.#phase === "ended") return;
+      if (error) return this.#notWritten(error, []);
+      this.#phase = "idle";
+      this.#hasRoom();
+      this.#pump();
+    });
   }
 
   /** Syncs what is written: at once where somebody waits for it. */
@@ -439,14 +465,7 @@ export class Writer {
         this.#written === this.#durable;
       if (!quiet) return this.#sealLater();
       if (this.#marked >= this.#durable) return;
-      this.#phase = "writing";
-      // The chain goes on from it; it is synced with what follows, or by the operating system's own time.
-      this.#write([], (error) => {
-        if (this.#phase === "ended") return;
-        if (error) return this.#notWritten(error, []);
-        this.#phase = "idle";
-        this.#pump();
-      });
+      this.#writeMark();
     });
   }
 

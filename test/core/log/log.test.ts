@@ -199,6 +199,23 @@ test("a disk that is full loses nothing: it is told, reads go on, and what was a
   expect(again.log.lastIndex).toBe(45);
 });
 
+test("a log of which nothing waits finds out by itself that a full disk has room again", () => {
+  const { files, life } = begin();
+  some(life, 20);
+  life.settle();
+  files.disk.bytesMax = 4_000;
+  some(life, 30);
+  life.settle();
+  expect(life.heard.full).toBe(true);
+  // Nobody appends to a log that is full, and what waited is not wanted any more.
+  life.log.truncateAfter(life.heard.written);
+  life.settle();
+  for (let tries = 0; tries < 10; tries++) life.step(true);
+  files.disk.bytesMax = Infinity;
+  for (let tries = 0; tries < 50 && life.heard.full; tries++) life.step(true);
+  expect(life.heard).toMatchObject({ full: false, failed: null });
+});
+
 test("a power cut of a machine whose disk is full leaves what was durable", () => {
   for (let seed = 1; seed <= 100; seed++) {
     const random = new Random(seed);
