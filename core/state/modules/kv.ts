@@ -30,20 +30,19 @@ const tables = `
   CREATE TABLE kv_lease (lease TEXT PRIMARY KEY, ttl INTEGER NOT NULL, ends INTEGER NOT NULL) STRICT, WITHOUT ROWID;
   CREATE INDEX kv_lease_by_end ON kv_lease (ends);
   CREATE TABLE kv_change (
-    position INTEGER PRIMARY KEY,
     revision INTEGER NOT NULL,
+    position INTEGER NOT NULL, -- Within the record.
     key      BLOB NOT NULL,
-    value    BLOB
-  ) STRICT;
-  CREATE INDEX kv_change_by_revision ON kv_change (revision);
+    value    BLOB,
+    PRIMARY KEY (revision, position)
+  ) STRICT, WITHOUT ROWID;
   CREATE TABLE kv_counter (
     serving   INTEGER NOT NULL, -- When the present primary began, by the time of records.
     forgotten INTEGER NOT NULL, -- Changes up to this revision are gone.
-    first     INTEGER NOT NULL, -- Position of the oldest change that is kept,
-    position  INTEGER NOT NULL, -- and of the newest.
-    bytes     INTEGER NOT NULL  -- Keys and values of all that are kept.
+    changes   INTEGER NOT NULL, -- That are kept,
+    bytes     INTEGER NOT NULL  -- and their keys and values.
   ) STRICT;
-  INSERT INTO kv_counter VALUES (0, 0, 1, 0, 0);
+  INSERT INTO kv_counter VALUES (0, 0, 0, 0);
 `;
 
 const statements = {
@@ -61,18 +60,18 @@ const statements = {
   leaseKeys: "SELECT key FROM kv_entry WHERE lease = ? ORDER BY key",
   leaseCount: "SELECT count(*) AS n FROM kv_entry WHERE lease = ?",
   ended: "SELECT lease, ttl FROM kv_lease WHERE ends <= ? ORDER BY ends, lease LIMIT ?",
-  counter: "SELECT serving, forgotten, first, position, bytes FROM kv_counter",
-  saveCounter: "UPDATE kv_counter SET serving = ?, forgotten = ?, first = ?, position = ?, bytes = ?",
+  counter: "SELECT serving, forgotten, changes, bytes FROM kv_counter",
+  saveCounter: "UPDATE kv_counter SET serving = ?, forgotten = ?, changes = ?, bytes = ?",
   note: "INSERT INTO kv_change VALUES (?, ?, ?, ?)",
-  oldest: `SELECT position, revision, length(key) + ifnull(length(value), 0) AS bytes
-    FROM kv_change ORDER BY position LIMIT ?`,
-  newest: "SELECT revision FROM kv_change ORDER BY position DESC LIMIT 1",
-  forget: "DELETE FROM kv_change WHERE position <= ?",
+  oldest: `SELECT revision, length(key) + ifnull(length(value), 0) AS bytes
+    FROM kv_change ORDER BY revision, position LIMIT ?`,
+  newest: "SELECT max(revision) AS revision FROM kv_change",
+  forget: "DELETE FROM kv_change WHERE revision <= ?",
   changes:
     "SELECT revision, key, value FROM kv_change WHERE revision > ? ORDER BY revision, position LIMIT ?",
   allEntries: "SELECT key, value, revision, lease FROM kv_entry ORDER BY key",
   allLeases: "SELECT lease, ttl, ends FROM kv_lease ORDER BY lease",
-  allChanges: "SELECT position, revision, key, value FROM kv_change ORDER BY position",
+  allChanges: "SELECT revision, position, key, value FROM kv_change ORDER BY revision, position",
 } as const;
 
 type Sql = Record<keyof typeof statements, ReturnType<StateTables["prepare"]>>;
@@ -84,11 +83,15 @@ interface EntryRow {
   lease: string | null;
 }
 
+interface Change {
+  key: Uint8Array;
+  value: Uint8Array | null;
+}
+
 interface Counter {
   serving: number;
   forgotten: number;
-  first: number;
-  position: number;
+  changes: number;
   bytes: number;
 }
 
@@ -96,6 +99,8 @@ interface Counter {
 const expiredPerRecord = 256;
 /** Changes that one operation forgets at most; more than one makes. */
 const forgottenPerRecord = 4 * kvLeaseKeysMax;
+/** Changes that are kept beyond kvHistoryMax before the oldest are forgotten. */
+const slack = 256;
 /** Values in one answer of a list; what is left is asked for with `after`. */
 const listBytesMax = 1 * MiB;
 
@@ -142,7 +147,7 @@ class Kv implements OpenModule {
       case "keep":
         return this.#keep(decoded.lease, index, timeMs);
       case "revoke":
-        return this.#end(decoded.lease, index);
+        return this.#revoke(decoded.lease, index);
       case "expire":
         return this.#expire(index, timeMs);
     }
@@ -276,28 +281,30 @@ class Kv implements OpenModule {
     return Math.max(row.ends, this.#counter().serving + row.ttl) > timeMs ? row : null;
   }
 
-  #end(lease: string, index: number): KvResult {
+  #revoke(lease: string, index: number): KvResult {
     if (!this.#sql.lease.get(lease)) return { done: false, revision: 0 };
-    this.#sql.endLease.run(lease);
-    const rows = this.#sql.leaseKeys.all(lease) as { key: Uint8Array }[];
-    for (const { key } of rows) this.#sql.delete.run(key);
-    this.#note(
-      rows.map(({ key }) => ({ key, value: null })),
-      index,
-    );
+    this.#note(this.#end(lease), index);
     return { done: true, revision: index };
   }
 
   #expire(index: number, timeMs: number): KvResult {
-    let keys = 0;
+    const changes: Change[] = [];
     let ended = 0;
     for (const lease of this.#endedBy(timeMs)) {
-      keys += (this.#sql.leaseCount.get(lease) as { n: number }).n;
-      if (keys > kvLeaseKeysMax && ended > 0) break;
-      this.#end(lease, index);
+      const { n } = this.#sql.leaseCount.get(lease) as { n: number };
+      if (changes.length + n > kvLeaseKeysMax && ended > 0) break;
+      changes.push(...this.#end(lease));
       ended++;
     }
+    this.#note(changes, index);
     return { done: ended > 0, revision: index };
+  }
+
+  #end(lease: string): Change[] {
+    this.#sql.endLease.run(lease);
+    const rows = this.#sql.leaseKeys.all(lease) as { key: Uint8Array }[];
+    for (const { key } of rows) this.#sql.delete.run(key);
+    return rows.map(({ key }) => ({ key, value: null }));
   }
 
   #endedBy(timeMs: number): string[] {
@@ -313,47 +320,47 @@ class Kv implements OpenModule {
       throw new ModuleRefusal(`lease "${lease}" would hold more than ${kvLeaseKeysMax} keys`);
   }
 
-  /** Keeps the changes for watchers, and forgets the oldest. */
-  #note(changes: { key: Uint8Array; value: Uint8Array | null }[], index: number): void {
+  /** Keeps the changes of a record, all at once, for watchers; forgets the oldest. */
+  #note(changes: Change[], index: number): void {
     const counter = this.#counter();
-    for (const { key, value } of changes) {
-      this.#sql.note.run(++counter.position, index, key, value);
+    for (const [position, { key, value }] of changes.entries()) {
+      this.#sql.note.run(index, position, key, value);
+      counter.changes++;
       counter.bytes += key.length + (value?.length ?? 0);
     }
-    if (isFull(counter)) this.#forget(counter);
+    if (isFull(counter, slack)) this.#forget(counter);
     this.#count(counter);
   }
 
+  /** Many at a time: looking for the oldest with each operation would double its cost. */
   #forget(counter: Counter): void {
-    let revision = 0;
     for (const row of this.#sql.oldest.iterate(forgottenPerRecord)) {
-      const oldest = row as unknown as { position: number; revision: number; bytes: number };
+      const oldest = row as unknown as { revision: number; bytes: number };
       // Changes of one record go together.
-      if (!isFull(counter) && oldest.revision !== revision) break;
-      revision = oldest.revision;
+      if (!isFull(counter, 0) && oldest.revision !== counter.forgotten) break;
+      counter.forgotten = oldest.revision;
       counter.bytes -= oldest.bytes;
-      counter.first = oldest.position + 1;
+      counter.changes--;
     }
-    counter.forgotten = revision;
-    this.#sql.forget.run(counter.first - 1);
+    this.#sql.forget.run(counter.forgotten);
   }
 
   #lastRevision(): number {
-    const newest = this.#sql.newest.get() as { revision: number } | undefined;
-    return newest?.revision ?? this.#counter().forgotten;
+    const newest = this.#sql.newest.get() as { revision: number | null };
+    return newest.revision ?? this.#counter().forgotten;
   }
 
   #counter(): Counter {
     return this.#sql.counter.get() as unknown as Counter;
   }
 
-  #count({ serving, forgotten, first, position, bytes }: Counter): void {
-    this.#sql.saveCounter.run(serving, forgotten, first, position, bytes);
+  #count({ serving, forgotten, changes, bytes }: Counter): void {
+    this.#sql.saveCounter.run(serving, forgotten, changes, bytes);
   }
 }
 
-function isFull({ first, position, bytes }: Counter): boolean {
-  return bytes > kvHistoryBytesMax || position - first + 1 > kvHistoryMax;
+function isFull({ changes, bytes }: Counter, slack: number): boolean {
+  return bytes > kvHistoryBytesMax || changes > kvHistoryMax + slack;
 }
 
 /** Copies: what SQLite gives may be a view of its memory. */

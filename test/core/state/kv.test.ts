@@ -190,16 +190,31 @@ test("a watch gives each record's changes with a prefix once, in order, and the 
   expect(fromNow.next(10)).toHaveLength(1);
 });
 
+test("leases that end with one record are one event, also while old changes are being forgotten", () => {
+  for (let i = 0; i < kvHistoryMax; i++) put("filler", "");
+  for (const lease of ["one", "two", "three"]) {
+    replica.kv({ op: "grant", lease, ttlMs: 1_000 });
+    for (let i = 0; i < 200; i++) put(`${lease}/${i}`, "", { lease });
+  }
+  const follower = replica.db.module("kv").follow!({ prefix: "" });
+  replica.timeMs += 1_000;
+  replica.kv({ op: "expire" });
+  const events = follower.next(10) as KvEvent[];
+  expect(events.map(({ changes }) => changes.length)).toEqual([600]);
+  expect(new Set(events[0]!.changes.map(({ key }) => key)).size).toBe(600);
+});
+
 test("a watch whose changes have been forgotten says so, and one that keeps up misses none", () => {
   const follower = replica.db.module("kv").follow!({ prefix: "a", after: 0 });
   const slow = replica.db.module("kv").follow!({ prefix: "", after: 0 });
   let seen = 0;
-  for (let i = 0; i < kvHistoryMax + 10; i++) {
+  const count = kvHistoryMax + 1_000;
+  for (let i = 0; i < count; i++) {
     put(i % 100 === 0 ? "a" : "b", String(i));
     if (i % 500 === 0) seen += follower.next(1_000).length;
   }
   seen += follower.next(1_000).length;
-  expect(seen).toBe(Math.ceil((kvHistoryMax + 10) / 100));
+  expect(seen).toBe(Math.ceil(count / 100));
   expect(() => slow.next(1)).toThrow("no longer kept");
   expect(() => replica.db.module("kv").follow!({ prefix: "", after: 5 })).toThrow("no longer kept");
   expect(slow).toBeDefined();
