@@ -4,7 +4,7 @@
  *
  * Records that are not in memory any more are fetched from the log; a step applies at most `applyBatch` of them.
  */
-import { decodeRecords, type LogRecord, recordKinds } from "./record.ts";
+import { type LogRecord, recordKinds } from "./record.ts";
 import type { Replica } from "./replica.ts";
 import type { AppliedState } from "./sink.ts";
 import { appendBytesMax, applyBatch } from "./timings.ts";
@@ -15,6 +15,8 @@ export class ApplyingMachine {
   #appliedIndex: number;
   #fetching = false;
   #fetched: LogRecord[] = [];
+  /** What comes next could not be read: not again before this. */
+  #fetchFromMs = -Infinity;
   /** It met a record that it cannot apply. */
   #stuck = false;
 
@@ -50,9 +52,11 @@ export class ApplyingMachine {
     this.#fetching = false;
   }
 
-  fetched(bytes: Uint8Array): void {
+  fetched(records: LogRecord[]): void {
     this.#fetching = false;
-    this.#fetched = decodeRecords(bytes);
+    this.#fetched = records;
+    const { nowMs, timings } = this.#replica;
+    if (records.length === 0) this.#fetchFromMs = nowMs + timings.retryMs;
     this.pump();
   }
 
@@ -112,9 +116,9 @@ export class ApplyingMachine {
   }
 
   #fetch(): void {
-    if (this.#fetching) return;
+    const { sink, self, nowMs } = this.#replica;
+    if (this.#fetching || nowMs < this.#fetchFromMs) return;
     this.#fetching = true;
-    const { sink, self } = this.#replica;
     sink.fetch(self.disk, this.#appliedIndex + 1, appendBytesMax);
   }
 }

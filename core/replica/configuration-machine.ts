@@ -101,7 +101,10 @@ export class ConfigurationMachine {
   /** A change may be asked for now: none is open whose answer may still come. */
   get mayPropose(): boolean {
     const last = this.#proposals.at(-1);
-    return !last || ((last.refused || last.withdrawn) && this.#proposals.length < proposalsMax);
+    if (!last) return true;
+    const { nowMs, timings } = this.#replica;
+    const isAnswered = last.withdrawn || (last.refused && nowMs >= last.sentMs + timings.retryMs);
+    return isAnswered && this.#proposals.length < proposalsMax;
   }
 
   /** A newer epoch has been read: messages of this one are worth nothing any more, though it is still gone by. */
@@ -205,13 +208,22 @@ export class ConfigurationMachine {
     const replica = this.#replica;
     const at = this.#known ?? this.#empty;
     if (!at) return;
-    const changeId = [...replica.sink.random()].map((byte) => byte.toString(16).padStart(2, "0")).join("");
     const { generation, version } = at;
+    const inSync = [...next.inSync].sort();
+    const isSame = ({ change: { configuration } }: Proposal) =>
+      configuration.epoch === next.epoch && configuration.inSync.join() === inSync.join();
+    const again = this.#proposals.findIndex(isSame);
+    if (again >= 0) {
+      const [proposal] = this.#proposals.splice(again, 1);
+      this.#proposals.push({ ...proposal!, sentMs: replica.nowMs, refused: false, withdrawn: false });
+      return replica.sink.propose(proposal!.change);
+    }
+    const changeId = [...replica.sink.random()].map((byte) => byte.toString(16).padStart(2, "0")).join("");
     const configuration: Configuration = {
       epoch: next.epoch,
       primary: next.primary,
       generation,
-      inSync: [...next.inSync].sort(),
+      inSync,
       changeId,
     };
     const change = { generation, version, configuration };

@@ -116,7 +116,8 @@ export class LeasesMachine {
       this.#holds.delete(disk);
       replication.membersChanged();
     }
-    if (nowMs >= this.#beaconDueMs) this.beacon(nowMs + timings.beaconMs);
+    // Without beacons it lapses, and the first backup takes over after G.
+    if (nowMs >= this.#beaconDueMs && !replication.isStuck) this.beacon(nowMs + timings.beaconMs);
     this.#tellHost(this.aliveUntilMs);
   }
 

@@ -26,6 +26,8 @@ export class Peer {
   outstandingBytes = 0;
   /** It gets its records out of the log on disk, or a snapshot, at the moment. */
   fetching = false;
+  /** What it needs could not be read: not again before this. */
+  fetchFromMs = -Infinity;
   snapshotting = false;
   /** When its acknowledgements last moved, or it had nothing to acknowledge. */
   progressMs: number;

@@ -30,7 +30,7 @@ import { messageNames, messageTable, type ModuleLevels, type ReplicaMessage } fr
 import { handlers } from "./handlers.ts";
 import { PromisesMachine } from "./promises-machine.ts";
 import { ReadsMachine } from "./reads-machine.ts";
-import { checkOperation, decodeRecords, recordKinds } from "./record.ts";
+import { checkOperation, decodeRecords, type LogRecord, recordKinds } from "./record.ts";
 import { type RecoveredLog, ReplicaLog } from "./replica-log.ts";
 import type { Replica } from "./replica.ts";
 import { ReplicationMachine } from "./replication-machine.ts";
@@ -219,6 +219,7 @@ export class ReplicaMachine implements Replica {
   replicasWanted(nowMs: number, disks: readonly (DiskId | null)[]): void {
     this.#enter(nowMs);
     this.#wanted = disks;
+    this.replication.forgetUnwanted();
     this.standing.tick();
     this.inSync.review();
   }
@@ -269,9 +270,10 @@ export class ReplicaMachine implements Replica {
   /** Records that the sink was asked to fetch for `reader`; none: they are not in the log any more. */
   fetched(nowMs: number, reader: DiskId, bytes: Uint8Array): void {
     this.#enter(nowMs);
-    if (reader === this.self.disk) return this.applying.fetched(bytes);
+    const records = readable(bytes);
+    if (reader === this.self.disk) return this.applying.fetched(records);
     const peer = this.replication.peer(reader);
-    if (peer) this.replication.fetched(peer, decodeRecords(bytes));
+    if (peer) this.replication.fetched(peer, records);
   }
 
   /** Writes are refused until it is no longer so; what was appended is still tried. */
@@ -456,7 +458,9 @@ export class ReplicaMachine implements Replica {
     }
     if (isSelf) {
       if (!this.#isPrimary) {
-        const knewBeforeMs = before && before.version === version - 1 ? this.#knewMs : this.#nowMs;
+        // Nobody can have read by a configuration before the first.
+        const beforeMs = version === 1 ? -Infinity : this.#nowMs;
+        const knewBeforeMs = before && before.version === version - 1 ? this.#knewMs : beforeMs;
         this.#begin(knewBeforeMs);
       }
       inSync.adopted(before?.configuration.inSync ?? []);
@@ -516,5 +520,14 @@ export class ReplicaMachine implements Replica {
     if (role === this.#role) return;
     this.#role = role;
     this.sink.roleChanged(role);
+  }
+}
+
+/** Of the own disk: what is damaged there is as if it was not there, until the log has repaired it. */
+function readable(bytes: Uint8Array): LogRecord[] {
+  try {
+    return decodeRecords(bytes);
+  } catch {
+    return [];
   }
 }

@@ -32,6 +32,9 @@ export class ReplicationMachine {
   #lastTimeMs = 0;
   /** Index of this epoch's first record; Infinity: not primary. */
   #epochStart = Infinity;
+  /** How far the own disk was, and since when it is no further though more is to be written. */
+  #ownProgress = 0;
+  #ownProgressMs = -Infinity;
   /** The bytes of the last message: mostly all replicas get the same ones. */
   #shared: { from: number; to: number; bytes: Uint8Array } = { from: 0, to: 0, bytes: nothing };
 
@@ -55,6 +58,12 @@ export class ReplicationMachine {
     return policy.durability === "fsync" || configurations.mayBeAlone || inSync.leavesOne;
   }
 
+  /** Its own disk takes nothing: another is to be primary. */
+  get isStuck(): boolean {
+    const { nowMs, timings, configurations } = this.#replica;
+    return configurations.inSync.length > 1 && nowMs >= this.#ownProgressMs + timings.stuckMs;
+  }
+
   peer(disk: DiskId): Peer | undefined {
     return this.peers.get(disk);
   }
@@ -64,6 +73,7 @@ export class ReplicationMachine {
     const { log } = this.#replica;
     this.peers.clear();
     this.#shared = { from: 0, to: 0, bytes: nothing };
+    this.#ownProgressMs = this.#replica.nowMs;
     this.#epochStart = log.lastIndex + 1;
     this.membersChanged();
     this.append({
@@ -124,8 +134,12 @@ export class ReplicationMachine {
     return this.#peerOf(disk);
   }
 
-  forget(disk: DiskId): void {
-    this.peers.delete(disk);
+  /** Learners that nobody wants. */
+  forgetUnwanted(): void {
+    const { wanted } = this.#replica;
+    for (const [disk, peer] of this.peers) {
+      if (!wanted.includes(disk) && !this.#deciding.includes(peer)) this.peers.delete(disk);
+    }
   }
 
   /** From a replica that has read the configuration, or has lost its link: sending begins where its log ends. */
@@ -202,6 +216,7 @@ export class ReplicationMachine {
     const { log } = this.#replica;
     peer.fetching = false;
     const first = records[0];
+    if (!first) peer.fetchFromMs = this.#replica.nowMs + this.#replica.timings.retryMs;
     // Truncated, or sent otherwise, meanwhile.
     if (!first || first.index !== peer.next || log.epochAt(records.at(-1)!.index) !== records.at(-1)!.epoch) {
       return this.#replica.wantFlush();
@@ -240,6 +255,9 @@ export class ReplicationMachine {
   tick(): void {
     const { nowMs, log } = this.#replica;
     for (const peer of this.peers.values()) if (peer.written >= log.lastIndex) peer.progressMs = nowMs;
+    const own = this.isFsync ? log.durable : log.written;
+    if (own !== this.#ownProgress || own === log.lastIndex) this.#ownProgressMs = nowMs;
+    this.#ownProgress = own;
     this.maybeCommit();
   }
 
@@ -310,6 +328,7 @@ export class ReplicationMachine {
   }
 
   #fetch(peer: Peer): void {
+    if (this.#replica.nowMs < peer.fetchFromMs) return;
     peer.fetching = true;
     this.#replica.sink.fetch(peer.disk, peer.next, appendBytesMax);
   }

@@ -79,6 +79,8 @@ function problemsOf(machine: ReplicaMachine): string[] {
   const name = (disk: DiskId) => disk.slice(0, 8);
   if (configurations.problem) problems.push(configurations.problem);
   if (!configurations.known) problems.push("no coordinator has told it yet which replicas are in sync");
+  if (machine.isPrimary && machine.replication.isStuck)
+    problems.push("its disk takes nothing: it leaves its place to another replica");
   if (isFull) problems.push("the disk is full: writes are refused until there is room on it");
   const members = configurations.inSync;
   if (members.length > 0 && members.length < Math.min(policy.minInSync, policy.replicas)) {

@@ -73,6 +73,9 @@ export class Lab {
   holdStore = false;
   #heldChanges: { replica: LabReplica; change: Change }[] = [];
   readonly changes: Configuration[] = [];
+  /** The store refuses all; how often, by change. */
+  refuse = false;
+  readonly refused = new Map<string, number>();
 
   /** On the links, in order. */
   wires: Wire[] = [];
@@ -232,6 +235,11 @@ export class Lab {
 
   #carryOut(replica: LabReplica, change: Change): void {
     const { generation, version, configuration } = this.store;
+    if (this.refuse) {
+      const { changeId } = change.configuration;
+      this.refused.set(changeId, (this.refused.get(changeId) ?? 0) + 1);
+      return this.#answer(replica, change, "refused");
+    }
     if (configuration?.changeId === change.configuration.changeId)
       return this.#answer(replica, change, "done");
     if (generation !== change.generation || version !== change.version)

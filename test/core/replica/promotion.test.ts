@@ -125,3 +125,26 @@ test("its machine stopped, it is replaced within 3 s", () => {
   lab.until("a write is answered", () => written.result === "1", 5_000);
   expect(lab.nowMs - stoppedMs).toBeLessThanOrEqual(1_400);
 });
+
+test("a primary whose own disk takes nothing leaves its place to another", () => {
+  const lab = Lab.of("abc");
+  const a = lab.at("a");
+  a.writes = false;
+  const written = a.set("x", "1", "k1", 1);
+  lab.until("another serves", () => lab.primaries === "b", lab.timings.stuckMs + 3_000);
+  lab.until("the write is answered", () => written.outcome !== null, 3_000);
+  expect([written.result, lab.inSync]).toEqual(["1", "bc"]);
+  a.writes = true;
+  lab.until("it is back", () => lab.inSync === "abc");
+});
+
+test("a refused change is asked for again, at the pace of retries, and under the same id", () => {
+  const lab = Lab.of("ab", { policy: { replicas: 2 } });
+  lab.refuse = true;
+  lab.at("b").kill();
+  lab.run(3_000);
+  expect(lab.refused.size).toBe(1);
+  expect([...lab.refused.values()][0]).toBeLessThan(3_000 / lab.timings.retryMs + 2);
+  lab.refuse = false;
+  lab.until("it is alone", () => lab.inSync === "a" && lab.primaries === "a", 1_000);
+});
