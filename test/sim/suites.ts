@@ -1,6 +1,7 @@
 /** What the simulator can run. A new machine under test is a scenario and a line here. */
 import { controlHardCases, runControl } from "./control/scenario.ts";
 import type { Simulation } from "./harness/simulation.ts";
+import { kernelHardCases, runKernels } from "./kernel/scenario.ts";
 import { proxyHardCases, runProxies } from "./proxy/scenario.ts";
 import { replicaHardCases, runReplicas } from "./replica/scenario.ts";
 
@@ -13,6 +14,7 @@ export interface Suite {
 
 export const suites: Record<string, Suite> = {
   control: { run: runControl, hardCases: controlHardCases },
+  kernel: { run: runKernels, hardCases: kernelHardCases },
   proxy: { run: runProxies, hardCases: proxyHardCases },
   replica: { run: runReplicas, hardCases: replicaHardCases },
 };

@@ -11,6 +11,8 @@ export function handleMiss(
   _from: KernelId,
   [, , , destination, since, holder]: KernelMessage<"miss">,
 ): void {
-  const { view, peers } = kernel;
-  if (since > view.index && view.members.has(holder)) peers.relocate(destination, holder, since);
+  const { view, peers, id } = kernel;
+  // What is to come here is here once the record has been read.
+  if (since > view.index && holder !== id && view.members.has(holder))
+    peers.relocate(destination, holder, since);
 }

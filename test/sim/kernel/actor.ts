@@ -150,7 +150,9 @@ export class Actor {
   #notify(): void {
     const { world, machine } = this.kernel;
     const to = world.someEndpoint(this.proc.endpoint);
-    if (machine.notify(this.proc, to) === "OK") world.ledger.notified++;
+    // Noted before: the receiver may be woken in the same step.
+    const pair = world.ledger.notify(this.life, this.proc.endpoint, world.lives.get(to) ?? 0, to);
+    if (machine.notify(this.proc, to) !== "OK") pair.sent--;
   }
 
   #copy(): void {
@@ -212,7 +214,7 @@ export class Actor {
     assert(!this.#ended, () => `${this.name} takes a message after its end`);
     const call = receive.result as Call;
     if (call.isNotification) {
-      world.ledger.notificationsTaken += call.body as number;
+      world.ledger.takeNotification(call.source, this.proc.endpoint, call.body as number);
       return;
     }
     const { id } = call.body as Body;

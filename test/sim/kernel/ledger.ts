@@ -27,6 +27,14 @@ const notDone = new Set<Outcome>([
   ...(["NOT_WAITING", "EXITED"] as const),
 ]);
 
+/** Notifications between two lives. */
+interface Notified {
+  by: number;
+  to: number;
+  sent: number;
+  taken: number;
+}
+
 export class Ledger {
   readonly #sim: Simulation;
   readonly entries = new Map<number, Entry>();
@@ -38,8 +46,8 @@ export class Ledger {
   #ended: { entry: Entry; answer: unknown }[] = [];
   #ids = 0;
   taken = 0;
-  notified = 0;
-  notificationsTaken = 0;
+  /** `source>destination` → notifications between two lives; of others of the same endpoints nothing is claimed. */
+  readonly #notified = new Map<string, Notified>();
 
   constructor(sim: Simulation) {
     this.#sim = sim;
@@ -76,6 +84,32 @@ export class Ledger {
     assert(entry.taker === taker, () => `${show(entry)} is replied to by ${taker}`);
     assert(!entry.replied, () => `${show(entry)} was replied to twice`);
     entry.replied = true;
+  }
+
+  /** `to`: the life that has the destination, or had it last. */
+  notify(by: number, source: Endpoint, to: number, destination: Endpoint): Notified {
+    const key = `${source}>${destination}`;
+    const pair = this.#notified.get(key) ?? { by, to, sent: 0, taken: 0 };
+    if (pair.by !== by || pair.to !== to) Object.assign(pair, { by: 0, to: 0 });
+    pair.sent++;
+    this.#notified.set(key, pair);
+    return pair;
+  }
+
+  takeNotification(source: Endpoint, destination: Endpoint, count: number): void {
+    const pair = this.#notified.get(`${source}>${destination}`);
+    if (pair) pair.taken += count;
+    const isRight = pair !== undefined && pair.taken <= pair.sent;
+    assert(isRight, () => `${formatEndpoint(destination)} got notifications out of nothing`);
+  }
+
+  /** When all is quiet: none between processes that live has been lost. */
+  checkNotifications(): void {
+    for (const [pair, { by, to, sent, taken }] of this.#notified) {
+      if (by === 0 || to === 0 || this.dead.has(by) || this.dead.has(to)) continue;
+      assert(taken === sent, () => `${pair} (${by} > ${to}): of ${sent} notifications ${taken} were taken`);
+      this.#sim.count("notifications:all taken");
+    }
   }
 
   end(id: number, outcome: Outcome, answer: unknown): void {

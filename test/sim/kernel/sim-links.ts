@@ -15,6 +15,8 @@ import type { Simulation } from "../harness/simulation.ts";
 const fullAt = 40;
 
 interface Channel {
+  /** Nothing could go, and it is tried again. */
+  broken: boolean;
   waiting: { message: KernelMessage; atMs: number }[];
   lastMs: number;
   moving: boolean;
@@ -68,7 +70,7 @@ export class SimLinks {
       return true;
     }
     const key = `${from.id()}>${to}/${row.channel}`;
-    const channel = this.#channels.get(key) ?? { waiting: [], lastMs: 0, moving: false, full: false };
+    const channel = this.#channels.get(key) ?? newChannel();
     this.#channels.set(key, channel);
     channel.lastMs = Math.max(channel.lastMs, this.#sim.nowMs + this.#latency());
     channel.waiting.push({ message: copied(message), atMs: channel.lastMs });
@@ -86,9 +88,12 @@ export class SimLinks {
       const far = this.ends.get(to);
       if (!far || !from.host.running || this.#cut.has(`${from.host.id}>${far.host.id}`)) {
         // Tried again, as a proxy does, while its kernel lives.
+        channel.broken = true;
         if (from.host.running) this.#sim.after(20, () => this.#move(from, to, channel));
         return;
       }
+      if (channel.broken) this.#sim.count("link:resumed");
+      channel.broken = false;
       const { message } = channel.waiting.shift()!;
       this.#arrive(from.id(), far, message);
       if (channel.full && channel.waiting.length < fullAt / 2) {
@@ -110,6 +115,10 @@ export class SimLinks {
     const ms = random.between(this.latencyMs.min, this.latencyMs.max);
     return random.chance(this.held.share) ? ms + random.between(0, this.held.ms) : ms;
   }
+}
+
+function newChannel(): Channel {
+  return { broken: false, waiting: [], lastMs: 0, moving: false, full: false };
 }
 
 /** As the wire does: what arrives shares no memory with what was sent. */
