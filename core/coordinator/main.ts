@@ -20,11 +20,10 @@ import {
   saveIdentity,
   type CoordinatorIdentity,
 } from "./bootstrap.ts";
-import { keepDisk, type HousekeepingTiming } from "./housekeeping.ts";
+import type { HousekeepingTiming } from "./housekeeping.ts";
 import { openHaStore, type HaStore } from "./ha/ha-store.ts";
 import { ImageCare } from "./image-care.ts";
 import { ImageCopies } from "./image-copies.ts";
-import { campaign } from "./leadership.ts";
 import type { Log } from "./log.ts";
 import { Members, registerMember } from "./members.ts";
 import { CoordinatorOptions } from "./options.ts";
@@ -35,7 +34,7 @@ import { Reception } from "./reception.ts";
 import { isStateCall, stateRoutes } from "./replicas/state-routes.ts";
 import { openNamedStore } from "./store-access.ts";
 import { startServers } from "./servers.ts";
-import { beginTerm } from "./term.ts";
+import { takeTurns } from "./turns.ts";
 
 /** What is under way when it is told to end gets this long; streams end at once. */
 const drainMs = 2_000;
@@ -123,7 +122,6 @@ async function serve({ run, options, identity, place, store, ha }: Serving): Pro
     members,
   });
   const stateApp = stateRoutes({ clusterId: cluster.id, store, log });
-  let acting = false;
   let peerApp: ReturnType<typeof peerRoutes> | undefined;
   const servers = await startServers({
     id: identity.id,
@@ -153,38 +151,31 @@ async function serve({ run, options, identity, place, store, ha }: Serving): Pro
     members,
     blobs,
     copies,
-    health: () => ({ id: identity.id, version: run.version, acting, imagesLacking: copies.lacking }),
+    health: () => ({
+      id: identity.id,
+      version: run.version,
+      acting: reception.acts,
+      imagesLacking: copies.lacking,
+    }),
     log,
   });
-  const timing = run.timing ? { timing: run.timing } : {};
   const chores: Promise<void>[] = [];
-  let announced = false;
+  let failure: unknown;
   /** Once, as soon as the store lets it. */
-  const announce = async () => {
-    if (announced) return;
-    announced = true;
-    while (!end.aborted) {
-      try {
-        const adminToken = await openAdminToken(store, options.dataDir, cluster);
-        run.onReady({
-          clusterId: cluster.id,
-          apiAddress: addresses.api,
-          agentAddress: addresses.agents,
-          adminToken,
-          ca: cluster.cluster.certificate,
-          caFingerprint: cluster.caFingerprint,
-          addresses: members.addresses("api"),
-          acting,
-        });
-        return;
-      } catch (e) {
-        if (!(e instanceof StoreError)) throw e;
-        log("warn", `not ready yet: ${e.message}`);
-        await pause(storeRetryMs, end);
-      }
-    }
-  };
-  let code = 0;
+  const announce = once(async () => {
+    const adminToken = await untilStored(() => openAdminToken(store, options.dataDir, cluster), end, log);
+    if (adminToken === null) return;
+    run.onReady({
+      clusterId: cluster.id,
+      apiAddress: addresses.api,
+      agentAddress: addresses.agents,
+      adminToken,
+      ca: cluster.cluster.certificate,
+      caFingerprint: cluster.caFingerprint,
+      addresses: members.addresses("api"),
+      acting: reception.acts,
+    });
+  });
   try {
     await saveIdentity(options.dataDir, {
       ...identity,
@@ -198,76 +189,34 @@ async function serve({ run, options, identity, place, store, ha }: Serving): Pro
     });
     await members.refresh();
     chores.push(members.follow(end), copies.follow(end));
-    while (!end.aborted) {
-      const over = new AbortController();
-      const termEnd = AbortSignal.any([end, over.signal]);
-      const onEnd = (reason: string, defect: boolean) => {
-        if (termEnd.aborted) return;
-        log(defect ? "error" : "warn", `no longer the acting coordinator: ${reason}`);
-        over.abort();
-        if (!defect) return;
-        // The next host process begins with what is stored.
-        code = 1;
-        ending.abort();
-      };
-      const waiting = new AbortController();
-      const standingBy = keepDisk({ images, signal: AbortSignal.any([end, waiting.signal]), log, ...timing });
-      const leadership = await campaign({
-        store,
-        holder: identity.id,
-        address: addresses.api,
-        signal: end,
-        onLost: (reason) => onEnd(reason, false),
-        onLeader(holder) {
-          reception.setLeader(holder);
-          // Who stands by is ready when there is somebody to stand by for.
-          if (holder !== "" && holder !== identity.id && members.get(holder)) void announce();
-        },
-        onTrouble(message) {
-          reception.setTrouble(message);
-          log("warn", `the store does not answer: ${message}`);
-        },
-      });
-      waiting.abort();
-      await standingBy;
-      if (!leadership) break;
-      const term = await beginTerm({
-        id: identity.id,
-        version: run.version,
-        cluster,
-        store,
-        registry: run.registry,
-        blobs,
-        images,
-        copies,
-        members,
-        peers,
-        leadership,
-        ha,
-        ...(options.replaceAfterMs === undefined ? {} : { replaceAfterMs: options.replaceAfterMs }),
-        addresses: () => addresses,
-        ...timing,
-        signal: termEnd,
-        onEnd,
-        log,
-      }).catch((e: unknown) => {
-        if (!(e instanceof StoreError)) throw e;
-        onEnd(e.message, false);
-        return null;
-      });
-      if (term) {
-        acting = true;
-        reception.setActing(term.acting);
-        log("info", "this coordinator acts");
-        chores.push(announce());
-        await aborted(termEnd);
-        acting = false;
-        reception.setActing(null);
-        await term.end();
-      }
-      await leadership.resign();
-    }
-    return code;
+    const { defect } = await takeTurns({
+      id: identity.id,
+      version: run.version,
+      cluster,
+      store,
+      registry: run.registry,
+      blobs,
+      images,
+      copies,
+      members,
+      peers,
+      reception,
+      ha,
+      ...(options.replaceAfterMs === undefined ? {} : { replaceAfterMs: options.replaceAfterMs }),
+      addresses: () => addresses,
+      ...(run.timing ? { timing: run.timing } : {}),
+      signal: end,
+      onAnswering() {
+        announce().catch((e: unknown) => {
+          failure = e;
+          ending.abort();
+        });
+      },
+      log,
+    });
+    if (failure !== undefined) throw failure;
+    // The next host process begins with what is stored.
+    return defect ? 1 : 0;
   } finally {
     ending.abort();
     await servers.stop(drainMs);
@@ -286,9 +235,21 @@ function addressesOf(host: string, apiPort: number, agentPort: number): { api: s
   };
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
+function once(act: () => Promise<void>): () => Promise<void> {
+  let done: Promise<void> | undefined;
+  return () => (done ??= act());
+}
+
+/** What the store answers, however long it takes; null when the signal aborted first. */
+async function untilStored<T>(act: () => Promise<T>, signal: AbortSignal, log: Log): Promise<T | null> {
+  while (!signal.aborted) {
+    try {
+      return await act();
+    } catch (e) {
+      if (!(e instanceof StoreError)) throw e;
+      log("warn", `not ready yet: ${e.message}`);
+      await pause(storeRetryMs, signal);
+    }
+  }
+  return null;
 }

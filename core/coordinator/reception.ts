@@ -60,6 +60,10 @@ export class Reception {
     this.#options = options;
   }
 
+  get acts(): boolean {
+    return this.#acting !== null;
+  }
+
   /** This coordinator acts, or no longer does (null). */
   setActing(acting: Acting | null): void {
     this.#acting = acting;

@@ -11,7 +11,19 @@ import {
 } from "../../../core/coordinator/main.ts";
 import { DvsError, type ErrorCode } from "../../../core/errors.ts";
 import type { Store } from "../../../core/store/store.ts";
+import type { VosRegistry } from "../../../core/vos.ts";
 import { registry } from "../../../plugins/registry.ts";
+
+/** The agents here are only what a test makes them: they run no replicas, so no VOS keeps state. */
+const stateless: VosRegistry = {
+  names: () => registry.names(),
+  async load(name) {
+    const plugin = await registry.load(name);
+    if (!plugin?.needs?.state) return plugin;
+    const { state: _, ...needs } = plugin.needs;
+    return { ...plugin, needs };
+  },
+};
 
 export interface LabOptions {
   /** Default: SQLite in the data directory. */
@@ -21,6 +33,7 @@ export interface LabOptions {
   openStore?: () => Promise<Store>;
   timing?: CoordinatorRun["timing"];
   replaceAfterMs?: number;
+  registry?: VosRegistry;
 }
 
 export interface Running {
@@ -69,7 +82,7 @@ export class Lab {
           ...(store === undefined ? {} : { store }),
           ...(replaceAfterMs === undefined ? {} : { replaceAfterMs }),
         },
-        registry,
+        registry: this.#options.registry ?? stateless,
         version: "test",
         signal: abort.signal,
         log: (level, message) => this.log.push(`${level} ${message}`),

@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto";
 import { ReplicaStore } from "../../../../core/coordinator/replicas/replica-store.ts";
 import type { Configuration } from "../../../../core/replica/configuration.ts";
 import type { ReplicaStatus } from "../../../../core/state/replica-status.ts";
+import { registry } from "../../../../plugins/registry.ts";
 import { FakeAgent } from "../fake-agent.ts";
 import { codeOf, failure, Lab, until } from "../lab.ts";
 
@@ -16,7 +17,7 @@ const never = new AbortController().signal;
 const disks = ["1", "2", "3"].map((digit) => digit.repeat(32));
 
 async function started() {
-  const lab = await Lab.start();
+  const lab = await Lab.start({ registry });
   labs.push(lab);
   const agents: FakeAgent[] = [];
   for (let i = 1; i <= 3; i++) agents.push(await (await FakeAgent.join(lab, `n${i}`)).run());
