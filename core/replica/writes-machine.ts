@@ -47,8 +47,9 @@ interface Waiter {
 }
 
 const nothing = new Uint8Array(0);
-/** Beside the operation. */
+/** Beside the operation, and beside the result. */
 const forwardOverheadBytes = 96;
+const answerOverheadBytes = 32;
 
 export class WritesMachine {
   readonly #replica: Replica;
@@ -122,6 +123,7 @@ export class WritesMachine {
     const { isEstablished, isPrimary, configurations } = this.#replica;
     if (!isPrimary || configurations.isOutdated) return;
     for (const write of writes) {
+      if (!mayBeForwarded.has(write[4])) continue;
       if (isEstablished) this.#submitForwarded(from, incarnation, write);
       else if (this.#early.length < writesWaitingMax) this.#early.push({ from, incarnation, write });
     }
@@ -171,7 +173,9 @@ export class WritesMachine {
   flush(): void {
     const { isPrimary, configurations, sink } = this.#replica;
     for (const [disk, { incarnation, answers }] of this.#answers) {
-      sink.send(disk, [messageTable.forwarded.number, incarnation, answers]);
+      for (const batch of batches(answers, ([, , result]) => result.length + answerOverheadBytes)) {
+        sink.send(disk, [messageTable.forwarded.number, incarnation, batch]);
+      }
     }
     this.#answers.clear();
     const { primary } = configurations;
@@ -302,24 +306,19 @@ export class WritesMachine {
 
   #forward(to: DiskId): void {
     const { nowMs, sink, self } = this.#replica;
-    let batch: ForwardedWrite[] = [];
-    let bytes = 0;
+    const writes: ForwardedWrite[] = [];
     for (const write of this.#unsent) {
       write.queued = false;
       if (this.#writes.get(write.ticket) !== write) continue;
       const { ticket, client, sequence, ackedBelow, kind, module, operation } = write;
-      if (batch.length > 0 && bytes + operation.length > appendBytesMax) {
-        sink.send(to, [messageTable.forward.number, self.incarnation, batch]);
-        batch = [];
-        bytes = 0;
-      }
-      batch.push([ticket, client, sequence, ackedBelow, kind, module, operation]);
-      bytes += operation.length + forwardOverheadBytes;
+      writes.push([ticket, client, sequence, ackedBelow, kind, module, operation]);
       write.sent++;
       write.sentMs = nowMs;
     }
     this.#unsent = [];
-    if (batch.length > 0) sink.send(to, [messageTable.forward.number, self.incarnation, batch]);
+    for (const batch of batches(writes, (write) => write[6].length + forwardOverheadBytes)) {
+      sink.send(to, [messageTable.forward.number, self.incarnation, batch]);
+    }
   }
 
   #forgetAsPrimary(): void {
@@ -329,6 +328,25 @@ export class WritesMachine {
     this.#early = [];
     this.#uncommittedBytes = 0;
   }
+}
+
+/** Other kinds a primary draws up by itself. */
+const mayBeForwarded: ReadonlySet<number> = new Set([recordKinds.operation, recordKinds.clientRemoved]);
+
+/** In order, each at most appendBytesMax, or one. */
+function batches<T>(items: readonly T[], bytesOf: (item: T) => number): T[][] {
+  const all: T[][] = [];
+  let bytes = Infinity;
+  for (const item of items) {
+    const more = bytesOf(item);
+    if (bytes + more > appendBytesMax) {
+      all.push([]);
+      bytes = 0;
+    }
+    all.at(-1)!.push(item);
+    bytes += more;
+  }
+  return all;
 }
 
 /** Carried out twice, it does no more than once. */

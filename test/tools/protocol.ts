@@ -12,6 +12,12 @@ import {
   refusalNames,
   textCharsMax,
 } from "../../core/kernel/proxy/link-messages.ts";
+import {
+  type FieldKind as ReplicaFieldKind,
+  messageTable as replicaMessageTable,
+  type MessageRow as ReplicaRow,
+} from "../../core/replica/messages.ts";
+import { appendBytesMax } from "../../core/replica/timings.ts";
 import { protocolVersion, protocolVersionMin } from "../../core/kernel/proxy/version.ts";
 import * as limits from "../../core/limits.ts";
 
@@ -38,12 +44,23 @@ const linkKinds: Record<LinkFieldKind, string> = {
   refusal: numbered(refusalNames),
   farewell: numbered(farewellNames),
 };
+const replicaKinds: Record<ReplicaFieldKind, string> = {
+  uint: "integer from 0 to 2^48 − 1",
+  timeMs: kinds.timeMs,
+  flag: kinds.flag,
+  incarnation: "of a host process: at most 64 letters, digits and -; empty where none is known",
+  records: `records behind one another (core/replica/record.ts), at most ${bytes(appendBytesMax)} or one`,
+  configuration: "map: epoch, primary (disk, incarnation), generation, inSync (disks), changeId",
+  levels: "array of [module, level]",
+  writes: "array of [ticket, client, sequence, ackedBelow, kind of record, module, operation]",
+  answers: "array of [ticket, ok | unknown | why it was refused, result, index]",
+};
 
 export function protocolText(): string {
-  return `# What kernels say to each other
+  return `# What kernels and replicas say to each other
 
-Written by \`bun test/tools/write-protocol.ts\` from \`core/kernel/messages.ts\` and \`core/kernel/proxy/\`. A test
-compares it. This is version ${protocolVersion}; the lowest that is still spoken is ${protocolVersionMin}.
+Written by \`bun test/tools/write-protocol.ts\` from \`core/kernel/messages.ts\`, \`core/kernel/proxy/\` and
+\`core/replica/messages.ts\`. A test compares it. Of kernels this is version ${protocolVersion}; the lowest that is still spoken is ${protocolVersionMin}.
 
 ## Connections
 
@@ -119,7 +136,22 @@ ${fieldKinds(linkKinds)}
 ${kernelRows()}
 
 ${fieldKinds(kinds)}
+
+## Messages of replicas
+
+Between the state processes of one instance, over links of their own (\`core/state/link\`): msgpack arrays after four bytes
+of length. Nothing is resumed when a link breaks; everything is idempotent, and what has no answer is sent again.
+
+${replicaRows()}
+
+${fieldKinds(replicaKinds)}
 `;
+}
+
+function replicaRows(): string {
+  const rows: [string, ReplicaRow][] = Object.entries(replicaMessageTable);
+  const lines = rows.map(([name, row]) => [row.number, `\`${name}\``, list(row.fields), row.says]);
+  return table(["number", "message", "fields", ""], lines);
 }
 
 function kernelRows(): string {
