@@ -64,10 +64,8 @@ export interface MessageRow {
 
 /** What a kernel knows of a call in an endpoint that it holds. */
 export const callStates = {
-  /** Neither waiting nor open: not arrived, or answered. */
+  /** Not arrived there, or answered. */
   none: 0,
-  /** In the mailbox. */
-  waiting: 1,
   /** Taken; it will be replied to. */
   open: 2,
   /** It had arrived at the kernel from which the endpoint came, and was not taken: it is to be sent again. */

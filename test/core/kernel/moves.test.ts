@@ -1,0 +1,153 @@
+/** Moves, step by step: what the simulator meets by chance, here by design. */
+import { expect, test } from "bun:test";
+import type { Call } from "../../../core/kernel/call.ts";
+import { ANY } from "../../../core/kernel/endpoint.ts";
+import type { Proc } from "../../../core/kernel/proc.ts";
+import { bodiesOf, Lab, type LabKernel } from "./lab.ts";
+
+const image = new Uint8Array([1, 2, 3]);
+
+/** A server on the first kernel, a client on the third; the second is where the server goes. */
+function scene() {
+  const lab = new Lab(3);
+  const [from, to, third] = lab.kernels as [LabKernel, LabKernel, LabKernel];
+  for (const kernel of lab.kernels) {
+    kernel.moveStarted = () => {};
+    kernel.moveOffered = () => {};
+  }
+  const server = from.bind();
+  const client = third.bind();
+  // So that the client's kernel knows the server.
+  const first = third.send(client, server, "first");
+  lab.until(() => from.taken(server) !== null);
+  lab.settle();
+  expect(first.outcome).toBe("OK");
+  return { lab, from, to, third, server, client };
+}
+
+const ignore = () => {};
+
+/** Up to where the destination holds the image. */
+function offer(lab: Lab, proc: Proc, from: LabKernel, to: LabKernel, g: number): void {
+  expect(from.machine.startMove(proc, to.id)).toBe("OK");
+  lab.until(() => proc.held);
+  from.machine.offerMove(proc.endpoint, g, image);
+  lab.until(() => to.machine.moves.incoming.get(proc.endpoint)?.phase === "held");
+}
+
+function move(lab: Lab, proc: Proc, from: LabKernel, to: LabKernel, g: number): Proc {
+  offer(lab, proc, from, to, g);
+  to.machine.acceptMove(proc.endpoint, g, null, ignore);
+  lab.until(() => to.machine.table.find(proc.endpoint) !== undefined);
+  return to.machine.table.find(proc.endpoint)!;
+}
+
+/** What the process takes until there is nothing more. */
+function takeAll(kernel: LabKernel, proc: Proc): Call[] {
+  const all: Call[] = [];
+  for (let call = kernel.taken(proc); call; call = kernel.taken(proc)) all.push(call);
+  return all;
+}
+
+test("messages from a third kernel follow a process where it has gone, in order, and each is taken once", () => {
+  const { lab, from, to, third, server, client } = scene();
+  const sends = [1, 2, 3].map((n) => third.send(client, server, n));
+  lab.settle();
+  offer(lab, server, from, to, 1);
+  sends.push(third.send(client, server, 4));
+  lab.settle();
+  to.machine.acceptMove(server.endpoint, 1, null, ignore);
+  lab.until(() => to.machine.table.find(server.endpoint) !== undefined);
+  sends.push(third.send(client, server, 5));
+  lab.settle();
+  const moved = to.machine.table.find(server.endpoint)!;
+  expect(bodiesOf(takeAll(to, moved))).toEqual([1, 2, 3, 4, 5]);
+  lab.settle();
+  expect(sends.map(({ outcome }) => outcome)).toEqual(["OK", "OK", "OK", "OK", "OK"]);
+});
+
+test("a request that was taken is replied to where its receiver has gone, and where its caller has gone", () => {
+  const { lab, from, to, third, server, client } = scene();
+  const call = third.sendrec(client, server, "question");
+  lab.until(() => from.taken(server) !== null);
+  lab.settle();
+  const server2 = move(lab, server, from, to, 1);
+  const answers: unknown[] = [];
+  offer(lab, client, third, from, 1);
+  from.machine.acceptMove(client.endpoint, 1, null, (own) => answers.push(own.outcome, own.result?.body));
+  lab.until(() => from.machine.table.find(client.endpoint) !== undefined);
+  expect(call.outcome).toBe("MOVED");
+  expect(to.reply(server2, server2.open.head!, "answer")).toBe("OK");
+  lab.settle();
+  expect(answers).toEqual(["OK", "answer"]);
+});
+
+test("a move that is aborted leaves everything as it was, and its image serves no later move", () => {
+  const { lab, from, to, third, server, client } = scene();
+  offer(lab, server, from, to, 1);
+  const send = third.send(client, server, "meanwhile");
+  from.machine.abortMove(server.endpoint, 1);
+  lab.until(() => !server.held);
+  expect(bodiesOf(takeAll(from, server))).toEqual(["meanwhile"]);
+  lab.settle();
+  expect(send.outcome).toBe("OK");
+  offer(lab, server, from, to, 2);
+  to.machine.acceptMove(server.endpoint, 1, null, ignore);
+  lab.run(100);
+  expect(to.machine.table.find(server.endpoint)).toBeUndefined();
+  to.machine.acceptMove(server.endpoint, 2, null, ignore);
+  lab.until(() => to.machine.table.find(server.endpoint) !== undefined);
+});
+
+test("a message for an earlier stay of a process is not taken before older ones when it has come back", () => {
+  const { lab, from, to, third, server, client } = scene();
+  third.send(client, server, 1);
+  lab.settle();
+  // The second is on its way while the process goes and comes back.
+  third.cut.add(from);
+  third.deaf = true;
+  third.send(client, server, 2);
+  const away = move(lab, server, from, to, 1);
+  const back = move(lab, away, to, from, 2);
+  third.cut.clear();
+  lab.settle();
+  expect(bodiesOf(takeAll(from, back))).toEqual([1, 2]);
+});
+
+test("a notification comes once, though the kernel that had its destination dies behind the move", () => {
+  const { lab, from, to, third, server, client } = scene();
+  offer(lab, server, from, to, 1);
+  expect(third.machine.notify(client, server.endpoint)).toBe("OK");
+  lab.settle();
+  from.deaf = true;
+  to.machine.acceptMove(server.endpoint, 1, null, ignore);
+  lab.until(() => to.machine.table.find(server.endpoint) !== undefined);
+  from.die();
+  lab.settle();
+  const taken = takeAll(to, to.machine.table.find(server.endpoint)!);
+  expect(taken.map(({ isNotification, body }) => [isNotification, body])).toEqual([[true, 1]]);
+});
+
+test("when the old kernel dies behind a move, what it had not given out is sent again; of the rest nobody knows", () => {
+  const { lab, from, to, third, server, client } = scene();
+  const waiting = third.send(client, server, "arrived");
+  const asked = third.sendrec(client, server, "taken");
+  lab.settle();
+  const request = from.machine.receive(server, ANY, true);
+  expect(request.outcome).toBe("OK");
+  lab.settle();
+  offer(lab, server, from, to, 1);
+  third.cut.add(from);
+  const onItsWay = third.send(client, server, "on its way");
+  lab.settle();
+  from.deaf = true;
+  to.machine.acceptMove(server.endpoint, 1, null, ignore);
+  lab.until(() => to.machine.table.find(server.endpoint) !== undefined);
+  from.die();
+  lab.settle();
+  const moved = to.machine.table.find(server.endpoint)!;
+  expect(bodiesOf(takeAll(to, moved))).toEqual(["arrived"]);
+  expect(to.reply(moved, moved.open.head!, "answer")).toBe("OK");
+  lab.settle();
+  expect([waiting, asked, onItsWay].map(({ outcome }) => outcome)).toEqual(["OK", "OK", "OUTCOME_UNKNOWN"]);
+});
