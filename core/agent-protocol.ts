@@ -111,15 +111,27 @@ export type Desired = z.infer<typeof Desired>;
 export const LogName = z.enum(["container", "access"]);
 export type LogName = z.infer<typeof LogName>;
 
-/** `endpoints`: a page of those that the kernel knows; `trace`: messages from or to one of them, as they come and go. */
+/**
+ * `endpoints`: a page of those that the kernel knows; `view`: one line, KernelViewLine; `trace`: messages from or to one
+ * of its endpoints, as they come and go.
+ */
 export const KernelQuery = z.object({
-  what: z.enum(["endpoints", "trace"]),
+  what: z.enum(["endpoints", "view", "trace"]),
   /** Of a trace; of a page: those above this one. */
   endpoint: z.number().int().min(0),
   /** The stream ends after so many lines. */
   max: z.number().int().min(1),
 });
 export type KernelQuery = z.infer<typeof KernelQuery>;
+
+/** The View of an instance's kernels, as one of them has read it. */
+export const KernelViewLine = z.object({
+  index: z.number().int(),
+  members: z.number().int(),
+  /** `kernel` 0: nobody grants leases. */
+  grantor: z.object({ kernel: z.number().int(), epoch: z.number().int(), node: z.string() }),
+});
+export type KernelViewLine = z.infer<typeof KernelViewLine>;
 
 export const ToAgent = z.discriminatedUnion("type", [
   z.object({ type: z.literal("desired"), desired: Desired }),

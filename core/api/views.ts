@@ -100,7 +100,7 @@ export const InstanceView = z.object({
   /** Null where the VOS keeps none. */
   state: StateView.nullable().default(null),
   createdAt: z.string(),
-  /** Of one instance only, not in lists; missing where the VOS has no kernels, or the store does not answer. */
+  /** Of one instance only, not in lists; missing where the VOS has no kernels, or none of them answers. */
   kernels: z
     .object({
       members: z.number().int(),

@@ -1,8 +1,8 @@
 /**
- * What a kernel tells of itself to whoever asks: its endpoints, and the messages of one of them. It outlives kernels: a
+ * What a kernel tells of itself to whoever asks: its endpoints, its View, and the messages of one endpoint. It outlives kernels: a
  * trace goes on with the next one.
  */
-import type { KernelQuery } from "../agent-protocol.ts";
+import type { KernelQuery, KernelViewLine } from "../agent-protocol.ts";
 import { listEndpoints } from "../kernel/endpoint-list.ts";
 import { type Endpoint, formatEndpoint } from "../kernel/endpoint.ts";
 import type { KernelMachine, WatchLocal } from "../kernel/kernel-machine.ts";
@@ -40,6 +40,11 @@ export class KernelStreams {
     if (what === "trace") {
       this.#traces.set(id, { endpoint, left: max, secondMs: 0, told: 0, leftOut: 0 });
       this.#watch();
+      return;
+    }
+    if (what === "view") {
+      if (this.#machine) this.#send(id, JSON.stringify(viewLine(this.#machine)));
+      this.#send(id, null);
       return;
     }
     const listed = this.#machine ? listEndpoints(this.#machine, endpoint, max) : [];
@@ -87,6 +92,12 @@ export class KernelStreams {
     this.stop(id);
     this.#send(id, null);
   }
+}
+
+function viewLine({ view }: KernelMachine): KernelViewLine {
+  const { kernel, epoch } = view.grantor;
+  const node = view.members.get(kernel)?.node ?? "";
+  return { index: view.index, members: view.members.size, grantor: { kernel, epoch, node } };
 }
 
 /** By name, but for bodies: what processes say to each other is theirs. */
