@@ -69,7 +69,12 @@ async function run(kind: LinkKind, name: string): Promise<void> {
   const speeds: number[] = [];
   const pair = await openPair(kind);
   try {
-    await small(pair, 1_000); // Warms both sides up.
+    // Warms both sides up.
+    let warm = false;
+    const warming = copies(pair, () => warm);
+    await small(pair, Math.min(3_000, roundMs));
+    warm = true;
+    await warming;
     for (let round = 1; round <= rounds; round++) {
       const one = await small(pair, roundMs / 2);
       let over = false;
