@@ -109,7 +109,8 @@ export class ClientServer implements LinkUser {
       this.#host.read(module.keysOf(query), (outcome) => {
         if (outcome.type === "refused") return answer(codeOf(outcome.reason), outcome.text, 0);
         try {
-          answer(outcomes.ok, module.read(query), outcome.index);
+          // Another one, if a snapshot was installed meanwhile.
+          answer(outcomes.ok, this.#host.module(name).read(query), outcome.index);
         } catch (e) {
           answer(outcomes.invalid, refusalOf(e), 0);
         }
