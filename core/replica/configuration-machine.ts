@@ -89,6 +89,10 @@ export class ConfigurationMachine {
   get meta(): ReplicaMeta {
     return this.#saved;
   }
+  /** After a power cut now this replica would know that it may have lost what was only written (rule 7). */
+  get isMarkedReplicated(): boolean {
+    return this.#saved.mode === "replicated" && this.#saving.mode === "replicated";
+  }
   get isAmnesiac(): boolean {
     return this.#saved.amnesiac || this.#saving.amnesiac;
   }

@@ -37,7 +37,7 @@ export class FollowingMachine {
   }
   get written(): number {
     const { configurations, log } = this.#replica;
-    return configurations.meta.mode === "replicated" ? Math.min(this.#received, log.written) : this.durable;
+    return configurations.isMarkedReplicated ? Math.min(this.#received, log.written) : this.durable;
   }
   /** What was committed here is not the primary's: somebody has accepted its loss. Only a snapshot mends that. */
   get isDiverged(): boolean {

@@ -26,7 +26,7 @@ export class Peer {
   outstandingBytes = 0;
   /** It gets its records out of the log on disk, or a snapshot, at the moment. */
   fetching = false;
-  /** What it needs could not be read: not again before this. */
+  /** What it needs could not be read, or is on its way as a snapshot: not again before this. */
   fetchFromMs = -Infinity;
   snapshotting = false;
   /** When its acknowledgements last moved, or it had nothing to acknowledge. */

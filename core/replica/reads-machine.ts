@@ -1,7 +1,7 @@
 /**
  * When a read may be evaluated here. Carries rule 5 of DESIGN.md section 5 (CRAQ, Terrace and Freedman 2009):
  *
- *   primary     at once while it is alive: nothing is acknowledged that it has not applied
+ *   primary     while it is alive, when it has applied what is committed: nothing else is acknowledged
  *   backup      with a read lease: at once if nothing that is prepared and not applied touches what is read, else
  *               when that is applied
  *   others      when they have applied what the primary, alive, says is committed
@@ -162,8 +162,9 @@ export class ReadsMachine {
   }
 
   #decide(read: Waiting): void {
-    const { isPrimary, isEstablished, leases, promises, configurations } = this.#replica;
-    if (isPrimary && isEstablished && leases.isAlive) return this.#answer(read.ticket);
+    const { isPrimary, isEstablished, leases, promises, configurations, applying } = this.#replica;
+    // A backup may have applied, and told of, all that is committed.
+    if (isPrimary && isEstablished && leases.isAlive) return this.#when(applying.commitIndex, read);
     if (!isPrimary && promises.hasReadLease && !configurations.isOutdated) {
       return this.#when(this.#dirtyTo(read.buckets), read);
     }

@@ -55,7 +55,8 @@ export class ReplicationMachine {
   /** `fsync` also where `replicated` is asked for, while one replica may be alone with a record. */
   get isFsync(): boolean {
     const { policy, configurations, inSync } = this.#replica;
-    return policy.durability === "fsync" || configurations.mayBeAlone || inSync.leavesOne;
+    if (policy.durability === "fsync" || !configurations.isMarkedReplicated) return true;
+    return configurations.mayBeAlone || inSync.leavesOne;
   }
 
   /** Its own disk takes nothing: another is to be primary. */
@@ -227,7 +228,10 @@ export class ReplicationMachine {
 
   snapshotSent(disk: DiskId): void {
     const peer = this.peers.get(disk);
-    if (peer) peer.snapshotting = false;
+    if (!peer) return;
+    peer.snapshotting = false;
+    // It says where it is when it has installed it.
+    peer.fetchFromMs = this.#replica.nowMs + this.#replica.timings.aliveMs;
   }
 
   flush(): void {
@@ -334,8 +338,8 @@ export class ReplicationMachine {
   }
 
   #sendSnapshot(peer: Peer): void {
-    const { inSync, sink, log } = this.#replica;
-    if (peer.snapshotting) return;
+    const { inSync, sink, log, nowMs } = this.#replica;
+    if (peer.snapshotting || nowMs < peer.fetchFromMs) return;
     // A member that needs one has lost what it had acknowledged.
     if (inSync.isMember(peer.disk)) return inSync.leave(peer.disk, "its log has lost records");
     peer.snapshotting = true;

@@ -122,3 +122,23 @@ test("a primary whose backups are silent answers no read before they are heard, 
   lab.run(300);
   expect(read.outcome?.type).toBe("ok");
 });
+
+test("the primary reads nothing older than what a backup may have told of", () => {
+  const lab = Lab.of("ab", { policy: { replicas: 2 } });
+  const [a, b] = [lab.at("a"), lab.at("b")];
+  // More than one step applies.
+  for (let i = 0; i < 3_000; i++) a.set("x", String(i));
+  for (let i = 0; i < 100 && a.indices.commit < 3_000; i++) {
+    for (const replica of [a, b]) replica.work();
+    lab.deliver();
+  }
+  a.work();
+  lab.deliver();
+  // The backup is faster.
+  for (let i = 0; i < 20; i++) b.work();
+  expect([b.read("x").value, a.value("x") === "2999"]).toEqual(["2999", false]);
+  const read = a.read("x");
+  expect(read.outcome).toBeNull();
+  lab.run(5);
+  expect(read.value).toBe("2999");
+});

@@ -56,3 +56,48 @@ test("with another one in sync again, written is enough again", () => {
   lab.run(20);
   expect(written.result).toBe("1");
 });
+
+test("what `replicated` may lose is acknowledged only where the disk says that it may", () => {
+  const lab = Lab.of("ab", { policy: { replicas: 2 } });
+  const [a, b] = [lab.at("a"), lab.at("b")];
+  const change = (durability: "fsync" | "replicated") => {
+    lab.policy = { ...lab.policy, durability };
+    for (const { machine, nowMs } of [a, b]) machine.policyChanged(nowMs, lab.policy);
+  };
+  a.metas = b.metas = false;
+  change("replicated");
+  a.syncs = b.syncs = false;
+  const first = a.set("x", "1");
+  lab.run(20);
+  expect([first.outcome, b.storage.meta.mode]).toEqual([null, "fsync"]);
+  a.metas = b.metas = true;
+  lab.run(20);
+  expect([first.result, b.storage.meta.mode]).toEqual(["1", "replicated"]);
+  // And back: not before all that was acknowledged so is durable.
+  change("fsync");
+  const second = a.set("x", "2");
+  lab.run(20);
+  expect([second.outcome, a.storage.meta.mode, b.storage.meta.mode]).toEqual([
+    null,
+    "replicated",
+    "replicated",
+  ]);
+  a.syncs = b.syncs = true;
+  lab.run(20);
+  expect([second.result, a.storage.meta.mode, b.storage.meta.mode]).toEqual(["2", "fsync", "fsync"]);
+});
+
+test("nor while the disk is being told that it may not any more", () => {
+  const lab = Lab.of("ab", { policy: { replicas: 2, durability: "replicated" } });
+  const [a, b] = [lab.at("a"), lab.at("b")];
+  // b has heard of it first.
+  b.metas = false;
+  b.machine.policyChanged(b.nowMs, { ...lab.policy, durability: "fsync" });
+  b.syncs = false;
+  const written = a.set("x", "1");
+  lab.run(50);
+  expect(written.outcome).toBeNull();
+  b.syncs = true;
+  lab.run(50);
+  expect(written.result).toBe("1");
+});
