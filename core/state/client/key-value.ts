@@ -37,8 +37,20 @@ export class KeyValue {
 
   /** At most `limit` entries with the prefix, in order of their keys' bytes, those after the key `after`. */
   async list(prefix: string, { after, limit = 1_000, timeoutMs }: ListOptions = {}): Promise<KvEntry[]> {
-    const query = { get: "list" as const, prefix, limit, ...(after !== undefined && { after }) };
-    return (await this.#read(query, timeoutMs)).entries;
+    const entries: KvEntry[] = [];
+    for (let from = after; ;) {
+      const query = {
+        get: "list" as const,
+        prefix,
+        limit: limit - entries.length,
+        ...given({ after: from }),
+      };
+      const found = await this.#read(query, timeoutMs);
+      entries.push(...found.entries);
+      // Large values come in several answers, each of its own moment.
+      if (!found.more || entries.length === limit) return entries;
+      from = entries.at(-1)!.key;
+    }
   }
 
   /** `done` is false where `ifRevision` did not hold; `revision` is then the present one. */

@@ -82,8 +82,8 @@ export const KvEntry = z.object({
 });
 export type KvEntry = z.infer<typeof KvEntry>;
 
-/** Of `key` the entry or null, of `list` the entries. */
-export const KvFound = z.object({ entries: z.array(KvEntry) });
+/** Of `key` the entry or none, of `list` the entries. `more`: it ended before `limit`, at a number of bytes. */
+export const KvFound = z.object({ entries: z.array(KvEntry), more: z.boolean().default(false) });
 export type KvFound = z.infer<typeof KvFound>;
 
 /**

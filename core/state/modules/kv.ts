@@ -16,7 +16,15 @@ import {
   type StateTables,
 } from "../module.ts";
 import { keyBytes, keyText, prefixEnd } from "./kv-keys.ts";
-import { type KvChange, type KvEntry, KvOperation, KvQuery, type KvResult, KvWatch } from "./kv-messages.ts";
+import {
+  type KvChange,
+  type KvEntry,
+  type KvFound,
+  KvOperation,
+  KvQuery,
+  type KvResult,
+  KvWatch,
+} from "./kv-messages.ts";
 import { KvFollower } from "./kv-follower.ts";
 
 const tables = `
@@ -187,11 +195,11 @@ class Kv implements OpenModule {
     return checked.get === "key" ? [checked.key] : null;
   }
 
-  read(query: unknown): { entries: KvEntry[] } {
+  read(query: unknown): KvFound {
     const checked = parseOrThrow(KvQuery, query, "query of the key-value");
     if (checked.get === "key") {
       const row = this.#sql.get.get(keyBytes(checked.key)) as EntryRow | undefined;
-      return { entries: row ? [entryOf(row)] : [] };
+      return { entries: row ? [entryOf(row)] : [], more: false };
     }
     const { prefix, after, limit } = checked;
     const from = keyBytes(prefix);
@@ -201,11 +209,10 @@ class Kv implements OpenModule {
     for (const row of rows) {
       const entry = entryOf(row as unknown as EntryRow);
       bytes += entry.value.length;
-      // A shorter answer than asked for: whoever wants more asks for those after it.
-      if (bytes > listBytesMax && entries.length > 0) break;
+      if (bytes > listBytesMax && entries.length > 0) return { entries, more: true };
       entries.push(entry);
     }
-    return { entries };
+    return { entries, more: false };
   }
 
   follow(query: unknown): KvFollower {

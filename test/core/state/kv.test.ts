@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { kvHistoryMax, kvLeaseKeysMax } from "../../../core/limits.ts";
 import { recordKinds } from "../../../core/replica/record.ts";
-import type { KvEntry, KvEvent } from "../../../core/state/modules/kv-messages.ts";
+import type { KvEntry, KvEvent, KvFound } from "../../../core/state/modules/kv-messages.ts";
 import { Random } from "../../sim/harness/random.ts";
 import { ReplicaDatabase } from "./replica-database.ts";
 
@@ -102,6 +102,21 @@ test("a list has the keys with a prefix in the order of their bytes, page by pag
     paged.push(...page.map(({ key }) => key));
   }
   expect(paged).toEqual(inOrder("a"));
+});
+
+test("a list of large values comes in parts that say that there is more", () => {
+  for (let i = 0; i < 10; i++)
+    replica.kv({ op: "put", key: `key${i}`, value: new Uint8Array(300_000).fill(i) });
+  const found: string[] = [];
+  for (let parts = 1; ; parts++) {
+    const after = found.at(-1) ?? "";
+    const part = replica.read({ get: "list", prefix: "key", after, limit: 1_000 }) as KvFound;
+    found.push(...part.entries.map(({ key }) => key));
+    if (part.more) continue;
+    expect(parts).toBe(4);
+    break;
+  }
+  expect(found).toEqual(Array.from({ length: 10 }, (_, i) => `key${i}`));
 });
 
 test("a lease that is kept goes on; one that is not takes its keys along, by the time of records", () => {
