@@ -23,6 +23,7 @@ import { PeerWatch } from "./peer-watch.ts";
 import type { Peers } from "./peers.ts";
 import { randomId } from "./random.ts";
 import type { Acting } from "./reception.ts";
+import { renewConfigurations } from "./replicas/renew-configurations.ts";
 import { Sessions } from "./sessions.ts";
 
 export interface TermOptions {
@@ -125,6 +126,13 @@ export async function beginTerm(options: TermOptions): Promise<Term | null> {
     log,
   };
   const watching = peers.follow(signal);
+  const renewing = renewConfigurations({
+    store,
+    storeGeneration: generation,
+    views: () => controller.instanceViews(),
+    signal,
+    log,
+  });
   const house = keepHouse({
     store,
     images,
@@ -138,7 +146,7 @@ export async function beginTerm(options: TermOptions): Promise<Term | null> {
     async end() {
       driver.close();
       sessions.close();
-      await Promise.all([house, watching]);
+      await Promise.all([house, watching, renewing]);
     },
   };
 }

@@ -30,7 +30,8 @@ export default command({
     "Run it where a coordinator shall run again, while none runs there; then start it as usual.\n" +
     "Without --from: a store with --ha whose majority is lost goes on with what this machine has, alone (the other\n" +
     "machines join anew, with empty data directories); another store, put back by other means, is only made known as\n" +
-    "newer. Changes since the backup, or that only lost machines had, are gone; nodes follow what is left.\n" +
+    "newer. Changes since the backup, or that only lost machines had, are gone; nodes follow what is left. The state of\n" +
+    "instances is on their nodes: it goes on where its primary serves; elsewhere `dvs instance recover` lets you choose.\n" +
     "Exit codes: 0 done; 2 damaged backup, or a store that is not empty; 3 nothing to recover; 4 a coordinator runs\n" +
     "here; 6 the store does not answer; 8 other members of the store still answer, or etcd does not come up.",
   examples: [
