@@ -4,7 +4,8 @@
  *
  * Each has a number from the counter of its source's calls, and is sent again with it until the destination's kernel
  * has said that it knows; the destination remembers the last number of each source, also where it moves, so that it
- * counts each once.
+ * counts each once. A backup that takes over an endpoint does not know what its predecessor knew, and may be notified of
+ * it again.
  */
 import { notifiersKept } from "../limits.ts";
 import type { Endpoint } from "./endpoint.ts";

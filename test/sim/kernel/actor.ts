@@ -214,7 +214,7 @@ export class Actor {
     assert(!this.#ended, () => `${this.name} takes a message after its end`);
     const call = receive.result as Call;
     if (call.isNotification) {
-      world.ledger.takeNotification(call.source, this.proc.endpoint, call.body as number);
+      world.ledger.takeNotification(call.source, this.life, this.proc.endpoint, call.body as number);
       return;
     }
     const { id } = call.body as Body;

@@ -96,11 +96,19 @@ export class Ledger {
     return pair;
   }
 
-  takeNotification(source: Endpoint, destination: Endpoint, count: number): void {
+  /** By the life `to`. What a process was notified of its backup may hear again. */
+  takeNotification(source: Endpoint, to: number, destination: Endpoint, count: number): void {
     const pair = this.#notified.get(`${source}>${destination}`);
+    if (pair && pair.to !== to) {
+      Object.assign(pair, { by: 0, to: 0 });
+      return;
+    }
     if (pair) pair.taken += count;
-    const isRight = pair !== undefined && pair.taken <= pair.sent;
-    assert(isRight, () => `${formatEndpoint(destination)} got notifications out of nothing`);
+    const isRight = pair !== undefined && (pair.by === 0 || pair.taken <= pair.sent);
+    assert(
+      isRight,
+      () => `${formatEndpoint(destination)} got ${count} of ${formatEndpoint(source)} out of nothing`,
+    );
   }
 
   /** When all is quiet: none between processes that live has been lost. */
