@@ -79,6 +79,12 @@ export class ConfigurationMachine {
   get primary(): Holder | null {
     return this.#known?.configuration.primary ?? null;
   }
+  /** This very host process is it, and nothing newer has been read. */
+  get isPrimary(): boolean {
+    const { self } = this.#replica;
+    const { primary, isOutdated } = this;
+    return !isOutdated && primary?.disk === self.disk && primary.incarnation === self.incarnation;
+  }
   get inSync(): readonly DiskId[] {
     return this.#known?.configuration.inSync ?? [];
   }
@@ -182,7 +188,8 @@ export class ConfigurationMachine {
   ): void {
     const isKnown = generation === this.#known?.generation && version === this.#known.version;
     if (!isKnown) this.read({ generation, version, configuration });
-    else if (from === configuration.primary.disk && !this.#replica.isPrimary) this.#replica.report(from);
+    else if (from === configuration.primary.disk && !this.#replica.isPrimary)
+      this.#replica.reporting.report(from);
   }
 
   /** To a replica that goes by an older one. */

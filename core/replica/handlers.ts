@@ -1,6 +1,5 @@
 /** What happens with each message of another replica. One handler a row of messages.ts. */
 import type { DiskId } from "./configuration.ts";
-import { handleReport } from "./handle-report.ts";
 import type { MessageName, ReplicaMessage } from "./messages.ts";
 import type { Replica } from "./replica.ts";
 
@@ -11,7 +10,7 @@ export type Handler<N extends MessageName> = (
 ) => void;
 
 export const handlers: { [N in MessageName]: Handler<N> } = {
-  report: handleReport,
+  report: (replica, from, m) => replica.reporting.handleReport(from, m),
   configuration: (replica, from, m) => replica.configurations.handleConfiguration(from, m),
   append: (replica, from, m) => replica.following.handleAppend(from, m),
   appended: (replica, from, m) => replica.replication.handleAppended(from, m),

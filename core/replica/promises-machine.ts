@@ -101,7 +101,7 @@ export class PromisesMachine {
       durable,
     ]);
     if (version > configurations.version) {
-      replica.report(from);
+      replica.reporting.report(from);
       sink.askConfiguration();
     }
     const isMember = configurations.inSync.includes(self.disk) && !configurations.isAmnesiac;

@@ -8,6 +8,7 @@
  *        └─ newer epoch read            └─── removed ◀────────┴─────────────────────┴────────────────────────────┘
  *
  *   configuration-machine   what it goes by, what it asks the store for, what is fsynced before (rules 1, 3)
+ *   role-, reporting-       what it is by that, how far it is
  *   promises-, leases-      the two promises, as a backup and as the primary (rule 2)
  *   standing-machine        becoming primary (rules 2, 4)          in-sync-machine      who is in sync (rule 1)
  *   replication-machine     the log, as the primary (rules 1, 3)   following-machine    the log, as another
@@ -20,13 +21,13 @@
  * the event loop in which `wantFlush` was called.
  */
 import { ApplyingMachine } from "./applying-machine.ts";
-import { ConfigurationMachine, type Known } from "./configuration-machine.ts";
+import { ConfigurationMachine } from "./configuration-machine.ts";
 import type { DiskId, ExitCertificate, Holder, ReplicaPolicy, Versioned } from "./configuration.ts";
 import { FollowingMachine } from "./following-machine.ts";
 import { InSyncMachine } from "./in-sync-machine.ts";
 import { LeasesMachine } from "./leases-machine.ts";
 import { LevelsMachine } from "./levels-machine.ts";
-import { messageNames, messageTable, type ModuleLevels, type ReplicaMessage } from "./messages.ts";
+import { messageNames, type ModuleLevels, type ReplicaMessage } from "./messages.ts";
 import { handlers } from "./handlers.ts";
 import { PromisesMachine } from "./promises-machine.ts";
 import { ReadsMachine } from "./reads-machine.ts";
@@ -34,6 +35,8 @@ import { checkOperation, decodeRecords, type LogRecord, recordKinds } from "./re
 import { type RecoveredLog, ReplicaLog } from "./replica-log.ts";
 import type { Replica } from "./replica.ts";
 import { ReplicationMachine } from "./replication-machine.ts";
+import { ReportingMachine } from "./reporting-machine.ts";
+import { RoleMachine } from "./role-machine.ts";
 import { SessionsMachine } from "./sessions-machine.ts";
 import type { AppliedState, ReplicaMeta, ReplicaSink, Role } from "./sink.ts";
 import { StandingMachine } from "./standing-machine.ts";
@@ -83,6 +86,8 @@ export class ReplicaMachine implements Replica {
   readonly timings: ReplicaTimings;
   readonly log: ReplicaLog;
   readonly configurations: ConfigurationMachine;
+  readonly roles: RoleMachine;
+  readonly reporting: ReportingMachine;
   readonly promises: PromisesMachine;
   readonly leases: LeasesMachine;
   readonly replication: ReplicationMachine;
@@ -101,12 +106,7 @@ export class ReplicaMachine implements Replica {
   #nowMs: number;
   #lapsedMs: number;
   #isFull = false;
-  #role: Role = "nobody";
-  /** It is primary by its configuration and has begun to be; and has served. */
-  #isPrimary = false;
-  #isEstablished = false;
   #flushWanted = false;
-  #reportDueMs = -Infinity;
 
   constructor(options: ReplicaOptions) {
     this.self = options.self;
@@ -117,7 +117,11 @@ export class ReplicaMachine implements Replica {
     this.#lapsedMs = options.nowMs - 1;
     this.startedMs = options.nowMs;
     this.log = new ReplicaLog(options.sink, options.log);
-    this.configurations = new ConfigurationMachine(this, options.meta, (before) => this.#adopted(before));
+    this.configurations = new ConfigurationMachine(this, options.meta, (before) =>
+      this.roles.adopted(before),
+    );
+    this.roles = new RoleMachine(this);
+    this.reporting = new ReportingMachine(this);
     this.promises = new PromisesMachine(this);
     this.leases = new LeasesMachine(this);
     this.replication = new ReplicationMachine(this);
@@ -148,17 +152,17 @@ export class ReplicaMachine implements Replica {
     return this.#isFull;
   }
   get role(): Role {
-    return this.#role;
+    return this.roles.role;
   }
   get isPrimary(): boolean {
-    return this.#isPrimary;
+    return this.roles.isPrimary;
   }
   get isEstablished(): boolean {
-    return this.#isEstablished;
+    return this.roles.isEstablished;
   }
   /** Whether a read that comes now, with the time of the last event, would be answered here without asking anybody. */
   get isServing(): boolean {
-    return this.#isEstablished ? this.leases.isAlive : this.#role === "backup" && this.promises.hasReadLease;
+    return this.isEstablished ? this.leases.isAlive : this.role === "backup" && this.promises.hasReadLease;
   }
   get status(): ReplicaStatus {
     return statusOf(this);
@@ -177,12 +181,12 @@ export class ReplicaMachine implements Replica {
     this.promises.tick();
     this.configurations.tick();
     this.standing.tick();
-    if (this.#isPrimary) {
+    if (this.isPrimary) {
       this.leases.tick();
       this.replication.tick();
       this.inSync.review();
       this.levels.review();
-    } else this.#maybeReport();
+    } else this.reporting.tick();
     this.writes.tick();
     this.reads.tick();
     this.#saveMode();
@@ -228,7 +232,7 @@ export class ReplicaMachine implements Replica {
     this.#enter(nowMs);
     this.#policy = policy;
     this.#saveMode();
-    if (this.#isPrimary && this.replication.isFsync) this.sink.wantDurable();
+    if (this.isPrimary && this.replication.isFsync) this.sink.wantDurable();
     this.replication.maybeCommit();
   }
 
@@ -299,7 +303,7 @@ export class ReplicaMachine implements Replica {
     this.reads.truncated(state.index);
     this.following.restart();
     const { primary } = this.configurations;
-    if (primary && !this.#isPrimary) this.report(primary.disk);
+    if (primary && !this.isPrimary) this.reporting.report(primary.disk);
   }
 
   /** The host has sent a snapshot, or could not. */
@@ -326,8 +330,7 @@ export class ReplicaMachine implements Replica {
   /** A new link; what was sent over the old one may be lost. A hint: without it the same happens later. */
   linkUp(nowMs: number, disk: DiskId): void {
     this.#enter(nowMs);
-    if (!this.#isPrimary && (disk === this.configurations.primary?.disk || !this.#hearsPrimary))
-      this.report(disk);
+    this.reporting.linkUp(disk);
   }
 
   // Clients
@@ -361,21 +364,6 @@ export class ReplicaMachine implements Replica {
 
   // For the parts
 
-  report(to: DiskId): void {
-    const { configurations, log, sink, self, applying, levels } = this;
-    sink.send(to, [
-      messageTable.report.number,
-      self.incarnation,
-      configurations.known?.generation ?? 0,
-      configurations.version,
-      log.lastEpoch,
-      log.lastIndex,
-      configurations.isAmnesiac ? 1 : 0,
-      applying.appliedIndex,
-      levels.supported,
-    ]);
-  }
-
   wantFlush(): void {
     if (this.#flushWanted) return;
     this.#flushWanted = true;
@@ -383,26 +371,7 @@ export class ReplicaMachine implements Replica {
   }
 
   review(): void {
-    const { configurations, self } = this;
-    const { primary, inSync, isOutdated } = configurations;
-    const isPrimary =
-      primary !== null &&
-      !isOutdated &&
-      primary.disk === self.disk &&
-      primary.incarnation === self.incarnation;
-    if (this.#isPrimary && !isPrimary) this.#stepDown();
-    if (this.#isPrimary) this.#maybeEstablish();
-    this.#setRole(
-      this.#isEstablished
-        ? "primary"
-        : this.#isPrimary
-          ? "promoting"
-          : !primary || isOutdated
-            ? "nobody"
-            : inSync.includes(self.disk) && !configurations.isAmnesiac
-              ? "backup"
-              : "learner",
-    );
+    this.roles.review();
   }
 
   /** One look at the clock in each step. */
@@ -416,110 +385,12 @@ export class ReplicaMachine implements Replica {
     this.leases.lapse();
   }
 
-  get #hearsPrimary(): boolean {
-    return this.#nowMs < this.promises.beaconMs + 2.5 * this.timings.beaconMs;
-  }
-
-  /** While it is not fed: to the primary, and to all members where none is heard. */
-  #maybeReport(): void {
-    const { configurations, following } = this;
-    if (this.#nowMs < this.#reportDueMs) return;
-    this.#reportDueMs = this.#nowMs + this.timings.beaconMs;
-    const known = configurations.known?.configuration;
-    if (!known) return this.sink.askConfiguration();
-    const isFed = this.#hearsPrimary && following.received > 0 && !configurations.isAmnesiac;
-    if (isFed) return;
-    const to = new Set(this.#hearsPrimary ? [known.primary.disk] : [known.primary.disk, ...known.inSync]);
-    to.delete(this.self.disk);
-    for (const disk of to) this.report(disk);
-    if (!this.#hearsPrimary && this.#nowMs >= this.promises.quietSinceMs + this.timings.aliveMs)
-      this.sink.askConfiguration();
-  }
-
   /** `replicated` has to be on the disk before anything is acknowledged by it, and until all of that is durable. */
   #saveMode(): void {
     const { configurations, log } = this;
     const { durability } = this.#policy;
     if (durability === "replicated" || log.durable === log.lastIndex)
       configurations.saveMeta({ mode: durability });
-  }
-
-  #adopted(before: Known | null): void {
-    const { configurations, self, promises, inSync, standing, following, writes, reads } = this;
-    const { configuration, version } = configurations.known!;
-    const epochBefore = before?.configuration.epoch ?? 0;
-    const isSelf =
-      configuration.primary.disk === self.disk && configuration.primary.incarnation === self.incarnation;
-    if (this.#isPrimary && !isSelf) this.#stepDown();
-    promises.adopted(epochBefore);
-    standing.adopted();
-    if (configurations.isAmnesiac && (isSelf || !configuration.inSync.includes(self.disk))) {
-      configurations.saveMeta({ amnesiac: false });
-    }
-    if (isSelf) {
-      if (!this.#isPrimary) {
-        // Nobody can have read by a configuration before the first.
-        const beforeMs = version === 1 ? -Infinity : this.#nowMs;
-        const knewBeforeMs = before && before.version === version - 1 ? this.#knewMs : beforeMs;
-        this.#begin(knewBeforeMs);
-      }
-      inSync.adopted(before?.configuration.inSync ?? []);
-      for (const peer of this.replication.peers.values()) configurations.tell(peer.disk);
-    } else if (configuration.epoch !== epochBefore) {
-      following.restart();
-      writes.primaryChanged();
-      reads.primaryChanged();
-      this.report(configuration.primary.disk);
-    }
-    this.#knewMs = this.#nowMs;
-    this.review();
-    this.inSync.review();
-  }
-
-  /** Since when the configuration before was gone by. */
-  #knewMs = -Infinity;
-
-  #begin(knewBeforeMs: number): void {
-    this.#isPrimary = true;
-    this.inSync.restart();
-    this.leases.begin(knewBeforeMs);
-    this.replication.begin();
-    this.levels.review();
-    this.writes.primaryChanged();
-    this.reads.primaryChanged();
-    this.leases.beacon(this.#nowMs + this.timings.beaconMs);
-    this.wantFlush();
-  }
-
-  /** Its epoch is committed and applied here, and no promise to another primary is running. */
-  #maybeEstablish(): void {
-    if (this.#isEstablished || this.applying.appliedIndex < this.replication.epochStart) return;
-    if (this.#nowMs < this.promises.freeAtMs) return;
-    this.#isEstablished = true;
-    this.#setRole("primary");
-    this.writes.established();
-    this.reads.review();
-    this.leases.beacon();
-  }
-
-  #stepDown(): void {
-    this.#isPrimary = false;
-    this.#isEstablished = false;
-    this.replication.end();
-    this.leases.end();
-    this.inSync.restart();
-    this.levels.end();
-    this.following.restart();
-    this.promises.outdated();
-    this.writes.primaryChanged();
-    this.reads.untrusted();
-    this.reads.primaryChanged();
-  }
-
-  #setRole(role: Role): void {
-    if (role === this.#role) return;
-    this.#role = role;
-    this.sink.roleChanged(role);
   }
 }
 

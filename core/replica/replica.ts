@@ -13,6 +13,8 @@ import type { PromisesMachine } from "./promises-machine.ts";
 import type { ReadsMachine } from "./reads-machine.ts";
 import type { ReplicaLog } from "./replica-log.ts";
 import type { ReplicationMachine } from "./replication-machine.ts";
+import type { ReportingMachine } from "./reporting-machine.ts";
+import type { RoleMachine } from "./role-machine.ts";
 import type { SessionsMachine } from "./sessions-machine.ts";
 import type { ReplicaSink, Role } from "./sink.ts";
 import type { StandingMachine } from "./standing-machine.ts";
@@ -25,6 +27,8 @@ export interface Replica {
   readonly timings: ReplicaTimings;
   readonly log: ReplicaLog;
   readonly configurations: ConfigurationMachine;
+  readonly roles: RoleMachine;
+  readonly reporting: ReportingMachine;
   readonly promises: PromisesMachine;
   readonly leases: LeasesMachine;
   readonly replication: ReplicationMachine;
@@ -53,8 +57,6 @@ export interface Replica {
   readonly isPrimary: boolean;
   /** Primary, promoted, and its promises are over; whether it may answer reads is for `leases.isAlive`. */
   readonly isEstablished: boolean;
-  /** Sends how far this replica is. */
-  report(to: DiskId): void;
   /** There is something that goes out at the end of the turn. */
   wantFlush(): void;
   /** What this replica is may have changed. */
