@@ -33,7 +33,7 @@ function alone({ own, nodes }: ControlPlanePicture): string[] {
   }
   return [
     `the only coordinator is on the machine of node ${names(beside)}, which runs containers too: if that machine is lost, ` +
-      "nobody replaces them. Put the coordinator on a machine of its own, or run three: dvs coordinator start --ha",
+      "nobody replaces them, and no replica takes over an instance's state. Put the coordinator on a machine of its own, or run three: dvs coordinator start --ha",
   ];
 }
 

@@ -3,10 +3,8 @@ import { Hono } from "hono";
 import { z } from "zod";
 import type { PluginView, Status } from "../../api/schema.ts";
 import { runtimeName } from "../../platform/runtime.ts";
-import { parseAddress } from "../../transport/address.ts";
 import { controlPlaneWarnings } from "../control-plane-warnings.ts";
 import type { ApiEnv, Coordinator } from "../context.ts";
-import { takeoverWarnings } from "./takeover-warnings.ts";
 
 export function statusRoutes(coordinator: Coordinator) {
   const { store, controller, registry, cluster } = coordinator;
@@ -30,13 +28,6 @@ export function statusRoutes(coordinator: Coordinator) {
         store: storeStatus,
         own: coordinator.members.get(coordinator.id) ?? { id: coordinator.id, ...coordinator.addresses() },
         others: coordinator.peers.views(),
-        nodes: controller.nodeViews(performance.now()),
-      }),
-    );
-    warnings.push(
-      ...takeoverWarnings({
-        coordinatorHosts: coordinator.members.addresses("agents").map((at) => parseAddress(at).host),
-        instances: controller.instanceViews(),
         nodes: controller.nodeViews(performance.now()),
       }),
     );
