@@ -34,15 +34,19 @@ test("one that hangs with its stream open is left with the first heartbeat that 
   } as unknown as CoordinatorLink;
   const told: (readonly string[])[] = [];
   const reached = Promise.withResolvers<void>();
+  const arrived = () => {
+    if (streams.includes("acting:1") && told.length > 0) reached.resolve();
+  };
   const agent = new AgentLink({
     coordinator: link,
     incarnation: "i1",
     report: () => ({ containers: [], replicas: [] }) as unknown as Report,
-    onOpen() {
-      if (streams.includes("acting:1")) reached.resolve();
-    },
+    onOpen: () => arrived(),
     onMessage: () => undefined,
-    onCoordinators: (all) => told.push(all),
+    onCoordinators(all) {
+      told.push(all);
+      arrived();
+    },
     log: () => undefined,
     signal: done.signal,
   });
