@@ -33,6 +33,7 @@ import {
   type ReplicaDisk,
   type ReplicaDiskOptions,
 } from "./replica-disk.ts";
+import { SlewedClock } from "./slewed-clock.ts";
 import type { SnapshotInfo } from "./snapshots.ts";
 
 export interface ReplicaHostOptions {
@@ -74,6 +75,7 @@ export class ReplicaHost implements ReplicaSink {
   /** Null where nobody reads beside this process. */
   readonly guard: Guard | null;
   readonly #clock: BootClock;
+  readonly #timeOfDay: SlewedClock;
   readonly #writes = new Map<number, WriteDone>();
   readonly #reads = new Map<number, ReadDone>();
   readonly #touched = new Map<LogRecord, readonly number[] | null>();
@@ -137,6 +139,7 @@ export class ReplicaHost implements ReplicaSink {
     // What is in the log and not in the database may be of anything.
     if (disk.log.lastIndex > disk.database.appliedIndex) this.guard?.prepared(disk.log.lastIndex, null);
     this.#clock = new BootClock();
+    this.#timeOfDay = new SlewedClock(() => this.#clock.nowMs());
     this.disk = disk.metadata.current.disk;
     const { incarnation, policy, timings, modules } = options;
     this.machine = new ReplicaMachine({
@@ -376,7 +379,7 @@ export class ReplicaHost implements ReplicaSink {
     this.#options.failed(reason);
   }
   wallMs(): number {
-    return Date.now();
+    return this.#timeOfDay.nowMs();
   }
   random(): Uint8Array {
     if (this.#poolAt === randomPoolBytes) {
