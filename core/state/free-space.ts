@@ -10,10 +10,13 @@ const backShare = 1.25;
 
 export class FreeSpace {
   readonly #dir: string;
+  readonly #reserve: { bytes: number; share: number };
   #low = false;
 
-  constructor(dir: string) {
+  /** `reserve`: so many bytes, but at most that share of the disk. */
+  constructor(dir: string, reserve = { bytes: reserveBytes, share: reserveShare }) {
     this.#dir = dir;
+    this.#reserve = reserve;
   }
 
   /** Whether the reserve is being used up, as of the last look. */
@@ -23,7 +26,7 @@ export class FreeSpace {
 
   async look(): Promise<boolean> {
     const { bavail, blocks, bsize } = await statfs(this.#dir);
-    const reserve = Math.min(reserveBytes, blocks * bsize * reserveShare);
+    const reserve = Math.min(this.#reserve.bytes, blocks * bsize * this.#reserve.share);
     this.#low = bavail * bsize < (this.#low ? reserve * backShare : reserve);
     return this.#low;
   }
