@@ -22,6 +22,7 @@ export class ApplyingMachine {
 
   constructor(replica: Replica, state: AppliedState) {
     this.#replica = replica;
+    replica.log.sawTime(state.timeMs ?? 0);
     // What was applied was committed; of the rest the primary tells.
     this.#commitIndex = state.index;
     this.#appliedIndex = state.index;
@@ -46,6 +47,7 @@ export class ApplyingMachine {
 
   /** A snapshot was installed. */
   restore(state: AppliedState): void {
+    this.#replica.log.sawTime(state.timeMs ?? 0);
     this.#commitIndex = state.index;
     this.#appliedIndex = state.index;
     this.#fetched = [];
@@ -80,7 +82,7 @@ export class ApplyingMachine {
   }
 
   #apply(record: LogRecord): void {
-    const { sink, sessions, writes, levels, replication, isPrimary } = this.#replica;
+    const { sink, sessions, writes, levels, log, isPrimary } = this.#replica;
     let done: { result: Uint8Array; index: number } | null = null;
     switch (record.kind) {
       case recordKinds.operation:
@@ -102,7 +104,7 @@ export class ApplyingMachine {
           `record ${record.index} is of kind ${record.kind as number}, which this version of dvs does not know: install the one of the other nodes`,
         );
     }
-    replication.sawTime(record.timeMs);
+    log.sawTime(record.timeMs);
     this.#appliedIndex = record.index;
     sink.applied(record);
     if (isPrimary) writes.applied(record, done);

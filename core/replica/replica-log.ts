@@ -12,12 +12,16 @@ export interface RecoveredLog {
   base: Position;
   epochs: readonly EpochRun[];
   lastIndex: number;
+  /** Of the last record; 0 or nothing: there is none. */
+  timeMs?: number;
 }
 
 export class ReplicaLog {
   readonly #sink: ReplicaSink;
   #epochs: EpochTable;
   #lastIndex: number;
+  /** The latest of all records that were ever there, as far as this life knows. */
+  #timeMs: number;
   #written: number;
   #durable: number;
   /** The newest, up to the last; empty after a start. `#recent[#from]` has index `#recentFirst`. */
@@ -30,6 +34,7 @@ export class ReplicaLog {
     this.#sink = sink;
     this.#epochs = new EpochTable(recovered.base, recovered.epochs);
     this.#lastIndex = recovered.lastIndex;
+    this.#timeMs = recovered.timeMs ?? 0;
     this.#written = recovered.lastIndex;
     this.#durable = recovered.lastIndex;
     this.#recentFirst = recovered.lastIndex + 1;
@@ -43,6 +48,10 @@ export class ReplicaLog {
   }
   get lastEpoch(): number {
     return this.#epochs.lastEpoch;
+  }
+  /** Records that follow have no earlier time. */
+  get timeMs(): number {
+    return this.#timeMs;
   }
   get written(): number {
     return this.#written;
@@ -73,6 +82,8 @@ export class ReplicaLog {
       this.#recentBytes += record.bytes.length;
     }
     this.#lastIndex += records.length;
+    // They do not go back in themselves.
+    this.#timeMs = Math.max(this.#timeMs, records.at(-1)?.timeMs ?? 0);
     this.#sink.append(records);
   }
 
@@ -134,6 +145,11 @@ export class ReplicaLog {
     if (index <= this.base.index) return;
     this.#epochs.discardTo(index);
     this.#sink.discardTo(index);
+  }
+
+  /** What was applied has been so late. */
+  sawTime(timeMs: number): void {
+    this.#timeMs = Math.max(this.#timeMs, timeMs);
   }
 
   /** A snapshot was installed: it is all there is. */

@@ -29,7 +29,8 @@ export class ReplicationMachine {
   #deciding: Peer[] = [];
   /** Drawn up in this turn. */
   #batch: LogRecord[] = [];
-  #lastTimeMs = 0;
+  /** Of the last record drawn up in this epoch. */
+  #timeMs = 0;
   /** Index of this epoch's first record; Infinity: not primary. */
   #epochStart = Infinity;
   /** How far the own disk was, and since when it is no further though more is to be written. */
@@ -98,23 +99,18 @@ export class ReplicationMachine {
 
   /** Draws a record up; it goes out with this turn's. Its index. */
   append(fields: Omit<RecordFields, "epoch" | "index" | "timeMs" | "random">): LogRecord {
-    const { sink, configurations } = this.#replica;
-    this.#lastTimeMs = Math.max(this.#lastTimeMs, sink.wallMs());
+    const { sink, configurations, log } = this.#replica;
+    this.#timeMs = Math.max(this.#timeMs, log.timeMs, Math.floor(sink.wallMs()));
     const record = this.#encoder.encode({
       ...fields,
       epoch: configurations.epoch,
       index: this.lastIndex + 1,
-      timeMs: this.#lastTimeMs,
+      timeMs: this.#timeMs,
       random: sink.random(),
     });
     this.#batch.push(record);
     this.#replica.wantFlush();
     return record;
-  }
-
-  /** Records of other primaries have passed: time does not go back. */
-  sawTime(timeMs: number): void {
-    if (timeMs > this.#lastTimeMs) this.#lastTimeMs = timeMs;
   }
 
   /** Configuration, proposals, joining or holds have changed. */

@@ -74,6 +74,8 @@ export type SessionChange =
 export interface AppliedState {
   /** 0: nothing was applied yet. */
   index: number;
+  /** Of the last record applied; 0 or nothing: there was none. */
+  timeMs?: number;
   sessions: SessionsState;
   /** Levels in force, by the level records applied; absent: 0. */
   levels: ReadonlyMap<string, number>;

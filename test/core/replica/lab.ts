@@ -307,6 +307,7 @@ export class LabReplica implements ReplicaSink {
   metas = true;
   /** Clocks that run faster or slower: own milliseconds of one of the lab's. */
   rate = 1;
+  wallAheadMs = 0;
   #clockFromMs = 0;
   #clockMs = 0;
 
@@ -667,7 +668,7 @@ export class LabReplica implements ReplicaSink {
     this.failure = reason;
   }
   wallMs(): number {
-    return 1_700_000_000_000 + Math.floor(this.lab.nowMs);
+    return 1_700_000_000_000 + Math.floor(this.lab.nowMs) + this.wallAheadMs;
   }
   random(): Uint8Array {
     return this.lab.random();

@@ -148,3 +148,18 @@ test("a refused change is asked for again, at the pace of retries, and under the
   lab.refuse = false;
   lab.until("it is alone", () => lab.inSync === "a" && lab.primaries === "a", 1_000);
 });
+
+test("the time of records does not go back, though the next primary's clock does, and before all is applied", () => {
+  const lab = Lab.of("abc");
+  const [a, b] = [lab.at("a"), lab.at("b")];
+  lab.hold = (wire) => wire.to === "a" && acknowledges(wire);
+  a.wallAheadMs = 60_000;
+  a.set("x", "1");
+  lab.run(5);
+  a.kill();
+  lab.hold = () => false;
+  lab.certify("a1", "a");
+  lab.until("b serves", () => lab.primaries === "b", 3_000);
+  const times = b.storage.records.map((record) => record.timeMs);
+  expect(times).toEqual([...times].sort((x, y) => x - y));
+});
