@@ -34,6 +34,8 @@ export interface LabOptions {
   timing?: CoordinatorRun["timing"];
   replaceAfterMs?: number;
   registry?: VosRegistry;
+  /** With an etcd of its own, in the data directory. */
+  ha?: boolean;
 }
 
 export interface Running {
@@ -79,6 +81,7 @@ export class Lab {
         options: {
           dataDir: join(this.dir, "data"),
           listen,
+          ...(this.#options.ha ? { ha: true } : {}),
           ...(store === undefined ? {} : { store }),
           ...(replaceAfterMs === undefined ? {} : { replaceAfterMs }),
         },

@@ -1,5 +1,9 @@
 /** Several coordinators on one etcd: whichever is asked, the one that acts answers; images are on all of them. */
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { join } from "node:path";
+import { withApi } from "../../../cli/connection.ts";
+import { readContext, writeContext } from "../../../cli/context.ts";
+import type { Io } from "../../../cli/io.ts";
 import { createApi } from "../../../core/api/client.ts";
 import { mintApiToken } from "../../../core/trust/tokens.ts";
 import { etcdMissing, skipNote, startEtcd, type EtcdCluster } from "../store/etcd-fixture.ts";
@@ -66,10 +70,29 @@ describe.skipIf(etcdMissing !== null)(`coordinators that stand by${skipNote}`, (
     expect((await standby.api.status()).coordinator.address).toBe(standby.running.ready.apiAddress);
   });
 
+  test("a command's context learns of coordinators that came later, unless it leads there by a way of its own", async () => {
+    const [acting, standby] = await pair();
+    const { apiAddress, adminToken, ca, clusterId } = acting.running.ready;
+    const io = { env: {}, cwd: acting.dir } as Io;
+    const file = join(acting.dir, "context.json");
+    const learnt = async (addresses: string[]) => {
+      await writeContext(file, { addresses, token: adminToken, ca, clusterId });
+      await withApi({ context: file }, io, (api) => api.nodes.list());
+      return readContext(file)!.addresses;
+    };
+    // The acting one looks once a second which others there are.
+    await until(async () => (await acting.api.coordinators.list()).length === 2);
+    expect(await learnt([apiAddress])).toEqual([apiAddress, standby.running.ready.apiAddress]);
+    expect(await learnt(["127.0.0.1:1", apiAddress])).toEqual([apiAddress, standby.running.ready.apiAddress]);
+    const byName = apiAddress.replace("127.0.0.1", "localhost");
+    expect(await learnt([byName])).toEqual([byName]);
+  });
+
   test("agents are told of all coordinators, and go over to the successor with the next heartbeat", async () => {
     const [acting, standby] = await pair();
     const agent = await FakeAgent.join(acting, "n1");
     closing.push(() => agent.close());
+    agent.link.setAddresses([acting.running.ready.agentAddress]);
     const addresses = [acting, standby].map((lab) => lab.running.ready.agentAddress).sort();
     await until(async () => {
       const answer = await agent.beat();

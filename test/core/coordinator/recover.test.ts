@@ -1,8 +1,9 @@
 /** A store that was lost or set back: what comes back is the same cluster, of a higher generation. */
-import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
+import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { copyFileSync, existsSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { recoverCoordinator, type Recovery } from "../../../core/coordinator/recover.ts";
+import { etcdMissing, skipNote } from "../store/etcd-fixture.ts";
 import { FakeAgent } from "./fake-agent.ts";
 import { codeOf, hello, Lab, until } from "./lab.ts";
 
@@ -106,4 +107,31 @@ test("only administrators take backups", async () => {
     for await (const _ of operator.backup()) return;
   };
   expect(await codeOf(take())).toBe("FORBIDDEN");
+});
+
+describe.skipIf(etcdMissing !== null)(`a store that coordinators run themselves${skipNote}`, () => {
+  test("begins anew with a backup, under its own authority", async () => {
+    const lab = await newLab();
+    await lab.api.instances.create(hello("web"));
+    const { clusterId } = await lab.api.status();
+    const lines = await backupOf(lab);
+    const next = new Lab({ ha: true });
+    closing.push(() => next.close());
+    const options = { dataDir: join(next.dir, "data"), listen: "127.0.0.1:0", ha: true };
+    const recovered = await recoverCoordinator(recovery(options.dataDir, { options, backup: each(lines) }));
+    expect(recovered.clusterId).toBe(clusterId);
+    const { api } = await next.start();
+    expect((await api.instances.list()).map((i) => i.name)).toEqual(["web"]);
+    expect((await api.coordinators.list()).map((c) => c.etcd !== null)).toEqual([true]);
+    expect((await api.status()).store).toMatchObject({ driver: "etcd", generation: recovered.generation });
+    // Others can join it.
+    const { token } = await api.tokens.create({ kind: "coordinator" });
+    const { joinStore } = await import("../../../core/coordinator/ha/join-store.ts");
+    const { signal } = new AbortController();
+    expect((await joinStore({ token, id: "c2", host: "127.0.0.1", signal })).endpoints).toHaveLength(1);
+    // Its data is no backup's to overwrite.
+    await next.stop();
+    const again = recoverCoordinator(recovery(options.dataDir, { options, backup: each(lines) }));
+    expect(await codeOf(again)).toBe("INVALID");
+  });
 });

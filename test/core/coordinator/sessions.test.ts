@@ -9,7 +9,8 @@ function desired(revision: number): Desired {
     storeGeneration: 1,
     revision,
     node: { id: "n-1", name: "n1", address: "127.0.0.1" },
-    containers: [], replicas: [],
+    containers: [],
+    replicas: [],
     routes: [],
   };
 }
