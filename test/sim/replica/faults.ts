@@ -47,7 +47,7 @@ export const strikes: Record<string, Strike> = {
   },
   "machine:power cut of all": (world, later) => {
     // What `replicated` does not survive is not promised.
-    if (world.control.policy.durability === "replicated") return;
+    if (world.isReplicated) return;
     for (const node of world.nodes) {
       node.powerCut();
       later(world.sim.random.pick([100, 1_000, 3_000]), () => node.powerOn());
@@ -158,6 +158,7 @@ export const strikes: Record<string, Strike> = {
     world.control.rolledBack = true;
     later(world.sim.random.pick([500, 3_000]), () => (world.control.rolledBack = false));
   },
+  "policy:changed": (world) => world.changePolicy(),
   "client:gone": (world) => {
     const client = world.sim.random.pick(world.clients);
     world.replaceClient(client);
@@ -198,6 +199,7 @@ export class ReplicaFaults {
   heal(): void {
     const { sim, control, links, nodes } = this.#world;
     this.#active = false;
+    this.#world.isHealed = true;
     sim.log("heal");
     sim.network.faults = calm;
     sim.network.mendAll();

@@ -10,7 +10,7 @@ export function checkReplicas({ nodes, ledger }: ReplicaWorld): void {
     // A stopped one looks at the clock before it does anything.
     if (!process || host.paused || !process.isServingPrimary) continue;
     assert(
-      !serving,
+      serving === null,
       `${host.id} and ${serving?.host.id} both serve as primary, of ${process.epoch} and ${serving?.process?.epoch}`,
     );
     serving = node;

@@ -5,15 +5,12 @@
 import type { Configuration } from "../../../core/replica/configuration.ts";
 import { type LogRecord, recordKinds } from "../../../core/replica/record.ts";
 import { decodeOperation } from "./sim-state.ts";
-import type { Value } from "./history.ts";
 
 interface Committed {
   epoch: number;
   /** With the head: what is equal here is equal in all bytes but for a collision. */
   checksum: number;
   timeMs: number;
-  /** What it puts, if it puts something. */
-  value: Value;
 }
 
 export class Ledger {
@@ -21,6 +18,7 @@ export class Ledger {
   readonly #committed: (Committed | undefined)[] = [];
   /** Client and sequence → the one index at which it was carried out. */
   readonly #executed = new Map<string, number>();
+  /** Client → where its removal is. */
   readonly #removed = new Map<string, number>();
   /** Told in words. */
   onCommitted: ((what: string) => void) | undefined;
@@ -39,9 +37,8 @@ export class Ledger {
     const known = this.#committed[index];
     const sum = checksum(record);
     if (known) {
-      const same = known.epoch === epoch && known.checksum === sum;
-      assert(same, `${by} applies ${show(record)} at ${index}, where e${known.epoch} ${known.checksum} was`);
-      return;
+      if (known.epoch === epoch && known.checksum === sum) return;
+      assert(false, `${by} applies ${show(record)} at ${index}, where e${known.epoch} ${known.checksum} was`);
     }
     assert(index === Math.max(1, this.#committed.length), `${by} applies ${index} after ${this.committed}`);
     const before = this.#committed[index - 1];
@@ -53,42 +50,36 @@ export class Ledger {
       );
     }
     const operation = record.kind === recordKinds.operation ? decodeOperation(record.operation) : null;
-    const value = operation?.op === "put" ? operation.value : null;
+    if (record.kind === recordKinds.clientRemoved && !this.#removed.has(record.client))
+      this.#removed.set(record.client, index);
     this.onCommitted?.(`commit ${show(record)}${operation ? ` ${operation.op} ${operation.key}` : ""}`);
-    this.#committed[index] = { epoch, checksum: sum, timeMs: record.timeMs, value };
+    this.#committed[index] = { epoch, checksum: sum, timeMs: record.timeMs };
   }
 
   /** A replica has carried it out, and not found it done already. */
   executed(record: LogRecord, by: string): void {
     const call = `${record.client}/${record.sequence}`;
-    const index = this.#executed.get(call) ?? record.index;
-    assert(index === record.index, `${by} carries out ${call} at ${record.index}, and it was at ${index}`);
+    const index = this.#executed.get(call);
+    if (index === record.index) return;
+    assert(index === undefined, `${by} carries out ${call} at ${record.index}, and it was at ${index}`);
     const gone = this.#removed.get(record.client) ?? Infinity;
     assert(gone > record.index, `${by} carries out ${call} at ${record.index} after its client was removed`);
-    this.#executed.set(call, index);
+    this.#executed.set(call, record.index);
   }
 
-  /** The value that this record put; throws where no record did. */
-  valueAt(revision: number): Value {
-    if (revision === 0) return null;
-    const committed = this.#committed[revision];
-    assert(committed?.value, `revision ${revision} was told, and is not of a put`);
-    return committed.value;
-  }
-
-  /** `holds`: of the replica that says so, up to where its log goes. */
-  acknowledge(index: number, by: string): void {
+  /** A client is told that its call was carried out. */
+  acknowledge(call: string, index: number, by: string): void {
+    const executed = this.#executed.get(call);
+    assert(executed === index, `${by} says that ${call} was carried out at ${index}; it was at ${executed}`);
     assert(index <= this.committed, `${by} acknowledges ${index}, and ${this.committed} is committed`);
     this.acknowledged = Math.max(this.acknowledged, index);
   }
 
   /** A replica takes up its service as the primary. */
   serves(epoch: number, last: number, by: string): void {
-    assert(
-      last >= this.acknowledged,
-      `${by} serves with records up to ${last}; ${this.acknowledged} was acknowledged`,
-    );
+    if (last >= this.acknowledged && epoch <= this.#epoch) return;
     assert(epoch <= this.#epoch, `${by} serves in epoch ${epoch}, which the store has not seen`);
+    assert(false, `${by} serves with records up to ${last}; ${this.acknowledged} was acknowledged`);
   }
 
   /** In the store. */

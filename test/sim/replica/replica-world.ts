@@ -34,12 +34,15 @@ export class ReplicaWorld {
   readonly #near: number;
   readonly #habits: Habits;
   #clients = 0;
+  /** Nothing fails any more. */
+  isHealed = false;
 
   constructor(sim: Simulation) {
     const { random } = sim;
     this.sim = sim;
     this.timings = tunedTimings(random.pick([800, 800, 400]));
     this.control = new SimControl(sim, somePolicy(sim));
+    this.#isReplicated = this.control.policy.durability === "replicated";
     this.control.onChange = (before, after) => {
       this.ledger.changed(before, after);
       for (const disk of after.inSync) if (!before?.inSync.includes(disk)) this.#tailLost.delete(disk);
@@ -171,19 +174,32 @@ export class ReplicaWorld {
     else spare.powerOn();
   }
 
+  /** It was asked for at some time: what was acknowledged then may still be in memory only. */
+  #isReplicated: boolean;
+  get isReplicated(): boolean {
+    return this.#isReplicated;
+  }
+
+  changePolicy(): void {
+    const { random } = this.sim;
+    const durability = random.pick(["fsync", "replicated"] as const);
+    this.#isReplicated ||= durability === "replicated";
+    this.control.setPolicy({ durability, minInSync: random.integer(1, this.control.policy.replicas) });
+  }
+
   /** Disks in sync that a power cut has left without acknowledged records: none is promised to survive them all. */
   readonly #tailLost = new Set<string>();
 
   noteTailLost(disk: string): void {
     const { inSync = [] } = this.control.truth.configuration ?? {};
-    const mayLose = this.control.policy.durability === "replicated" && inSync.length > 1;
+    const mayLose = this.#isReplicated && inSync.length > 1;
     if (mayLose && inSync.includes(disk)) this.#tailLost.add(disk);
   }
 
   /** Whether a power cut of it leaves a good copy. */
   canLoseTail(node: SimNode): boolean {
     const { inSync = [] } = this.control.truth.configuration ?? {};
-    if (this.control.policy.durability === "fsync" || !inSync.includes(node.disk)) return true;
+    if (!this.#isReplicated || !inSync.includes(node.disk)) return true;
     if (inSync.length === 1) return true;
     return inSync.some((disk) => disk !== node.disk && this.nodeOf(disk) && !this.#tailLost.has(disk));
   }

@@ -29,6 +29,7 @@ export interface Registered {
 export interface Picture {
   /** Rises with all that changes. */
   revision: number;
+  policy: ReplicaPolicy;
   versioned: Versioned;
   /** Disks, in the coordinator's order: the first proposes the first configuration of all. Null: not registered. */
   wanted: (string | null)[];
@@ -43,7 +44,7 @@ const exitsKept = 8;
 export class SimControl {
   readonly #sim: Simulation;
   readonly host: Host;
-  readonly policy: ReplicaPolicy;
+  policy: ReplicaPolicy;
   #truth: Versioned = { generation: 1, version: 0, configuration: null };
   /** Before the last change, for those who are told of the past. */
   #before: Versioned = this.#truth;
@@ -84,6 +85,12 @@ export class SimControl {
   /** What holds, whatever is told. */
   get truth(): Versioned {
     return this.#shelved ?? this.#truth;
+  }
+
+  /** The operator asks for something else. */
+  setPolicy(change: Partial<ReplicaPolicy>): void {
+    this.policy = { ...this.policy, ...change };
+    this.#tell();
   }
 
   /** A node that is to hold a replica. */
@@ -230,6 +237,7 @@ export class SimControl {
     }
     return {
       revision: this.#revision,
+      policy: this.policy,
       versioned: structuredClone(versioned),
       wanted: [...this.#wanted].map((node) => this.#registered.get(node)?.disk ?? null),
       exits: [...this.#exits],

@@ -129,7 +129,12 @@ export class SimNode {
 
   /** What an agent does now and then: a replica that is not wanted any more stays until it is out of the configuration. */
   supervise(): void {
-    if (this.isWanted || !this.isOn) return;
+    if (!this.isOn) return;
+    if (this.isWanted) {
+      // While things fail, it is the faults that say how long it takes.
+      if (this.world.isHealed) this.start();
+      return;
+    }
     const { configuration } = this.world.control.truth;
     const inSync = configuration?.inSync ?? [];
     if (!this.process) {

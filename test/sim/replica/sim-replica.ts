@@ -109,7 +109,7 @@ export class SimReplica {
         if (outcome.type !== "ok") return answered({ outcome: outcome.type });
         assert("result" in outcome, "a write is answered as a read");
         if (outcome.index <= committed) sim.count("answer:from a session");
-        ledger.acknowledge(outcome.index, this.name);
+        ledger.acknowledge(`${client}/${sequence}`, outcome.index, this.name);
         answered({ outcome: "ok", ...decodeResult(outcome.result) });
       });
       const bytes = encodeOperation(operation);
@@ -269,6 +269,7 @@ export class SimReplica {
   #told(picture: Picture): void {
     const { versioned, wanted, exits } = picture;
     this.#step((machine, nowMs) => {
+      machine.policyChanged(nowMs, picture.policy);
       const { generationSeen } = machine.configurations.meta;
       if (versioned.generation < generationSeen) this.#node.world.sim.count("refused:older generation");
       else if (versioned.version < machine.configurations.version)
