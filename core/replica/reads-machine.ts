@@ -47,7 +47,8 @@ export class ReadsMachine {
   }
 
   read(ticket: number, buckets: readonly number[] | null): void {
-    const { nowMs, timings } = this.#replica;
+    const { nowMs, timings, isRetiring } = this.#replica;
+    if (isRetiring) return this.#refuse(ticket, "stopping");
     if (this.waiting >= readsWaitingMax) return this.#refuse(ticket, "busy");
     this.#decide({ ticket, buckets, untilMs: nowMs + timings.waitMs });
   }

@@ -106,6 +106,7 @@ export class ReplicaMachine implements Replica {
   #nowMs: number;
   #lapsedMs: number;
   #isFull = false;
+  #isRetiring = false;
   #flushWanted = false;
 
   constructor(options: ReplicaOptions) {
@@ -150,6 +151,9 @@ export class ReplicaMachine implements Replica {
   }
   get isFull(): boolean {
     return this.#isFull;
+  }
+  get isRetiring(): boolean {
+    return this.#isRetiring;
   }
   get role(): Role {
     return this.roles.role;
@@ -354,6 +358,17 @@ export class ReplicaMachine implements Replica {
       module: "",
       operation: new Uint8Array(0),
     });
+  }
+
+  /** The host process is about to end: clients are sent elsewhere. What is under way goes on; see `isIdle`. */
+  retire(nowMs: number): void {
+    this.#enter(nowMs);
+    this.#isRetiring = true;
+  }
+
+  /** Nobody waits for an answer of this replica. */
+  get isIdle(): boolean {
+    return this.writes.waiting === 0 && this.reads.waiting === 0;
   }
 
   /** `buckets` of all that it reads (`ReplicaSink.touched`); null: of anything. */

@@ -51,6 +51,8 @@ export interface Replica {
   readonly startedMs: number;
   /** The disk takes nothing more at the moment. */
   readonly isFull: boolean;
+  /** Clients are to ask elsewhere. */
+  readonly isRetiring: boolean;
   readonly role: Role;
 
   /** Primary of the configuration that it goes by, serving or not. */

@@ -79,6 +79,8 @@ export class WritesMachine {
   write(request: WriteRequest): void {
     const { nowMs, timings } = this.#replica;
     const { ticket } = request;
+    if (this.#replica.isRetiring)
+      return this.#replica.sink.answer(ticket, refusal("stopping", textOf("stopping")));
     if (this.#writes.size >= writesWaitingMax) {
       return this.#replica.sink.answer(
         ticket,
@@ -253,7 +255,8 @@ export class WritesMachine {
   }
 
   #refusalOf(operation: Uint8Array): RefusalReason | null {
-    const { policy, configurations, isFull } = this.#replica;
+    const { policy, configurations, isFull, isRetiring } = this.#replica;
+    if (isRetiring) return "stopping";
     if (configurations.inSync.length < Math.min(policy.minInSync, policy.replicas))
       return "below-min-in-sync";
     if (isFull) return "disk-full";

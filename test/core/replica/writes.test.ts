@@ -100,6 +100,20 @@ test("one that nobody repeats is not sent twice: its outcome is unknown", () => 
   expect(written.outcome?.type).toBe("unknown");
 });
 
+test("a primary that is to be stopped finishes what is under way, and sends clients elsewhere", () => {
+  const lab = Lab.of("abc");
+  const [a, b] = [lab.at("a"), lab.at("b")];
+  const under = a.set("x", "1", "k1", 1);
+  a.machine.retire(a.nowMs);
+  expect(a.set("x", "2", "k1", 2).outcome).toMatchObject({ type: "refused", reason: "stopping" });
+  expect(a.read("x").outcome).toMatchObject({ type: "refused", reason: "stopping" });
+  expect(a.machine.isIdle).toBe(false);
+  const forwarded = b.set("x", "3", "k2", 1);
+  lab.run(10);
+  expect([under.result, a.machine.isIdle]).toEqual(["1", true]);
+  expect(forwarded.outcome).toMatchObject({ type: "refused", reason: "stopping" });
+});
+
 test("what no record can carry is refused where it enters", () => {
   const { machine, nowMs } = Lab.of("a", { policy: { replicas: 1 } }).at("a");
   const write = {
