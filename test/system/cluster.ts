@@ -4,13 +4,23 @@
  * Two clusters never share an address, so that test files may run beside each other.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, closeSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  closeSync,
+} from "node:fs";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { localProcesses, type LocalProcess } from "../../core/agent/local-processes.ts";
 import { createApi, type Api } from "../../core/api/client.ts";
 import type { InstanceView } from "../../core/api/views.ts";
 import { processStartTime } from "../../core/platform/uptime.ts";
+import { voidGuard } from "../../core/state/guard.ts";
 
 export interface ClusterOptions {
   nodes: number;
@@ -260,7 +270,10 @@ export class TestCluster {
       process.kill(pid, "SIGKILL");
       await ended;
     }
-    for (const node of this.nodes) await node.kill();
+    for (const node of this.nodes) {
+      await node.kill();
+      node.voidGuards();
+    }
     for (const dir of this.#mounts) spawnSync("umount", ["-l", dir]);
     rmSync(this.dir, { recursive: true, force: true });
   }
@@ -341,5 +354,11 @@ export class TestNode {
       await new Promise((r) => setTimeout(r, 20));
     }
     throw new Error(`processes of ${this.name} do not die`);
+  }
+
+  /** What killed state processes have left in memory, outside of the data directory; an agent that lives does it itself. */
+  voidGuards(): void {
+    const runDirs = join(this.dataDir, "run/s");
+    if (existsSync(runDirs)) for (const uid of readdirSync(runDirs)) voidGuard(join(runDirs, uid));
   }
 }
