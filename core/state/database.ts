@@ -13,9 +13,9 @@ import { DatabaseSync } from "node:sqlite";
 import { DvsError } from "../errors.ts";
 import { type LogRecord, recordKinds } from "../replica/record.ts";
 import type { AppliedState, SessionChange } from "../replica/sink.ts";
-import { isDeterministic, isSqliteError } from "../store/sqlite/sqlite-errors.ts";
+import { isDeterministic, isFull, isSqliteError } from "../store/sqlite/sqlite-errors.ts";
 import { stateDigest } from "./digest.ts";
-import { commitMs, commitRecords, walBytesMax } from "./limits.ts";
+import { commitBytes, commitMs, commitRecords, fullRetryMs, redoMax, walBytesMax } from "./limits.ts";
 import { ModuleRefusal, type OpenModule, type StateModule, type StateStatement } from "./module.ts";
 import { encodeRefusal, encodeResult } from "./result.ts";
 import { prepareSchema } from "./schema.ts";
@@ -44,6 +44,8 @@ export interface StateDatabaseOptions {
   after(ms: number, run: () => void): void;
   /** All up to this record is in the file: other host processes that read it see it. */
   committed?(index: number): void;
+  /** The disk is full: what is applied waits in memory until there is room; no more should come. Or there is room again. */
+  full?(full: boolean): void;
   /** A module threw what is no refusal; its operation counts as refused. */
   defect?(module: string, error: unknown): void;
   /** The disk refused: nothing can be applied or read any more, what was applied last may be gone. The host process has to end. */
@@ -60,7 +62,12 @@ export class StateDatabase {
   #appliedEpoch: number;
   /** Records applied in the open transaction; −1: none is open. */
   #open = -1;
+  #openBytes = 0;
+  /** What was done in the open transaction, to be done again. */
+  #redo: (() => void)[] = [];
   #timer = false;
+  /** The last COMMIT found no room on the disk. */
+  #full = false;
   #failed = false;
   #closed = false;
 
@@ -111,6 +118,11 @@ export class StateDatabase {
   /** Carries out an operation. Its result, or its refusal, as `decodeResult` reads it. */
   execute(record: LogRecord): Uint8Array {
     this.#begin();
+    this.#redo.push(() => void this.#execute(record));
+    return this.#execute(record);
+  }
+
+  #execute(record: LogRecord): Uint8Array {
     const module = this.#modules.get(record.module);
     // The same on each replica: a level record comes before the first operation, and needs the module.
     const level = this.#levels.get(record.module) ?? 0;
@@ -140,6 +152,11 @@ export class StateDatabase {
 
   sessionChanged(change: SessionChange): void {
     this.#begin();
+    this.#redo.push(() => this.#changeSession(change));
+    this.#changeSession(change);
+  }
+
+  #changeSession(change: SessionChange): void {
     const { client } = change;
     const sql = this.#sql;
     this.#guarded(() => {
@@ -158,29 +175,43 @@ export class StateDatabase {
 
   levelRaised(module: string, level: number): void {
     this.#begin();
-    this.#levels.set(module, level);
-    this.#guarded(() => this.#sql.level.run(module, level));
+    const raise = (): void => {
+      this.#levels.set(module, level);
+      this.#guarded(() => this.#sql.level.run(module, level));
+    };
+    this.#redo.push(raise);
+    raise();
   }
 
   /** All of this record is done; the next one follows. */
   applied(record: LogRecord): void {
+    if (this.#failed) return;
     if (record.index !== this.#appliedIndex + 1) {
       throw new Error(`record ${record.index} cannot be applied after record ${this.#appliedIndex}`);
     }
     this.#begin();
     if (record.kind === recordKinds.epochStart) {
       const { index, timeMs } = record;
-      this.#guarded(() => {
-        for (const module of this.#modules.values()) module.epochStarted?.({ index, timeMs });
-      });
+      const begin = (): void =>
+        this.#guarded(() => {
+          for (const module of this.#modules.values()) module.epochStarted?.({ index, timeMs });
+        });
+      this.#redo.push(begin);
+      begin();
     }
     if (this.#failed) return;
     this.#appliedIndex = record.index;
     this.#appliedEpoch = record.epoch;
-    if (++this.#open >= commitRecords) return this.commit();
+    this.#openBytes += record.bytes.length;
+    const enough = ++this.#open >= commitRecords || this.#openBytes >= commitBytes;
+    if (enough && !this.#full) return this.commit();
     if (this.#timer) return;
+    this.#commitLater(commitMs);
+  }
+
+  #commitLater(ms: number): void {
     this.#timer = true;
-    this.#options.after(commitMs, () => {
+    this.#options.after(ms, () => {
       this.#timer = false;
       this.commit();
     });
@@ -189,12 +220,36 @@ export class StateDatabase {
   /** Ends the open transaction, if there is one. */
   commit(): void {
     if (this.#open <= 0 || this.#failed || this.#closed) return;
-    this.#guarded(() => {
+    try {
       this.#sql.applied.run(this.#appliedIndex, this.#appliedEpoch);
       this.#sql.commit.run();
-      this.#open = -1;
+    } catch (e) {
+      if (isFull(e)) return this.#repeat(e as Error);
+      return this.#fail(e as Error);
+    }
+    this.#open = -1;
+    this.#openBytes = 0;
+    this.#redo = [];
+    if (this.#full) this.#options.full?.((this.#full = false));
+    this.#options.committed?.(this.#appliedIndex);
+  }
+
+  /**
+   * The disk is full, and SQLite has rolled back. What was in the transaction is carried out once more, in memory, so
+   * that reads go on; the COMMIT is tried again until there is room.
+   */
+  #repeat(cause: Error): void {
+    if (!this.#full) this.#options.full?.((this.#full = true));
+    const open = this.#open;
+    this.#guarded(() => {
+      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
+      this.#sql.begin.run();
     });
-    if (!this.#failed) this.#options.committed?.(this.#appliedIndex);
+    for (const act of this.#redo) act();
+    this.#open = open;
+    if (this.#failed || this.#closed) return;
+    if (this.#redo.length > redoMax) return this.#fail(cause);
+    if (!this.#timer) this.#commitLater(fullRetryMs);
   }
 
   /**
@@ -284,6 +339,8 @@ function openFile(path: string, modules: readonly StateModule[]): DatabaseSync {
       "PRAGMA page_size = 4096; PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY; PRAGMA busy_timeout = 2000",
     );
     db.prepare("PRAGMA journal_mode = WAL").get();
+    // Pages are written by COMMIT only: until then a full disk is nobody's concern.
+    db.exec("PRAGMA cache_spill = OFF");
     db.prepare("PRAGMA wal_autocheckpoint = 0").get();
     // When it begins anew its file gets shorter: the keeper goes by its size.
     db.prepare(`PRAGMA journal_size_limit = ${walBytesMax >> 2}`).get();

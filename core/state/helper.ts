@@ -7,7 +7,9 @@ import { access, open, rm } from "node:fs/promises";
 import { constants, setPriority } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { DvsError } from "../errors.ts";
 import { makePrivateDir } from "../files.ts";
+import { isFull } from "../store/sqlite/sqlite-errors.ts";
 import { snapshotPieceBytes } from "./limits.ts";
 import { listSnapshots, publishSnapshot, type SnapshotInfo, snapshotsDir } from "./snapshots.ts";
 
@@ -19,7 +21,16 @@ const databaseName = "state.db";
 export async function runHelper(job: HelperJob, dataDir: string): Promise<object> {
   // Whoever answers clients goes first.
   setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
-  return job === "snapshot" ? makeSnapshot(dataDir) : checkpoint(dataDir);
+  try {
+    return await (job === "snapshot" ? makeSnapshot(dataDir) : checkpoint(dataDir));
+  } catch (cause) {
+    const full = isFull(cause) || (cause as NodeJS.ErrnoException).code === "ENOSPC";
+    const why = full ? "the disk is full" : cause instanceof Error ? cause.message : String(cause);
+    const what = job === "snapshot" ? "make a snapshot of" : "move on the write-ahead log of";
+    throw new DvsError(full ? "EXHAUSTED" : "FAILED", `Cannot ${what} the state in ${dataDir}: ${why}.`, {
+      cause,
+    });
+  }
 }
 
 /** Moves the write-ahead log into the database, as far as no reader needs it. Writers go on. */

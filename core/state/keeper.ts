@@ -8,7 +8,7 @@ import { DvsError } from "../errors.ts";
 import type { Log } from "../log/log.ts";
 import type { StateDatabase } from "./database.ts";
 import { FreeSpace } from "./free-space.ts";
-import { keeperMs, keeperRetryMs, snapshotLogBytes, walBytesMax } from "./limits.ts";
+import { keeperMs, keeperRetryMs, snapshotLogBytes, spaceMs, walBytesMax } from "./limits.ts";
 import { askHelper } from "./run-helper.ts";
 import { removeOtherSnapshots, type SnapshotInfo } from "./snapshots.ts";
 
@@ -31,6 +31,7 @@ export class Keeper {
   readonly #space: FreeSpace;
   readonly #ended = new AbortController();
   readonly #timer: ReturnType<typeof setInterval>;
+  readonly #spaceTimer: ReturnType<typeof setInterval>;
   #snapshot: SnapshotInfo | null;
   #work: Promise<void> | null = null;
   /** How many hold the snapshots as they are. */
@@ -43,7 +44,11 @@ export class Keeper {
     this.#snapshot = snapshot;
     this.#space = new FreeSpace(options.dataDir);
     this.#timer = setInterval(() => void this.look(), keeperMs);
-    this.#timer.unref();
+    // Small disks fill within a second.
+    this.#spaceTimer = setInterval(
+      () => void this.#lookAtSpace().catch((e: unknown) => this.#failed(e)),
+      spaceMs,
+    );
   }
 
   /** The newest; it stays while somebody holds it. */
@@ -97,17 +102,21 @@ export class Keeper {
   /** Resolves when the helper has ended too. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
+    clearInterval(this.#spaceTimer);
     this.#ended.abort(new DvsError("UNAVAILABLE", "The state process ends."));
     await this.#work?.catch(() => undefined);
   }
 
   async #lookNow(): Promise<void> {
-    const wasLow = this.#space.low;
-    const low = await this.#space.look();
-    if (low !== wasLow) this.#options.spaceChanged(low);
     if (this.#ended.signal.aborted || performance.now() < this.#retryAtMs) return;
     if ((await this.#walBytes()) > (this.#options.walBytesMax ?? walBytesMax)) await this.#checkpoint();
     if (this.#logBytes() > (this.#options.snapshotLogBytes ?? snapshotLogBytes)) await this.#makeSnapshot();
+  }
+
+  async #lookAtSpace(): Promise<void> {
+    const wasLow = this.#space.low;
+    const low = await this.#space.look();
+    if (low !== wasLow && !this.#ended.signal.aborted) this.#options.spaceChanged(low);
   }
 
   async #checkpoint(): Promise<void> {

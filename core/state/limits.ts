@@ -4,6 +4,12 @@ import { KiB, MiB } from "../limits.ts";
 /** An operation that has its own COMMIT costs 86 µs, one of 64 in a COMMIT 8 µs. */
 export const commitRecords = 64;
 export const commitMs = 2;
+/** Large operations are committed sooner: their pages stay in memory until then. */
+export const commitBytes = 1 * MiB;
+/** A COMMIT that found no room is tried again after this. */
+export const fullRetryMs = 250;
+/** Changes that wait in memory for room; more come only from a primary that does not know of a full disk. */
+export const redoMax = 100_000;
 /** The helper moves the database's write-ahead log into the database when it has grown by this: some 4 MiB/s of changes. */
 export const walBytesMax = 16 * MiB;
 /** A snapshot is made when the log has grown by this since the last one: what is read again at a start, at most. */
@@ -18,7 +24,8 @@ export const snapshotStallMs = 60_000;
 export const helperMsMax = 5 * 60_000;
 /** The keeper looks this often at what there is to do, and leaves it for a while when it could not be done. */
 export const keeperMs = 500;
+export const spaceMs = 100;
 export const keeperRetryMs = 30_000;
 /** Room that is kept free on the disk for what is under way, but no more than this share of a small one. */
 export const reserveBytes = 64 * MiB;
-export const reserveShare = 0.05;
+export const reserveShare = 0.2;

@@ -48,6 +48,8 @@ export interface ReplicaDiskOptions {
   listener: LogListener;
   /** Nothing can be applied any more. */
   databaseFailed: (error: Error) => void;
+  /** The database finds no room on the disk, or has found some again. */
+  databaseFull?: (full: boolean) => void;
   /** All records up to there are in the database's file. */
   databaseCommitted?: (index: number) => void;
   log: (level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>) => void;
@@ -172,7 +174,7 @@ function isOf(log: Log, { appliedIndex, appliedEpoch }: StateDatabase): boolean 
 }
 
 function newDatabase(
-  { modules, databaseFailed, databaseCommitted, log: say }: ReplicaDiskOptions,
+  { modules, databaseFailed, databaseFull, databaseCommitted, log: say }: ReplicaDiskOptions,
   path: string,
 ): StateDatabase {
   return new StateDatabase({
@@ -181,6 +183,7 @@ function newDatabase(
     after: (ms, run) => void setTimeout(run, ms),
     defect: (module, e) => say("error", `module ${module} has a defect`, { error: String(e) }),
     ...(databaseCommitted && { committed: databaseCommitted }),
+    ...(databaseFull && { full: databaseFull }),
     failed: databaseFailed,
   });
 }

@@ -85,6 +85,7 @@ export class ReplicaHost implements ReplicaSink {
   #telling = false;
   #timer: ReturnType<typeof setInterval>;
   #ended = false;
+  #databaseFull = false;
   /** The machine stands still meanwhile: its log and its state are being replaced. */
   #installing = false;
 
@@ -106,6 +107,11 @@ export class ReplicaHost implements ReplicaSink {
       modules: options.modules,
       listener,
       databaseFailed: (error) => options.failed(`the database cannot be written: ${error.message}`),
+      databaseFull: (full) => {
+        if (!host) return;
+        host.#databaseFull = full;
+        host.spaceChanged();
+      },
       databaseCommitted: (index) => host?.guard?.committed(index),
       log: options.log,
     };
@@ -203,7 +209,8 @@ export class ReplicaHost implements ReplicaSink {
 
   /** The log, or the keeper, has met the end of the room on the disk, or found room again. */
   spaceChanged(): void {
-    this.machine.diskFull(this.now(), this.#disk.log.full || this.keeper.spaceLow);
+    const full = this.#disk.log.full || this.#databaseFull || this.keeper.spaceLow;
+    this.machine.diskFull(this.now(), full);
   }
 
   /** Throws INVALID where there is no such module. */

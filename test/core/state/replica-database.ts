@@ -31,13 +31,14 @@ export class ReplicaDatabase {
   }
 
   /** As after a restart, or of a copy. */
-  open(path = this.path): StateDatabase {
+  open(path = this.path, full: (full: boolean) => void = () => undefined): StateDatabase {
     return new StateDatabase({
       path,
       modules: this.modules,
       after: (_, run) => void this.timers.push(run),
       committed: (index) => void this.committed.push(index),
       defect: (_, error) => void this.defects.push(error),
+      full,
       failed: (error) => void this.failures.push(error),
     });
   }
