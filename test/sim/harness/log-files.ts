@@ -1,8 +1,9 @@
 /**
  * The log's directory on a simulated disk: the same operations in virtual time, with its latencies and errors.
  *
- * An operation that is under way when its host process dies is finished by the system, in part or not at all; when the
- * power fails, only what had reached the disk's cache counts. A stopped process hears of the end when it goes on.
+ * An operation that is under way when its host process dies is finished by the system, in part or not at all, before
+ * anybody can see that the process has gone; when the power fails, only what had reached the disk's cache counts. A
+ * stopped process hears of the end when it goes on.
  */
 import { type Done, type LogFile, type LogFiles, NoSpace } from "../../../core/log/log-files.ts";
 import { type Disk, type DiskFile, DiskFull } from "./disk.ts";
@@ -25,13 +26,17 @@ export const fastDisk: DiskSpeed = {
   hangMs: 0,
 };
 
+interface UnderWay {
+  act(): void;
+  isOver: boolean;
+}
+
 /** A machine's: it outlives host processes. */
 export class Drive {
   readonly sim: Simulation;
   readonly disk: Disk;
   speed = fastDisk;
-  /** Raised by each power cut: what was under way is not carried out. */
-  #powered = 0;
+  readonly #underWay = new Set<UnderWay>();
 
   constructor(sim: Simulation, disk: Disk) {
     this.sim = sim;
@@ -39,14 +44,18 @@ export class Drive {
   }
 
   powerCut(): void {
-    this.#powered++;
+    this.#end(() => false);
     this.disk.powerCut();
+  }
+
+  /** The host process that uses it has died. */
+  processDied(): void {
+    this.#end(() => this.sim.random.chance(0.5));
   }
 
   /** `act` is done at some moment on the way, once; `done` is called at the end of it, if the host process lives. */
   run<T>(host: Host, kind: "operation" | "sync", act: () => T, done: Done<T>): void {
     const { random } = this.sim;
-    const powered = this.#powered;
     const { life } = host;
     const { min, max } = kind === "sync" ? this.speed.syncMs : this.speed.operationMs;
     let ms = random.between(min, max);
@@ -54,15 +63,30 @@ export class Drive {
       ms += random.between(0, this.speed.hangMs);
       this.sim.count("disk:hung");
     }
-    const early = kind !== "sync" && random.chance(0.5);
-    let result: { error: Error | null; value?: T } | null = early ? attempt(act) : null;
+    let result: { error: Error | null; value?: T } | null = null;
+    const operation: UnderWay = {
+      act: () => {
+        result ??= attempt(act);
+      },
+      isOver: false,
+    };
+    if (kind !== "sync" && random.chance(0.5)) operation.act();
+    this.#underWay.add(operation);
     this.sim.after(ms, () => {
-      if (powered !== this.#powered) return;
-      if (host.life !== life && random.chance(0.5)) return;
-      result ??= attempt(act);
-      const { error, value } = result;
+      if (operation.isOver) return;
+      this.#underWay.delete(operation);
+      operation.act();
+      const { error, value } = result!;
       host.enter(life, () => done(error, value));
     });
+  }
+
+  #end(isCarriedOut: () => boolean): void {
+    for (const operation of this.#underWay) {
+      operation.isOver = true;
+      if (isCarriedOut()) operation.act();
+    }
+    this.#underWay.clear();
   }
 }
 

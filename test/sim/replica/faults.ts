@@ -165,6 +165,18 @@ export const strikes: Record<string, Strike> = {
   },
 };
 
+/** What makes things worse together: half of the seeds keep to one of these. */
+const themes: string[][] = [
+  ["machine:power cut", "process:all killed", "process:killed"],
+  ["machine:power cut", "machine:power cut of all", "process:ends", "disk:slow"],
+  ["net:one-way cut", "net:cut from the others", "net:cut from all", "process:stopped", "process:killed"],
+  ["net:one-way cut", "net:parted", "link:broken", "process:stopped"],
+  ["control:away", "control:answers from the past", "net:cut from control", "process:killed"],
+  ["control:restored", "control:older copy", "control:answers from the past", "process:all killed"],
+  ["disk:full", "disk:slow", "process:killed", "machine:power cut"],
+  ["node:replaced", "disk:lost", "process:killed", "policy:changed", "link:broken"],
+];
+
 export class ReplicaFaults {
   readonly #world: ReplicaWorld;
   #active = false;
@@ -180,7 +192,9 @@ export class ReplicaFaults {
     const { links, control } = this.#world;
     const { random, network } = this.#world.sim;
     this.#active = true;
-    this.#enabled = random.sample(Object.entries(strikes), random.integer(2, 9));
+    const theme = random.chance(0.5) ? random.pick(themes) : null;
+    const possible = Object.entries(strikes).filter(([name]) => !theme || theme.includes(name));
+    this.#enabled = random.sample(possible, random.integer(2, 9));
     this.#meanMs = random.pick([300, 800, 1_600]);
     links.latencyMs = { min: 0.05, max: random.pick([0.5, 5, 30]) };
     links.held = { share: random.pick([0, 0, 0.01]), ms: random.pick([50, 600]) };

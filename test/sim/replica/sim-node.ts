@@ -176,6 +176,7 @@ export class SimNode {
     process.died();
     this.process = null;
     this.host.crash();
+    if (!quietly) this.drive.processDied();
     this.world.links.gone(this.host, quietly);
   }
 }
