@@ -45,6 +45,14 @@ export const commands: Record<string, Entry> = {
         summary: "Stop an instance; it keeps its name, ports and places",
         load: () => import("./commands/instance/stop.ts"),
       },
+      backup: {
+        summary: "Write the state of an instance to a file",
+        load: () => import("./commands/instance/backup.ts"),
+      },
+      restore: {
+        summary: "Replace the state of an instance by a backup",
+        load: () => import("./commands/instance/restore.ts"),
+      },
       recover: {
         summary: "Go on from one replica of an instance's state, and lose what it lacks",
         load: () => import("./commands/instance/recover.ts"),

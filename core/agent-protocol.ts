@@ -19,7 +19,8 @@
  *   POST /agent/v1/instances/:uid/state/gone      StateOf → StateGone: before the data of a replica is removed
  *   POST /agent/v1/instances/:uid/state/exit      ReplicaExit → {}: an exit certificate of a state process
  *   GET  /agent/v1/images/:digest/manifest, POST /agent/v1/blobs/fetch: see core/image
- *   POST /agent/v1/streams/:id       the bytes that a `logs` message of ToAgent asked for
+ *   POST /agent/v1/streams/:id       the bytes that a `logs` message of ToAgent asked for, and others with an id
+ *   GET  /agent/v1/streams/:id       the bytes that a `restore` message brings
  */
 import { z } from "zod";
 import {
@@ -151,6 +152,10 @@ export const ToAgent = z.discriminatedUnion("type", [
   z.object({ type: z.literal("kvStream"), id: z.string(), uid: z.string(), ask: KvAsk }),
   /** Records of an instance's kernels that this node follows, each once and in order: what comes after those before. */
   z.object({ type: z.literal("records"), uid: z.string(), ...RecordBatch.shape }),
+  /** Send a backup of the OS state (core/state/backup) to POST /agent/v1/streams/:id. */
+  z.object({ type: z.literal("backup"), id: z.string(), uid: z.string() }),
+  /** Restore what GET /agent/v1/streams/:id gives, and tell what became of it to POST /agent/v1/streams/:id. */
+  z.object({ type: z.literal("restore"), id: z.string(), uid: z.string() }),
   /** Who keeps the OS state of an instance that has a replica or a container here: at each change, and in each stream. */
   z.object({ type: z.literal("replicas"), uid: z.string(), replicas: ReplicaSet }),
   /** The record of this node is gone: stop everything and end. */

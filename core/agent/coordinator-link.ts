@@ -51,6 +51,8 @@ export interface CoordinatorLink {
   images: Pick<Remote, "manifest" | "fetch">;
   /** Sends the bytes that a `logs` message asked for; resolves when the coordinator has taken them all. */
   sendStream(id: string, body: ReadableStream<Uint8Array>, signal: AbortSignal): Promise<void>;
+  /** The bytes that a `restore` message brings. */
+  fetchStream(id: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>>;
   /** `host:port` of the coordinator that is asked now. */
   address(): string;
   /** Another coordinator from now on: the one at `from` does not answer as it should. Nothing when it is not asked any more. */

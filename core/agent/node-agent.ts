@@ -50,6 +50,7 @@ import { linkTls } from "../state/link/link-identity.ts";
 import { addressesOf } from "../state/replica-set.ts";
 import { StateExits } from "./state-exits.ts";
 import { StateProcesses } from "./state-processes.ts";
+import { StateTransfers } from "./state-transfers.ts";
 import type { Log } from "./supervisor.ts";
 import type { SupervisorTiming } from "./supervisor-machine.ts";
 
@@ -96,6 +97,7 @@ export class NodeAgent {
   readonly #secrets: InstanceSecrets;
   readonly #containers: ContainerProcesses;
   readonly #states: StateProcesses;
+  readonly #transfers: StateTransfers;
   readonly #ingress: IngressProcess;
   readonly #certificates: InstanceCertificates;
   readonly #stateCertificates: InstanceCertificates;
@@ -150,6 +152,7 @@ export class NodeAgent {
       signal,
     });
     this.#kvStreams = new KvStreams({ coordinator, reach: (uid) => this.#reach(uid), signal });
+    this.#transfers = new StateTransfers({ data, coordinator, log, signal });
     const node = { id: nodeId, name, address };
     const supervision = { clock, timing, livenessMs, command, onChange, step, log };
     this.#states = new StateProcesses({
@@ -273,6 +276,12 @@ export class NodeAgent {
         return;
       case "replicas":
         this.#states.relay.take(message);
+        return;
+      case "backup":
+        void this.#transfers.backup(message);
+        return;
+      case "restore":
+        void this.#transfers.restore(message);
         return;
       case "removed":
         this.#parts.log("warn", "this node was removed from its cluster: it stops everything and ends");

@@ -144,6 +144,12 @@ function linkOver(known: readonly string[], connect: (address: string) => Client
       // The answer comes when the stream has ended, which may be in days.
       await request({ method: "POST", path, body, signal, timeoutMs: 2 ** 31 - 1 });
     },
+    async fetchStream(id, signal) {
+      const path = `/agent/v1/streams/${encodeURIComponent(id)}`;
+      const response = await request({ method: "GET", path, signal });
+      if (!response.body) throw new DvsError("UNAVAILABLE", "The coordinator sent no bytes.");
+      return response.body;
+    },
     address: () => current,
     rotate(from) {
       if (from !== current) return;

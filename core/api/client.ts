@@ -9,6 +9,7 @@ import { streamSilentMs, transferStallMs } from "../limits.ts";
 import { EventRecord, ImageRecord } from "../records.ts";
 import { createClient, type Client } from "../transport/client.ts";
 import { readLines } from "../transport/ndjson.ts";
+import { RestoreAnswer } from "../state/backup/answer.ts";
 import { parseApiToken } from "../trust/tokens.ts";
 import { CoordinatorView, coordinatorsHeader } from "./coordinators.ts";
 import {
@@ -130,6 +131,13 @@ export function createApi(options: ApiOptions) {
       /** Refused with CONFLICT while a primary serves, and with FAILED and what is known without `acceptLoss`. */
       recover: (name: string, body: RecoverRequest) =>
         json(InstanceView, "POST", `${instance(name)}/recover`, { body }),
+      /** Bytes of a backup (core/state/backup/format.ts), which tell at their end whether they are whole. */
+      backup: (name: string, signal?: AbortSignal) => download(client, `${instance(name)}/backup`, signal),
+      /** Its state becomes what the backup has. */
+      restore: async (name: string, backup: ReadableStream<Uint8Array>, signal?: AbortSignal) => {
+        const text = await upload(client, `${instance(name)}/restore`, backup, signal);
+        return attempt(() => RestoreAnswer.parse(JSON.parse(text)), "restore");
+      },
       /** First what is, then `synced`, then each change. Ends when the link does: call again. */
       watch: (query: { name?: string } = {}, signal?: AbortSignal) =>
         lines(InstanceWatchEvent, "/v1/instances/watch", { query, ...(signal ? { signal } : {}) }),
@@ -184,7 +192,9 @@ export function createApi(options: ApiOptions) {
           const call = { body: { digests }, ...(signal ? { signal } : {}) };
           return (await json(MissingAnswer, "POST", "/v1/images/missing", call)).missing;
         },
-        upload: (pack, signal) => upload(client, pack, signal),
+        upload: async (pack, signal) => {
+          await upload(client, "/v1/images/upload", pack, signal);
+        },
       }),
     },
 
@@ -233,8 +243,23 @@ async function requestJson<S extends z.ZodType | null>(
   return attempt(() => schema.parse(JSON.parse(text)), `${method} ${path}`) as never;
 }
 
-/** A pack has no size that a time could be given for: it fails when nothing of it moves. */
-async function upload(client: Client, pack: ReadableStream<Uint8Array>, signal?: AbortSignal): Promise<void> {
+async function download(
+  client: Client,
+  path: string,
+  signal?: AbortSignal,
+): Promise<ReadableStream<Uint8Array>> {
+  const response = await client.request({ method: "GET", path, ...(signal ? { signal } : {}) });
+  if (!response.ok || !response.body) throw errorOf(response.status, await response.text());
+  return response.body;
+}
+
+/** Such a stream has no size that a time could be given for: it fails when nothing of it moves. The answer's text. */
+async function upload(
+  client: Client,
+  path: string,
+  bytes: ReadableStream<Uint8Array>,
+  signal?: AbortSignal,
+): Promise<string> {
   const stalled = new AbortController();
   const watch = () =>
     setTimeout(
@@ -257,14 +282,15 @@ async function upload(client: Client, pack: ReadableStream<Uint8Array>, signal?:
   try {
     const response = await client.request({
       method: "POST",
-      path: "/v1/images/upload",
+      path,
       headers: { "content-type": "application/octet-stream" },
-      body: pack.pipeThrough(moving),
+      body: bytes.pipeThrough(moving),
       timeoutMs: uploadMsMax,
       signal: signal ? AbortSignal.any([signal, stalled.signal]) : stalled.signal,
     });
     const text = await response.text();
     if (!response.ok) throw errorOf(response.status, text);
+    return text;
   } finally {
     clearTimeout(timer);
   }

@@ -13,6 +13,8 @@
  *   GET    /v1/instances/watch?name=            NDJSON of InstanceWatchEvent
  *   GET    /v1/instances/:name    DELETE, POST /:name/stop, POST /:name/start
  *   POST   /v1/instances/:name/recover          RecoverRequest → InstanceView: goes on from one replica's state
+ *   GET    /v1/instances/:name/backup           its state as one stream (core/state/backup/format.ts)
+ *   POST   /v1/instances/:name/restore          such a stream → RestoreAnswer
  *   GET    /v1/instances/:name/logs?tail=&follow=&node=&file=   NDJSON of LogLine
  *   GET    /v1/instances/:name/endpoints        NDJSON of LogLine, each line JSON: an endpoint
  *   GET    /v1/instances/:name/trace?endpoint=&max=   NDJSON of LogLine, each line JSON: a message

@@ -127,6 +127,10 @@ export function agentRoutes(coordinator: Coordinator) {
     return new Response(handleFetch(blobs, digests, absent), binary);
   });
 
+  app.get("/agent/v1/streams/:id", (c) => {
+    return new Response(sessions.upload(c.get("node"), c.req.param("id")), binary);
+  });
+
   app.post("/agent/v1/streams/:id", async (c) => {
     if (!c.req.raw.body) throw new DvsError("INVALID", "A stream needs a body.");
     await sessions.accept(c.get("node"), c.req.param("id"), c.req.raw.body);

@@ -12,6 +12,8 @@ import { Mailbox } from "./mailbox.ts";
 import { keepAliveMs, type LineSource } from "./ndjson.ts";
 
 const streamOpenTimeoutMs = 5_000;
+/** From the moment at which a node fetches a backup to its word that every replica has it. */
+const restoreTimeoutMs = 15 * 60_000;
 /** Of each kind of message only the newest waits, so these are requests for logs, and instances with new records. */
 const messagesMax = 4_000;
 
@@ -36,9 +38,16 @@ interface WantedStream {
   open(body: ReadableStream<Uint8Array>): void;
 }
 
+interface Upload {
+  node: string;
+  body: ReadableStream<Uint8Array>;
+  fetched(): void;
+}
+
 export class Sessions {
   readonly #byNode = new Map<string, Session>();
   readonly #wanted = new Map<string, WantedStream>();
+  readonly #uploads = new Map<string, Upload>();
 
   /**
    * The messages for a node, complete from this very call on. Ends when the node connects again, and after `removed`.
@@ -131,10 +140,46 @@ export class Sessions {
     return this.#stream(node, (id) => ({ type: "kvStream", id, ...request }), signal);
   }
 
+  /** Asks an agent for a backup of an instance's OS state. Rejects with UNAVAILABLE where it does not answer. */
+  backup(node: string, uid: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+    return this.#stream(node, (id) => ({ type: "backup", id, uid }), signal);
+  }
+
+  /**
+   * Lets an agent fetch a backup, and resolves with what it says of it. Rejects with UNAVAILABLE where it does not
+   * come for it, OUTCOME_UNKNOWN where it says nothing.
+   */
+  restore(
+    node: string,
+    uid: string,
+    body: ReadableStream<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<ReadableStream<Uint8Array>> {
+    const fetched = Promise.withResolvers<void>();
+    let id = "";
+    const message = (of: string): ToAgent => {
+      id = of;
+      this.#uploads.set(id, { node, body, fetched: () => fetched.resolve() });
+      return { type: "restore", id, uid };
+    };
+    return this.#stream(node, message, signal, fetched.promise).finally(() => this.#uploads.delete(id));
+  }
+
+  /** The bytes that an agent was told to fetch, once. Throws NOT_FOUND when there are none for it. */
+  upload(node: string, id: string): ReadableStream<Uint8Array> {
+    const upload = this.#uploads.get(id);
+    if (upload?.node !== node) throw new DvsError("NOT_FOUND", `There is nothing to fetch as ${id}.`);
+    this.#uploads.delete(id);
+    upload.fetched();
+    return upload.body;
+  }
+
   async #stream(
     node: string,
     message: (id: string) => ToAgent,
     signal: AbortSignal,
+    /** The agent is at work on it: from then on it has more time. */
+    begun?: Promise<void>,
   ): Promise<ReadableStream<Uint8Array>> {
     signal.throwIfAborted();
     const session = this.#byNode.get(node);
@@ -152,7 +197,17 @@ export class Sessions {
         "UNAVAILABLE",
         `Cannot read its log: the node did not answer within ${streamOpenTimeoutMs / 1000} s.`,
       );
-      const timer = setTimeout(() => settle(() => reject(late)), streamOpenTimeoutMs);
+      let timer = setTimeout(() => settle(() => reject(late)), streamOpenTimeoutMs);
+      void begun?.then(() => {
+        if (!this.#wanted.has(id)) return;
+        clearTimeout(timer);
+        const minutes = restoreTimeoutMs / 60_000;
+        const silent = new DvsError(
+          "OUTCOME_UNKNOWN",
+          `The node has said nothing for ${minutes} minutes; it may or may not be done. Look before you repeat it.`,
+        );
+        timer = setTimeout(() => settle(() => reject(silent)), restoreTimeoutMs);
+      });
       signal.addEventListener("abort", onAbort);
       this.#wanted.set(id, { node, open: (body) => settle(() => resolve(body)) });
       session.mailbox.put(message(id));

@@ -12,6 +12,7 @@ import { instanceRoutes } from "./instances.ts";
 import { joinRoutes } from "./join.ts";
 import { kvRoutes } from "./kv.ts";
 import { nodeRoutes } from "./nodes.ts";
+import { stateBackupRoutes } from "./state-backup.ts";
 import { statusRoutes } from "./status.ts";
 import { tokenRoutes } from "./tokens.ts";
 
@@ -29,6 +30,7 @@ export function apiApp(coordinator: Coordinator): (request: Request) => Promise<
   app.route("/", backupRoutes(coordinator));
   app.route("/", nodeRoutes(coordinator));
   app.route("/", instanceRoutes(coordinator));
+  app.route("/", stateBackupRoutes(coordinator));
   app.route("/", kvRoutes(coordinator));
   app.route("/", imageRoutes(coordinator));
   app.route("/", eventRoutes(coordinator));

@@ -69,6 +69,7 @@ export function plainLink(address: string): CoordinatorLink {
       const text = await new Response(body).text();
       await request(`/agent/v1/streams/${id}`, { method: "POST", body: text, signal });
     },
+    fetchStream: async (id, signal) => (await request(`/agent/v1/streams/${id}`, { signal })).body!,
     address: () => address,
     rotate() {},
     setAddresses() {},

@@ -1,0 +1,164 @@
+/**
+ * A backup of an instance's OS state as one stream, which tells by itself whether it is whole:
+ *
+ *   header line of JSON | frames: length (4 bytes, big-endian), bytes | length 0 | SHA-256 of all before (32 bytes)
+ *
+ * Instead of the header a line `{"error": …}` may come: there is no backup, and why. What the frames hold is the state
+ * process's own (its snapshot); everything between it and the file passes them on.
+ */
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import { DvsError } from "../../errors.ts";
+import { KiB, MiB } from "../../limits.ts";
+
+export const BackupHeader = z.object({
+  format: z.literal("dvs-state-backup"),
+  version: z.literal(1),
+  tenant: z.string(),
+  instance: z.string(),
+  uid: z.string(),
+  os: z.string(),
+  /** The last record that it has: all before are in it, and none after. */
+  epoch: z.number().int().min(0),
+  index: z.number().int().min(0),
+  madeAt: z.string(),
+});
+export type BackupHeader = z.infer<typeof BackupHeader>;
+
+const headerBytesMax = 64 * KiB;
+const frameBytesMax = 1 * MiB;
+const digestBytes = 32;
+
+/** Chunks larger than a frame are cut. */
+export async function* encodeBackup(
+  header: BackupHeader,
+  chunks: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  const hash = createHash("sha256");
+  const told = (bytes: Uint8Array) => {
+    hash.update(bytes);
+    return bytes;
+  };
+  yield told(new TextEncoder().encode(`${JSON.stringify(header)}\n`));
+  for await (const chunk of chunks) {
+    for (let at = 0; at < chunk.length; at += frameBytesMax) {
+      const part = chunk.subarray(at, at + frameBytesMax);
+      yield told(lengthOf(part.length));
+      yield told(part);
+    }
+  }
+  yield told(lengthOf(0));
+  yield hash.digest();
+}
+
+/**
+ * The parts of a backup as they come. Throws what the sender says instead of one; INVALID for what is none; and at the
+ * end of `chunks` FAILED when it was cut short or is damaged: nobody acts on a chunk before that.
+ */
+export async function readBackup(
+  stream: AsyncIterable<Uint8Array>,
+): Promise<{ header: BackupHeader; chunks: AsyncGenerator<Uint8Array> }> {
+  const hash = createHash("sha256");
+  const source = new ByteSource(stream);
+  const line = await source.line(headerBytesMax);
+  if (line === null) throw new DvsError("INVALID", "This is no backup of an instance's state.");
+  hash.update(line);
+  const header = headerOf(line);
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    for (;;) {
+      const head = await source.take(4);
+      hash.update(head);
+      const length = new DataView(head.buffer, head.byteOffset).getUint32(0);
+      if (length === 0) break;
+      if (length > frameBytesMax) throw damaged();
+      const bytes = await source.take(length);
+      hash.update(bytes);
+      yield bytes;
+    }
+    const digest = await source.take(digestBytes);
+    if (!hash.digest().equals(digest) || !(await source.isEmpty())) throw damaged();
+  }
+  return { header, chunks: chunks() };
+}
+
+/** The same stream, checked as it passes: it ends with an error when it is not whole. */
+export async function* checkedBackup(
+  stream: AsyncIterable<Uint8Array>,
+  onHeader: (header: BackupHeader) => void = () => undefined,
+): AsyncGenerator<Uint8Array> {
+  const { header, chunks } = await readBackup(stream);
+  onHeader(header);
+  yield* encodeBackup(header, chunks);
+}
+
+/** What is sent instead of a backup. */
+export function backupError(error: DvsError): Uint8Array {
+  return new TextEncoder().encode(`${JSON.stringify(error.toBody())}\n`);
+}
+
+function headerOf(line: Uint8Array): BackupHeader {
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder().decode(line));
+  } catch (cause) {
+    throw new DvsError("INVALID", "This is no backup of an instance's state.", { cause });
+  }
+  if (json !== null && typeof json === "object" && "error" in json) throw DvsError.fromBody(json);
+  const header = BackupHeader.safeParse(json);
+  if (header.success) return header.data;
+  throw new DvsError(
+    "INVALID",
+    "This is no backup of an instance's state, or one of another version of dvs.",
+  );
+}
+
+function lengthOf(length: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, length);
+  return bytes;
+}
+
+function damaged(): DvsError {
+  return new DvsError("FAILED", "The backup is damaged or was cut short: take another.");
+}
+
+/** Bytes of a stream in pieces of the size that is asked for. */
+class ByteSource {
+  readonly #iterator: AsyncIterator<Uint8Array>;
+  #held = new Uint8Array(0);
+
+  constructor(stream: AsyncIterable<Uint8Array>) {
+    this.#iterator = stream[Symbol.asyncIterator]();
+  }
+
+  /** Throws FAILED when there are not so many. */
+  async take(count: number): Promise<Uint8Array> {
+    while (this.#held.length < count) if (!(await this.#more())) throw damaged();
+    const taken = this.#held.slice(0, count);
+    this.#held = this.#held.subarray(count);
+    return taken;
+  }
+
+  /** With its end; null when there is none within so many bytes. */
+  async line(bytesMax: number): Promise<Uint8Array | null> {
+    for (;;) {
+      const end = this.#held.indexOf(10);
+      if (end >= 0) return this.take(end + 1);
+      if (this.#held.length > bytesMax || !(await this.#more())) return null;
+    }
+  }
+
+  async isEmpty(): Promise<boolean> {
+    return this.#held.length === 0 && !(await this.#more());
+  }
+
+  async #more(): Promise<boolean> {
+    const { done, value } = await this.#iterator.next();
+    if (done) return false;
+    const joined = new Uint8Array(this.#held.length + value.length);
+    joined.set(this.#held);
+    joined.set(value, this.#held.length);
+    this.#held = joined;
+    return value.length > 0 || this.#more();
+  }
+}
