@@ -6,7 +6,7 @@
 import { crc32 } from "node:zlib";
 import { DvsError } from "../errors.ts";
 import type { DiskId, Durability } from "../replica/configuration.ts";
-import type { Done, LogFile, LogFiles } from "./log-files.ts";
+import { type Done, type LogFile, type LogFiles, NoSpace } from "./log-files.ts";
 import { call, run, type Steps } from "./steps.ts";
 
 export interface Metadata {
@@ -61,10 +61,13 @@ export class MetadataFile {
   #current: Metadata;
   #waiting: { metadata: Metadata; done: Done[] } | null = null;
   #saving = false;
+  /** Runs it a little later. Where it is set, a full disk is waited out: what must be written before acting is not given up. */
+  retry: ((run: () => void) => void) | null;
 
-  constructor(files: LogFiles, current: Metadata) {
+  constructor(files: LogFiles, current: Metadata, retry: ((run: () => void) => void) | null = null) {
     this.#files = files;
     this.#current = current;
+    this.retry = retry;
   }
 
   /** As it was last given, saved or not. */
@@ -86,6 +89,14 @@ export class MetadataFile {
     this.#waiting = null;
     this.#current = next.metadata;
     run(writeMetadata(this.#files, next.metadata), (error) => {
+      if (error instanceof NoSpace && this.retry) {
+        const { metadata, done } = this.#waiting ?? { metadata: next.metadata, done: [] };
+        this.#waiting = { metadata, done: [...next.done, ...done] };
+        return this.retry(() => {
+          this.#saving = false;
+          this.#next();
+        });
+      }
       this.#saving = false;
       for (const done of next.done) done(error);
       this.#next();

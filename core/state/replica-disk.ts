@@ -25,6 +25,7 @@ import type { EpochRun } from "../replica/epoch-table.ts";
 import type { RecoveredLog } from "../replica/replica-log.ts";
 import type { ReplicaMeta } from "../replica/sink.ts";
 import { StateDatabase } from "./database.ts";
+import { fullRetryMs } from "./limits.ts";
 import type { StateModule } from "./module.ts";
 import { listSnapshots, removeDatabase, restoreDatabase, type SnapshotInfo } from "./snapshots.ts";
 
@@ -104,7 +105,7 @@ export async function openReplicaDisk(options: ReplicaDiskOptions): Promise<Repl
   const database = await openDatabase(options, log, snapshots);
   const { epochSeen, generationSeen, mode, amnesiac } = metadata;
   return {
-    metadata: new MetadataFile(files, metadata),
+    metadata: new MetadataFile(files, metadata, (run) => loopTiming.after(fullRetryMs, run)),
     log,
     database,
     snapshot,

@@ -256,6 +256,8 @@ export class ReplicaHost implements ReplicaSink {
     const { log, database, metadata } = this.#disk;
     await new Promise<void>((resolve, reject) => log.close((e) => (e ? reject(e) : resolve())));
     await database.closeSynced();
+    // An end without this is an unclean one; nothing is waited for.
+    metadata.retry = null;
     const clean: Metadata["clean"] = { durable: log.durable };
     await new Promise<void>((resolve, reject) =>
       metadata.save({ clean }, (e) => (e ? reject(e) : resolve())),

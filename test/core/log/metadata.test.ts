@@ -87,6 +87,25 @@ test("a flipped bit anywhere in it is noticed", () => {
   expect(now(readMetadata(files))).toEqual(first);
 });
 
+test("where a full disk is waited out, everything given meanwhile is saved when there is room", () => {
+  const files = new DiskFiles(new Disk(new Random(1)));
+  now(writeMetadata(files, first));
+  files.disk.bytesMax = 10;
+  const later: (() => void)[] = [];
+  const file = new MetadataFile(files, first, (again) => void later.push(again));
+  const saved: (Error | null)[] = [];
+  file.save({ epochSeen: 2 }, (error) => void saved.push(error));
+  file.save({ generationSeen: 3 }, (error) => void saved.push(error));
+  for (let tries = 0; tries < 3; tries++) later.splice(0).forEach((run) => run());
+  expect(saved).toEqual([]);
+  expect(file.current).toMatchObject({ epochSeen: 2, generationSeen: 3 });
+  expect(now(readMetadata(files))).toEqual(first);
+  files.disk.bytesMax = Infinity;
+  later.splice(0).forEach((run) => run());
+  expect(saved).toEqual([null, null]);
+  expect(now(readMetadata(files))).toEqual({ ...first, epochSeen: 2, generationSeen: 3 });
+});
+
 test("a disk that is full is an error to whoever saves, and the old one stands", () => {
   const files = new DiskFiles(new Disk(new Random(1)));
   now(writeMetadata(files, first));
