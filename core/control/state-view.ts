@@ -85,6 +85,8 @@ export function stateConditions(
   // The same of several replicas is said once.
   for (const [problem, names] of problemsOf(view.replicas))
     say(`replica on node ${names.join(", ")}${problem}`);
+  // Without a place for its containers it has none for replicas either, and that has been said.
+  if (record.placement.length === 0) return conditions;
   const request = replicaRequest(picture, record);
   const missing = replicasMissing(request, placeReplicas(request, nodes).missing);
   return missing ? [...conditions, missing] : conditions;

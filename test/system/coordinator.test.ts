@@ -2,7 +2,16 @@
 import { expect, test } from "bun:test";
 import { processStartTime } from "../../core/platform/uptime.ts";
 import { startLoad } from "../tools/load-process.ts";
-import { clusterForFile, createHello, createWeb, delay, get, lasting } from "./fixture.ts";
+import {
+  clusterForFile,
+  createHello,
+  createWeb,
+  delay,
+  get,
+  lasting,
+  lastingReplica,
+  stateInSync,
+} from "./fixture.ts";
 
 const cluster = clusterForFile({ nodes: 4, coordinatorArgs: ["--no-join-token"] });
 let web: Awaited<ReturnType<typeof createWeb>>;
@@ -10,6 +19,7 @@ let web: Awaited<ReturnType<typeof createWeb>>;
 test("coordinator and a container killed in the same second under load: no request fails, nothing is lost", async () => {
   web = await createWeb(cluster(), "web", 3);
   await createHello(cluster(), "hello", 2);
+  await stateInSync(cluster(), "hello");
   const before = await state();
   const [victim, ...others] = web.view.containers;
   const load = loadThroughFourth(7);
@@ -103,8 +113,11 @@ test("a coordinator that is stopped and continued finds its nodes up, and calls 
 async function state() {
   const { api } = cluster();
   const instance = async (name: string) => {
-    const { containers, ...view } = await api.instances.get(name);
-    return { ...view, containers: containers.map(lasting) };
+    const { containers, state: kept, ...view } = await api.instances.get(name);
+    // Kernels that were started anew join in their own time.
+    delete view.kernels;
+    const replicas = kept?.replicas.map(lastingReplica);
+    return { ...view, containers: containers.map(lasting), state: { ...kept, replicas } };
   };
   const nodes = (await api.nodes.list()).map(({ id, name, address, labels, state }) => ({
     id,

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, setDefaultTimeout } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { InstanceRequest } from "../../core/api/schema.ts";
-import type { ContainerView, InstanceView } from "../../core/api/views.ts";
+import type { ContainerView, InstanceView, ReplicaView, StateView } from "../../core/api/views.ts";
 import { DvsError, type ErrorCode } from "../../core/errors.ts";
 import { freePort } from "../tools/free-port.ts";
 import { type ClusterOptions, TestCluster } from "./cluster.ts";
@@ -66,6 +66,30 @@ export async function createHello(
   const port = await freePort();
   await cluster.api.instances.create(helloRequest(name, nodes, [port]));
   return { port, view: await cluster.phase(name, "running") };
+}
+
+/** Resolves with the view once all replicas that the instance wants are in sync and serve, and nothing is wrong. */
+export async function stateInSync(
+  cluster: TestCluster,
+  name: string,
+): Promise<InstanceView & { state: StateView }> {
+  let view: InstanceView | undefined;
+  const all = async () => {
+    view = await cluster.api.instances.get(name);
+    const { state, conditions, phase } = view;
+    if (!state || phase !== "running" || conditions.length > 0) return false;
+    const well = state.replicas.every((replica) => replica.wanted && replica.inSync && replica.serving);
+    return well && state.replicas.some(({ role }) => role === "primary");
+  };
+  await cluster.until("all replicas are in sync and serve", all, 30_000).catch((e: unknown) => {
+    throw new Error(`${String(e)}: ${JSON.stringify(view, null, 1)}`);
+  });
+  return view as InstanceView & { state: StateView };
+}
+
+/** What stays the same of a replica while nothing happens to it; its log grows by what its kernels write. */
+export function lastingReplica({ node, wanted, inSync, state, role, epoch, pid }: ReplicaView) {
+  return { node, wanted, inSync, state, role, epoch, pid };
 }
 
 /** One request on a connection of its own. Rejects when nobody listens. */

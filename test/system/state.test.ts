@@ -6,11 +6,10 @@ import { beforeAll, expect, test } from "bun:test";
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
-import type { InstanceView, StateView } from "../../core/api/views.ts";
 import { guardLink } from "../../core/state/guard.ts";
 import type { TestNode } from "./cluster.ts";
 import { counting } from "./counting.ts";
-import { clusterForFile, createHello } from "./fixture.ts";
+import { clusterForFile, createHello, stateInSync } from "./fixture.ts";
 
 const cluster = clusterForFile({ nodes: 3 });
 const kv = (...args: string[]) => cluster().dvs(["kv", ...args]);
@@ -25,23 +24,7 @@ beforeAll(async () => {
   await inSync();
 }, 60_000);
 
-/** Resolves with the view once all three replicas are in sync and serve, and nothing is wrong. */
-async function inSync(): Promise<InstanceView & { state: StateView }> {
-  let view: InstanceView | undefined;
-  const all = async () => {
-    view = await inspect();
-    const { state, conditions, phase } = view;
-    if (!state || phase !== "running" || conditions.length > 0 || state.inSync !== 3) return false;
-    const serving = state.replicas.filter((replica) => replica.serving && replica.inSync);
-    return serving.length === 3 && serving.some(({ role }) => role === "primary");
-  };
-  await cluster()
-    .until("all replicas are in sync and serve", all, 30_000)
-    .catch((e: unknown) => {
-      throw new Error(`${String(e)}: ${JSON.stringify(view, null, 1)}`);
-    });
-  return view as InstanceView & { state: StateView };
-}
+const inSync = () => stateInSync(cluster(), "hello");
 
 /** The node of the primary, and the others. */
 async function roles(): Promise<{ primary: TestNode; backups: TestNode[]; epoch: number }> {
