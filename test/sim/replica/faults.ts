@@ -53,6 +53,33 @@ export const strikes: Record<string, Strike> = {
       later(world.sim.random.pick([100, 1_000, 3_000]), () => node.powerOn());
     }
   },
+  "all killed, one without power": (world, later) => {
+    // Whoever comes back first has lost what it promised; those who have not, come late.
+    const node = someNode(world);
+    if (!node?.process) return;
+    const { random } = world.sim;
+    for (const other of world.nodes) {
+      if (other === node) continue;
+      other.kill(random.pick(["at once", "late", "with the next"]));
+      later(random.pick([500, 2_000, 4_000]), () => other.start());
+    }
+    if (world.canLoseTail(node)) node.powerCut();
+    later(random.pick([20, 300]), () => (node.isOn ? node.start() : node.powerOn()));
+  },
+  "alone, then without power": (world, later) => {
+    const node = world.nodes.find(({ disk }) => disk === world.control.truth.configuration?.primary.disk);
+    if (!node?.process) return;
+    const others = world.nodes.filter((other) => other !== node).map((other) => other.host.id);
+    cutBoth(world, node.host.id, others, later, 2_500);
+    const attempt = (times: number): void => {
+      const { inSync = [] } = world.control.truth.configuration ?? {};
+      if (node.isOn && inSync.length === 1 && inSync[0] === node.disk) {
+        node.powerCut();
+        later(100, () => node.powerOn());
+      } else if (times > 0) later(30, () => attempt(times - 1));
+    };
+    later(800, () => attempt(30));
+  },
   "disk:lost": (world, later) => {
     const node = someNode(world);
     if (!node?.process) return;
@@ -159,6 +186,9 @@ export const strikes: Record<string, Strike> = {
     later(world.sim.random.pick([500, 3_000]), () => (world.control.rolledBack = false));
   },
   "policy:changed": (world) => world.changePolicy(),
+  "clock:wall clock set": ({ sim, nodes }) => {
+    sim.random.pick(nodes).host.wallOffsetMs += sim.random.pick([-3_600_000, 3_600_000]);
+  },
   "client:gone": (world) => {
     const client = world.sim.random.pick(world.clients);
     world.replaceClient(client);
@@ -167,7 +197,8 @@ export const strikes: Record<string, Strike> = {
 
 /** What makes things worse together: half of the seeds keep to one of these. */
 const themes: string[][] = [
-  ["machine:power cut", "process:all killed", "process:killed"],
+  ["machine:power cut", "process:all killed", "process:killed", "all killed, one without power"],
+  ["alone, then without power", "all killed, one without power", "disk:slow"],
   ["machine:power cut", "machine:power cut of all", "process:ends", "disk:slow"],
   ["net:one-way cut", "net:cut from the others", "net:cut from all", "process:stopped", "process:killed"],
   ["net:one-way cut", "net:parted", "link:broken", "process:stopped"],
@@ -262,13 +293,13 @@ function someNode(world: ReplicaWorld): SimNode | undefined {
   return wanted.length > 0 ? random.pick(wanted) : undefined;
 }
 
-function cutBoth(world: ReplicaWorld, id: string, others: string[], later: Later): void {
+function cutBoth(world: ReplicaWorld, id: string, others: string[], later: Later, meanMs = 0): void {
   const { network, random } = world.sim;
   for (const other of others) {
     network.cut(id, other);
     network.cut(other, id);
   }
-  later(random.pick([200, 1_000, 2_500]), () => {
+  later(meanMs || random.pick([200, 1_000, 2_500]), () => {
     for (const other of others) {
       network.mend(id, other);
       network.mend(other, id);

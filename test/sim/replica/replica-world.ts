@@ -230,7 +230,7 @@ function somePolicy({ random }: Simulation): ReplicaPolicy {
   const usual = replicas > 2 ? 2 : 1;
   return {
     replicas,
-    minInSync: random.chance(0.2) ? random.integer(1, replicas) : usual,
+    minInSync: random.chance(0.4) ? random.integer(1, replicas) : usual,
     durability: random.pick(["fsync", "replicated"]),
   };
 }

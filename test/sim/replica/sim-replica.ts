@@ -5,7 +5,7 @@
 import type { Log, LogListener } from "../../../core/log/log.ts";
 import { openLog } from "../../../core/log/open-log.ts";
 import type { ReplicaMessage } from "../../../core/replica/messages.ts";
-import { joinRecords, type LogRecord } from "../../../core/replica/record.ts";
+import { decodeRecords, joinRecords, type LogRecord } from "../../../core/replica/record.ts";
 import type { RecoveredLog } from "../../../core/replica/replica-log.ts";
 import { emptyMeta, ReplicaMachine } from "../../../core/replica/replica-machine.ts";
 import type {
@@ -186,7 +186,12 @@ export class SimReplica {
         (error, opened) => {
           assert(!error && opened, `${this.name} cannot open its log: ${error?.message}`);
           if (opened.torn > 0) sim.count("log:torn tail");
-          this.#opened(opened.log, snapshot);
+          const { log } = opened;
+          log.read(log.lastIndex, 1, (failed, records) => {
+            assert(!failed, `${this.name} cannot read the end of its log: ${failed?.message}`);
+            const [last] = decodeRecords(joinRecords((records ?? []) as LogRecord[]));
+            this.#opened(log, snapshot, last?.timeMs ?? 0);
+          });
         },
       );
     });
@@ -210,7 +215,7 @@ export class SimReplica {
     return this.#node.world.control.policy.durability === "fsync";
   }
 
-  #opened(log: Log, snapshot: Snapshot | null): void {
+  #opened(log: Log, snapshot: Snapshot | null, timeMs: number): void {
     const node = this.#node;
     const { world, host } = node;
     const { sim, control } = world;
@@ -242,7 +247,7 @@ export class SimReplica {
         nowMs: host.nowMs(),
         timings: world.timings,
         levels: [[moduleName, 1]],
-        log: recovered(log),
+        log: { ...recovered(log), timeMs },
         meta,
         state: this.state.applied(),
       });
@@ -352,6 +357,7 @@ export class SimReplica {
     applied: (record) => {
       this.#node.world.ledger.applied(record, this.name);
       this.state.index = record.index;
+      this.state.timeMs = record.timeMs;
       this.#later.push(() => this.#applied());
     },
     touched: (record) => this.#touched(record),

@@ -33,6 +33,8 @@ const decoder = new TextDecoder();
 
 export class SimState {
   index = 0;
+  /** Of the last record. */
+  timeMs = 0;
   readonly keys = new Map<string, Entry>();
   readonly sessions = new Map<string, Session>();
   removed: string[] = [];
@@ -41,6 +43,7 @@ export class SimState {
   clone(): SimState {
     const copy = new SimState();
     copy.index = this.index;
+    copy.timeMs = this.timeMs;
     for (const [key, entry] of this.keys) copy.keys.set(key, entry);
     for (const [client, { ackedBelow, results }] of this.sessions)
       copy.sessions.set(client, { ackedBelow, results: new Map(results) });
@@ -96,7 +99,7 @@ export class SimState {
       }),
       removed: [...this.removed],
     };
-    return { index: this.index, sessions, levels: new Map(this.levels) };
+    return { index: this.index, timeMs: this.timeMs, sessions, levels: new Map(this.levels) };
   }
 
   /** Equal for equal states, however they came about. */
