@@ -95,6 +95,10 @@ export class ConfigurationMachine {
   get meta(): ReplicaMeta {
     return this.#saved;
   }
+  /** Up to this version of a configuration the disk knows that it is in sync. */
+  get memberVersion(): number {
+    return Math.min(this.#saved.memberVersion ?? 0, this.#saving.memberVersion ?? 0);
+  }
   /** After a power cut now this replica would know that it may have lost what was only written (rule 7). */
   get isMarkedReplicated(): boolean {
     return this.#saved.mode === "replicated" && this.#saving.mode === "replicated";
@@ -272,17 +276,16 @@ export class ConfigurationMachine {
     this.#replica.review();
   }
 
+  /** An amnesiac is in no set any more, and whoever takes it in sees to it that it has everything. */
+  remember(): void {
+    if (this.version > (this.#saving.memberVersion ?? 0)) this.saveMeta({ amnesiac: false });
+  }
+
   /** Fsynced later. Lowering what it says is for who knows that it is safe. */
   saveMeta(change: Partial<ReplicaMeta>): void {
     const next = { ...this.#saving, ...change };
-    const { epochSeen, generationSeen, mode, amnesiac } = this.#saving;
-    if (
-      next.epochSeen === epochSeen &&
-      next.generationSeen === generationSeen &&
-      next.mode === mode &&
-      next.amnesiac === amnesiac
-    )
-      return;
+    const keys = Object.keys(next) as (keyof ReplicaMeta)[];
+    if (keys.every((key) => next[key] === this.#saving[key])) return;
     this.#saving = next;
     this.#replica.sink.saveMeta(next, ++this.#ticket);
   }
@@ -312,7 +315,11 @@ export class ConfigurationMachine {
     const { configuration, generation } = versioned;
     const { epochSeen, generationSeen } = this.#saving;
     if (configuration.epoch > epochSeen || generation > generationSeen) {
-      this.saveMeta({ epochSeen: configuration.epoch, generationSeen: generation });
+      this.saveMeta({
+        epochSeen: configuration.epoch,
+        generationSeen: generation,
+        ...this.#membership(versioned),
+      });
       this.#incoming = { versioned, ticket: this.#ticket };
       this.#replica.review();
     } else if (this.#incoming) {
@@ -322,12 +329,18 @@ export class ConfigurationMachine {
 
   #adopt(versioned: Known): void {
     const before = this.#known;
+    if (!before?.configuration.inSync.includes(this.#replica.self.disk))
+      this.saveMeta(this.#membership(versioned));
     this.#known = versioned;
     this.#knownSinceMs = this.#replica.nowMs;
     this.#proposals = this.#proposals.filter(
       ({ change }) => change.generation === versioned.generation && change.version === versioned.version,
     );
     this.#adopted(before);
+  }
+
+  #membership({ configuration, version }: Known): Partial<ReplicaMeta> {
+    return configuration.inSync.includes(this.#replica.self.disk) ? { memberVersion: version } : {};
   }
 
   #refuse(problem: string): void {

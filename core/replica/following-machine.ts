@@ -95,7 +95,7 @@ export class FollowingMachine {
 
   /** Acknowledges what has been written since it did last. */
   flush(): void {
-    const { configurations, sink, isPrimary } = this.#replica;
+    const { configurations, sink, isPrimary, self } = this.#replica;
     const { primary, epoch } = configurations;
     if (isPrimary || !primary || this.#received === 0 || configurations.isOutdated) return;
     const { written, durable } = this;
@@ -104,7 +104,14 @@ export class FollowingMachine {
     this.#toldWritten = written;
     this.#toldDurable = durable;
     this.#tellDue = false;
-    sink.send(primary.disk, [messageTable.appended.number, epoch, written, durable]);
+    sink.send(primary.disk, [
+      messageTable.appended.number,
+      self.incarnation,
+      epoch,
+      written,
+      durable,
+      configurations.memberVersion,
+    ]);
   }
 
   /** Whether the record is there that the new ones are to follow; else the primary is told where to look. */

@@ -60,9 +60,13 @@ export class InSyncMachine {
   /** Another configuration is gone by: `before` were in sync. */
   adopted(before: readonly DiskId[]): void {
     const { replication, leases, configurations } = this.#replica;
-    for (const disk of before) {
-      const peer = replication.peer(disk);
-      if (peer && !this.isMember(disk)) leases.removed(peer);
+    const { version } = configurations;
+    for (const peer of replication.peers.values()) {
+      const wasMember = before.includes(peer.disk);
+      const isMember = this.isMember(peer.disk);
+      if (wasMember && !isMember) leases.removed(peer);
+      if (!isMember) peer.joinedVersion = Infinity;
+      else if (!wasMember) peer.joinedVersion = version;
     }
     for (const disk of this.#leaving.keys()) if (!this.isMember(disk)) this.#leaving.delete(disk);
     if (this.#joining !== null && (this.isMember(this.#joining) || !configurations.isChanging))
@@ -139,8 +143,8 @@ export class InSyncMachine {
     const { replication, applying, configurations } = this.#replica;
     const peer = replication.peer(this.#joining!);
     if (!peer) return;
-    const has = replication.isFsync ? peer.durable : peer.written;
-    if (has >= applying.commitIndex && peer.matched) this.#propose([...configurations.inSync, peer.disk]);
+    if (replication.has(peer) >= applying.commitIndex && peer.matched)
+      this.#propose([...configurations.inSync, peer.disk]);
   }
 
   /** One learner at a time. */

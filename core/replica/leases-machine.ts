@@ -83,17 +83,12 @@ export class LeasesMachine {
   }
 
   handleBeaconAck(from: DiskId, message: ReplicaMessage<"beaconAck">): void {
-    const [, epoch, primaryMs, backupMs, incarnation, version, amnesiac, received, written, durable] =
-      message;
+    const [, epoch, primaryMs, backupMs, incarnation, version, amnesiac, received, ...acknowledged] = message;
     const replica = this.#replica;
     const { configurations, replication, nowMs } = replica;
     if (!replica.isPrimary || !configurations.accepts(epoch)) return;
-    const peer = replication.peer(from);
+    const peer = replication.heard(from, incarnation);
     if (!peer) return;
-    if (peer.incarnation !== incarnation) {
-      peer.restarted(incarnation);
-      replication.probe(peer);
-    }
     peer.amnesiac = amnesiac === 1;
     // It is answered by a report.
     if (version < configurations.version || !peer.levels) configurations.tell(from);
@@ -102,7 +97,7 @@ export class LeasesMachine {
       peer.echoMs = backupMs;
       peer.echoReceivedMs = nowMs;
     }
-    if (received > 0) replication.acknowledged(peer, written, durable);
+    if (received > 0) replication.acknowledged(peer, ...acknowledged);
     replication.handleReceived(peer, primaryMs, received);
     replica.inSync.review();
     replica.reads.review();

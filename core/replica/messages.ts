@@ -99,9 +99,11 @@ export const messageTable = {
   appended: {
     number: 73,
     fields: [
+      ["incarnation", "incarnation"],
       ["epoch", "uint"],
       ["written", "uint"],
       ["durable", "uint"],
+      ["memberVersion", "uint"],
     ],
     says: "To the primary: up to there the sender's log is the primary's, and is written, and survives a power cut.",
   },
@@ -140,6 +142,7 @@ export const messageTable = {
       ["received", "uint"],
       ["written", "uint"],
       ["durable", "uint"],
+      ["memberVersion", "uint"],
     ],
     says: "To the primary: the clock of the beacon, one's own, up to where the log is the primary's, and appended again.",
   },

@@ -19,6 +19,9 @@ export class Peer {
   received = 0;
   written = 0;
   durable = 0;
+  /** What its disk says, and what it has to say for `written` to count. */
+  memberVersion = 0;
+  joinedVersion = Infinity;
   /** What was told of commits. */
   commitSent = 0;
   /** Ends of messages that it has not received, and their bytes. */
@@ -54,9 +57,21 @@ export class Peer {
     this.progressMs = nowMs;
   }
 
+  /** Lives that are over: what comes of them is late. */
+  readonly #past = new Set<string>();
+
+  /** Whether what this life says is late. */
+  isOver(incarnation: string): boolean {
+    return this.#past.has(incarnation);
+  }
+
   /** Another host process has the disk open: nothing that the old one was sent is on its way any more. */
   restarted(incarnation: string): void {
+    this.#past.add(this.incarnation);
     this.incarnation = incarnation;
+    // It may have been only a learner that had it, and lost it with its machine.
+    this.written = Math.min(this.written, this.durable);
+    this.memberVersion = 0;
     this.echoMs = 0;
     this.echoReceivedMs = -Infinity;
     this.beaconMs = -1;

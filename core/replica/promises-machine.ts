@@ -99,6 +99,7 @@ export class PromisesMachine {
       received,
       written,
       durable,
+      configurations.memberVersion,
     ]);
     if (version > configurations.version) {
       replica.reporting.report(from);

@@ -86,7 +86,11 @@ export class ReplicationMachine {
       module: "",
       operation: nothing,
     });
-    for (const peer of this.peers.values()) peer.startAt(this.#epochStart);
+    const { version, inSync } = this.#replica.configurations;
+    for (const peer of this.peers.values()) {
+      peer.startAt(this.#epochStart);
+      if (inSync.includes(peer.disk)) peer.joinedVersion = version;
+    }
   }
 
   end(): void {
@@ -151,24 +155,30 @@ export class ReplicationMachine {
     this.#replica.wantFlush();
   }
 
-  /** Sends again from what is certain, as nothing is known of what was under way. */
-  probe(peer: Peer): void {
-    peer.resend();
-    this.#replica.wantFlush();
-  }
-
-  handleAppended(from: DiskId, [, epoch, written, durable]: ReplicaMessage<"appended">): void {
-    const replica = this.#replica;
+  /** Which peer says something, in which life; null: nobody who counts. */
+  heard(from: DiskId, incarnation: string): Peer | null {
     const peer = this.peers.get(from);
-    if (replica.isPrimary && replica.configurations.accepts(epoch) && peer)
-      this.acknowledged(peer, written, durable);
+    if (!peer || peer.isOver(incarnation)) return null;
+    if (peer.incarnation !== incarnation) {
+      peer.restarted(incarnation);
+      this.#replica.wantFlush();
+    }
+    return peer;
   }
 
-  acknowledged(peer: Peer, written: number, durable: number): void {
+  handleAppended(from: DiskId, [, incarnation, epoch, ...acknowledged]: ReplicaMessage<"appended">): void {
+    const replica = this.#replica;
+    if (!replica.isPrimary || !replica.configurations.accepts(epoch)) return;
+    const peer = this.heard(from, incarnation);
+    if (peer) this.acknowledged(peer, ...acknowledged);
+  }
+
+  acknowledged(peer: Peer, written: number, durable: number, memberVersion: number): void {
     const replica = this.#replica;
     if (written > peer.written || durable > peer.durable) peer.progressMs = replica.nowMs;
     peer.written = Math.max(peer.written, written);
     peer.durable = Math.max(peer.durable, durable);
+    peer.memberVersion = memberVersion;
     peer.receivedTo(written);
     peer.matched = true;
     if (peer.next <= written) peer.next = written + 1;
@@ -248,8 +258,18 @@ export class ReplicationMachine {
     if (!isPrimary || !leases.mayCommit) return;
     const isFsync = this.isFsync;
     let index = isFsync ? log.durable : log.written;
-    for (const peer of this.#deciding) index = Math.min(index, isFsync ? peer.durable : peer.written);
+    for (const peer of this.#deciding) index = Math.min(index, this.#has(peer, isFsync));
     if (index >= this.#epochStart) applying.commitTo(index);
+  }
+
+  /** Up to where a replica has the log for good. */
+  has(peer: Peer): number {
+    return this.#has(peer, this.isFsync);
+  }
+
+  /** What is only written counts where its disk knows that it is in sync: after a power cut it is an amnesiac then. */
+  #has({ written, durable, memberVersion, joinedVersion }: Peer, isFsync: boolean): number {
+    return isFsync || memberVersion < joinedVersion ? durable : written;
   }
 
   tick(): void {

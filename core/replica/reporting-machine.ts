@@ -40,8 +40,9 @@ export class ReportingMachine {
     else if (configurations.isNewer(generation, version)) sink.askConfiguration();
     if (!isPrimary) return standing.handleReport(from, message);
     if (!configurations.required.has(from) && !wanted.includes(from)) return;
-    const peer = replication.peer(from) ?? replication.addLearner(from);
-    if (peer.incarnation !== incarnation) peer.restarted(incarnation);
+    replication.addLearner(from);
+    const peer = replication.heard(from, incarnation);
+    if (!peer) return;
     peer.levels = levels;
     peer.amnesiac = amnesiac === 1;
     replication.startFrom(peer, lastEpoch, lastIndex);

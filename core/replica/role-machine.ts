@@ -52,7 +52,7 @@ export class RoleMachine {
       for (const disk of replica.replication.peers.keys()) configurations.tell(disk);
     } else {
       // It is out: whoever takes it in again has seen to it that it has everything.
-      if (!configuration.inSync.includes(self.disk)) configurations.saveMeta({ amnesiac: false });
+      if (!configuration.inSync.includes(self.disk)) configurations.remember();
       if (isNewEpoch) this.#follow();
     }
     this.#knewMs = nowMs;

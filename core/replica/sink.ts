@@ -46,8 +46,14 @@ export interface ReplicaMeta {
   generationSeen: number;
   /** `replicated`: it may have acknowledged what a power cut of this machine takes away. */
   mode: Durability;
-  /** It has lost such records, and learns anew until it is told that it is out of the in-sync set. */
+  /** It has lost such records, and learns anew until it has read that it is out of the in-sync set. */
   amnesiac: boolean;
+  /**
+   * Version of a configuration in which it is in sync; nothing or 0: of none. What it has only written counts as
+   * acknowledged where this is on the disk, and only a configuration above tells an amnesiac that it is out: an older
+   * one may have been read from somebody who does not know yet that it was taken in.
+   */
+  memberVersion?: number;
 }
 
 /** What a client has had, as the state machine keeps it: part of each snapshot. */

@@ -103,14 +103,14 @@ export async function openReplicaDisk(options: ReplicaDiskOptions): Promise<Repl
     log.truncateAfter(damaged.from - 1);
   }
   const database = await openDatabase(options, log, snapshots);
-  const { epochSeen, generationSeen, mode, amnesiac } = metadata;
+  const { epochSeen, generationSeen, mode, amnesiac, memberVersion = 0 } = metadata;
   return {
     metadata: new MetadataFile(files, metadata, (run) => loopTiming.after(fullRetryMs, run)),
     log,
     database,
     snapshot,
     recovered: recoveredOf(log),
-    meta: { epochSeen, generationSeen, mode, amnesiac },
+    meta: { epochSeen, generationSeen, mode, amnesiac, memberVersion },
   };
 }
 

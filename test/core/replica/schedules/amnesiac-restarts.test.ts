@@ -4,7 +4,7 @@
  * (rule 4).
  */
 import { expect, test } from "bun:test";
-import { Lab } from "../lab.ts";
+import { Lab, nameOf } from "../lab.ts";
 
 const policy = { replicas: 2, durability: "replicated" } as const;
 
@@ -101,4 +101,59 @@ test("with fsync a power cut makes nobody an amnesiac", () => {
   a.kill();
   lab.until("it serves", () => lab.primaries === "b");
   expect(b.value("x")).toBe("1");
+});
+
+test("an old configuration, in which it was not in sync yet, tells it nothing", () => {
+  const lab = Lab.of("a", { policy });
+  const b = lab.add("b");
+  const alone = lab.store;
+  lab.at("a").machine.replicasWanted(lab.nowMs, lab.wanted);
+  b.start();
+  lab.until("both are in sync", () => lab.inSync === "ab" && b.role === "backup", 2_000);
+  lab.run(50);
+  b.syncs = false;
+  const written = lab.at("a").set("x", "1");
+  lab.run(20);
+  expect(written.result).toBe("1");
+  lab.cut("a", "b");
+  lab.at("a").kill();
+  b.powerCut();
+  b.syncs = true;
+  b.startAfterPowerCut();
+  // A coordinator that lags answers first.
+  b.toldByStore = false;
+  b.machine.configurationRead(b.nowMs, alone);
+  b.work();
+  expect(b.machine.configurations.version).toBe(1);
+  lab.run(5_000);
+  expect([lab.inSync, lab.primaries]).toEqual(["ab", ""]);
+});
+
+test("what it had only written as a learner counts for nothing when it is taken in", () => {
+  const lab = Lab.of("ab", { policy: { replicas: 3, durability: "replicated" } });
+  const [a, c] = [lab.at("a"), lab.add("c")];
+  a.machine.replicasWanted(lab.nowMs, lab.wanted);
+  a.set("x", "1");
+  lab.run(20);
+  c.syncs = false;
+  c.start();
+  lab.run(500);
+  expect([c.indices.last, lab.inSync]).toEqual([a.indices.last, "ab"]);
+  c.syncs = true;
+  lab.until("all are in sync", () => lab.inSync === "abc", 2_000);
+});
+
+test("nor do acknowledgements of its life before", () => {
+  const lab = Lab.of("ab", { policy });
+  const [a, b] = [lab.at("a"), lab.at("b")];
+  b.syncs = false;
+  a.set("x", "1");
+  lab.run(20);
+  const peer = () => a.machine.status.peers[0]!;
+  expect(peer().written).toBe(a.indices.last);
+  b.powerCut();
+  lab.hold = (wire) => wire.to === "b" && nameOf(wire) === "append";
+  b.startAfterPowerCut();
+  lab.run(20);
+  expect(peer().written).toBeLessThan(a.indices.last);
 });
