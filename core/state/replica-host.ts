@@ -8,6 +8,10 @@ import { DvsError } from "../errors.ts";
 import { stateTickMs } from "../limits.ts";
 import type { LogListener } from "../log/log.ts";
 import type { Metadata } from "../log/metadata.ts";
+import { nodeFiles } from "../log/node-files.ts";
+import { type ScrubOptions, scrubOnce, startScrub } from "../log/scrub.ts";
+import { promised } from "../log/steps.ts";
+import { loopTiming } from "../log/timing.ts";
 import type { Change, DiskId, ReplicaPolicy } from "../replica/configuration.ts";
 import type { ReplicaMessage } from "../replica/messages.ts";
 import { joinRecords, LogRecord, recordKinds } from "../replica/record.ts";
@@ -86,6 +90,9 @@ export class ReplicaHost implements ReplicaSink {
   #timer: ReturnType<typeof setInterval>;
   #ended = false;
   #databaseFull = false;
+  #mending = false;
+  readonly #scrubbed: ScrubOptions;
+  readonly #stopScrub: () => void;
   /** The machine stands still meanwhile: its log and its state are being replaced. */
   #installing = false;
 
@@ -100,7 +107,10 @@ export class ReplicaHost implements ReplicaSink {
         host?.spaceChanged();
       },
       failed: (error) => options.failed(`the disk refuses the log: ${error.message}`),
-      damaged: (range) => options.log("error", "records of the log are damaged", { ...range }),
+      damaged: (range) => {
+        options.log("error", "records of the log are damaged", { ...range });
+        void host?.mend();
+      },
     };
     const diskOptions: ReplicaDiskOptions = {
       dir: options.dir,
@@ -147,6 +157,8 @@ export class ReplicaHost implements ReplicaSink {
     this.#clock = new BootClock();
     this.#timeOfDay = new SlewedClock(() => this.#clock.nowMs());
     this.disk = disk.metadata.current.disk;
+    this.#scrubbed = { files: nodeFiles(join(options.dir, "log")), disk: this.disk, timing: loopTiming };
+    this.#stopScrub = startScrub(disk.log, this.#scrubbed);
     const { incarnation, policy, timings, modules } = options;
     this.machine = new ReplicaMachine({
       self: { disk: this.disk, incarnation },
@@ -207,6 +219,31 @@ export class ReplicaHost implements ReplicaSink {
     this.machine.flush(this.now());
   }
 
+  /**
+   * The disk has damaged records of the log. What they did is in the database, if they were applied: a snapshot of it
+   * takes their place. Until there is one they are missing to replicas that lag, and to the next start.
+   */
+  async mend(): Promise<void> {
+    const { log, database } = this.#disk;
+    const last = log.damage.at(-1)?.to ?? 0;
+    if (this.#ended || this.#mending || last === 0 || last > database.appliedIndex) return;
+    this.#mending = true;
+    try {
+      database.commit();
+      const { index } = await this.keeper.makeSnapshot();
+      this.#options.log("info", "a snapshot has taken the place of damaged records", { index });
+    } catch (e) {
+      this.#options.log("error", "damaged records could not be replaced yet", { error: String(e) });
+    } finally {
+      this.#mending = false;
+    }
+  }
+
+  /** One round over the whole log, at once. */
+  scrub(): Promise<void> {
+    return promised(scrubOnce(this.#disk.log, this.#scrubbed));
+  }
+
   /** The log, or the keeper, has met the end of the room on the disk, or found room again. */
   spaceChanged(): void {
     const full = this.#disk.log.full || this.#databaseFull || this.keeper.spaceLow;
@@ -252,6 +289,7 @@ export class ReplicaHost implements ReplicaSink {
     this.#ended = true;
     clearInterval(this.#timer);
     this.guard?.close();
+    this.#stopScrub();
     await this.keeper.close();
     const { log, database, metadata } = this.#disk;
     await new Promise<void>((resolve, reject) => log.close((e) => (e ? reject(e) : resolve())));

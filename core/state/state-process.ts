@@ -37,6 +37,8 @@ type State = Omit<Extract<FromState, { type: "state" }>, "type" | "port">;
 
 const statusMs = 1_000;
 const diskUsageSeconds = 10;
+/** Damaged records that could not be replaced when they were found. */
+const mendSeconds = 30;
 
 export class StateProcess {
   readonly #boot: StateBoot;
@@ -260,6 +262,7 @@ export class StateProcess {
     }
     this.#tellStatus();
     const host = this.#host!;
+    if (this.#seconds % mendSeconds === 0) void host.mend();
     if (host.machine.role === "primary") {
       this.#removed!.review();
       this.#clients!.tidy(host.now());

@@ -1,6 +1,16 @@
 /** A replica that comes back to its disk: after an orderly end, a kill, a power cut, with damage, and with snapshots. */
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  cpSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Metadata, readMetadata, writeMetadata } from "../../../core/log/metadata.ts";
@@ -231,4 +241,29 @@ test("a damaged snapshot is no use, and a replica that has nothing else says tha
   rmSync(join(dir, "state.db"), { force: true });
   const outcome = await open(killed(dir), store).catch((e: unknown) => e);
   expect(outcome).toMatchObject({ code: "FAILED" });
+});
+
+test("records that the disk damages while it runs are found by scrubbing, and a snapshot takes their place", async () => {
+  const dir = join(root, "scrubbed");
+  const store = empty();
+  const messages: string[] = [];
+  const host = await open(dir, store, messages);
+  for (let i = 0; i < 20; i++) await put(host, `key-${i}`, "value");
+  const segment = readdirSync(join(dir, "log")).find((name) => name.startsWith("log-"))!;
+  const path = join(dir, "log", segment);
+  const bytes = readFileSync(path);
+  const at = bytes.indexOf("key-7");
+  bytes[at] = bytes[at]! ^ 1;
+  const fd = openSync(path, "r+");
+  writeSync(fd, bytes, at, 1, at);
+  closeSync(fd);
+  await host.scrub();
+  expect(messages).toContain("records of the log are damaged");
+  await until(() => host.keeper.snapshot !== null);
+  await host.close();
+  const next = await open(dir, store, messages);
+  await until(() => next.machine.role === "primary");
+  expect(next.machine.status.amnesiac).toBe(false);
+  const found = next.module("kv").read({ get: "key", key: "key-7" }) as { entries: unknown[] };
+  expect(found.entries).toHaveLength(1);
 });
