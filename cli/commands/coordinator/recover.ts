@@ -1,8 +1,9 @@
 import { createReadStream } from "node:fs";
 import { access } from "node:fs/promises";
 import { resolve } from "node:path";
-import { createInterface } from "node:readline";
+import { Readable } from "node:stream";
 import { DvsError } from "../../../core/errors.ts";
+import { readLines } from "../../../core/transport/ndjson.ts";
 import { outputArgs } from "../../args.ts";
 import { command } from "../../command.ts";
 import { confirm } from "../../confirm.ts";
@@ -34,6 +35,7 @@ export default command({
     "instances is on their nodes: it goes on where its primary serves; elsewhere `dvs instance recover` lets you choose.\n" +
     "Exit codes: 0 done; 2 damaged backup, or a store that is not empty; 3 nothing to recover; 4 a coordinator runs\n" +
     "here; 6 the store does not answer; 8 other members of the store still answer, or etcd does not come up.",
+  service: true,
   examples: [
     ["dvs coordinator recover", "two of three machines are lost: go on with this one"],
     ["dvs coordinator recover --ha --from dvs.ndjson", "all are lost: begin anew with the last backup"],
@@ -63,5 +65,10 @@ async function linesOf(path: string): Promise<AsyncIterable<string>> {
   await access(path).catch((e: unknown) => {
     throw new DvsError("INVALID", `Cannot read --from ${path}: ${(e as Error).message}`, { cause: e });
   });
-  return createInterface({ input: createReadStream(path), crlfDelay: Infinity });
+  return lines(path);
+}
+
+/** Opened when the first line is wanted: what is read while nobody listens yet would be lost. */
+async function* lines(path: string): AsyncGenerator<string> {
+  yield* readLines(Readable.toWeb(createReadStream(path)) as unknown as ReadableStream<Uint8Array>);
 }

@@ -1,7 +1,9 @@
 /** A store that was lost or set back: what comes back is the same cluster, of a higher generation. */
 import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { copyFileSync, existsSync, mkdirSync, rmSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { recoverCoordinator, type Recovery } from "../../../core/coordinator/recover.ts";
 import { etcdMissing, skipNote } from "../store/etcd-fixture.ts";
 import { FakeAgent } from "./fake-agent.ts";
@@ -98,6 +100,29 @@ test("a cut backup, a store that is not empty and an empty one without a backup 
   );
   expect(await codeOf(recoverCoordinator(recovery(join(lab.dir, "empty"))))).toBe("NOT_FOUND");
   expect(existsSync(join(lab.dir, "empty", "coordinator.json"))).toBe(false);
+});
+
+test("the command reads the backup from its file, to the last line", async () => {
+  const lab = await newLab();
+  const lines = await backupOf(lab);
+  const file = join(lab.dir, "backup.ndjson");
+  writeFileSync(file, `${lines.join("\n")}\n`);
+  const main = new URL("../../../cli/main.ts", import.meta.url).pathname;
+  const args = [
+    "--no-install",
+    main,
+    "coordinator",
+    "recover",
+    "--data-dir",
+    join(lab.dir, "next"),
+    "-o",
+    "json",
+  ];
+  const { stdout } = await promisify(execFile)(process.execPath, [...args, "--from", file]);
+  expect(JSON.parse(stdout)).toMatchObject({
+    clusterId: lab.running.ready.clusterId,
+    keys: lines.length - 2,
+  });
 });
 
 test("only administrators take backups", async () => {
