@@ -18,7 +18,7 @@ export class PromisesMachine {
   readonly #replica: Replica;
   /** Until when each one was promised; oldest first. */
   readonly #promised = new Map<string, number>();
-  /** Of an earlier life: to whomever the first configuration names that is read. */
+  /** Of an earlier life: to whomever the first configuration names that is read, or to nobody knows whom. */
   #earlierUntilMs: number;
   /** The primary was heard, or its election read, or the own one has come to nothing. */
   #quietSinceMs: number;
@@ -124,10 +124,11 @@ export class PromisesMachine {
     const { configurations, self, nowMs } = this.#replica;
     const { primary, epoch, inSync } = configurations;
     if (this.#earlierUntilMs > -Infinity && primary) {
-      // What was its own earlier life, and alone, has promised nobody anything.
-      const isAlone = primary.disk === self.disk && inSync.length === 1;
-      if (!isAlone) this.#promise(keyOf(primary), this.#earlierUntilMs);
-      this.#earlierUntilMs = -Infinity;
+      // The earlier life promised it to that primary. Was it primary itself, it may have been so before its promise to
+      // another was over, unless it was alone.
+      const wasPrimary = primary.disk === self.disk;
+      if (!wasPrimary) this.#promise(keyOf(primary), this.#earlierUntilMs);
+      if (!wasPrimary || inSync.length === 1) this.#earlierUntilMs = -Infinity;
     }
     if (epoch !== epochBefore) {
       this.#quietSinceMs = nowMs;

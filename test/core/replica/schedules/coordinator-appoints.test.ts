@@ -59,3 +59,26 @@ test("the old one, when it is reachable, follows; nothing is lost", () => {
   for (const disk of "abc") expect([lab.at(disk).value("x"), lab.at(disk).value("y")]).toEqual(["1", "1"]);
   expect(a.role).toBe("backup");
 });
+
+test("appointed, killed and started again it still keeps what its earlier life has promised", () => {
+  const lab = Lab.of("abc");
+  const [a, b] = [lab.at("a"), lab.at("b")];
+  a.set("x", "old");
+  lab.run(150);
+  lab.cut("a", "bc");
+  lab.cutStore("a");
+  appoint(lab, "b", "bc");
+  lab.run(10);
+  // c would take its place.
+  lab.cutStore("c");
+  const { incarnation } = b;
+  b.kill();
+  b.start();
+  lab.certify(incarnation, "b");
+  const startMs = lab.nowMs;
+  while (lab.primaries !== "b" && lab.nowMs < startMs + 5_000) {
+    lab.run(1);
+    expect(lab.primaries.length).toBeLessThanOrEqual(1);
+  }
+  expect(lab.primaries).toBe("b");
+});
