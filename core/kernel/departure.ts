@@ -183,6 +183,8 @@ export class Departure {
     const { endpoint } = proc;
     const { peers } = kernel;
     kernel.copies.drop(endpoint);
+    // Its notifications are with its new kernel, which may add to them: nothing here may be sent from now on.
+    for (const outlet of peers.outlets.values()) outlet.notices.delete(endpoint);
     kernel.bindings.leave(proc, "MOVED");
     for (const { call, outcome, result } of this.#ended) {
       // What was queued is done there.
@@ -194,7 +196,6 @@ export class Departure {
       finish(kernel, call, "MOVED");
       if (outlet) peers.pump(outlet);
     }
-    for (const outlet of peers.outlets.values()) outlet.notices.delete(endpoint);
     const outlet = peers.outletFor(endpoint);
     for (const call of proc.open.toArray()) {
       proc.open.remove(call);
