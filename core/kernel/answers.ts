@@ -3,7 +3,9 @@
  *
  * That a message was taken goes back to the kernel from which it came, on the way on which its marker's answer will
  * follow (settling.ts). Once that has been told of a request, the reply may go wherever its caller is by the View, and
- * is handed on by a kernel that the caller has left meanwhile.
+ * is handed on by a kernel that the caller has left meanwhile. A View that had not read, when the request came, that its
+ * caller is where it came from may have the caller where it was before, which nobody watches any more: then the reply
+ * goes back on the request's way while there is one.
  */
 import { messageBytesMax } from "../limits.ts";
 import { type Call, callKinds, states } from "./call.ts";
@@ -88,9 +90,10 @@ export class Answers {
     this.#kernel.transmit(to, [messageTable.answer.number, call.source, call.number, body]);
   }
 
-  #answerTo({ kind, state, untold, via, source }: Call): KernelId {
+  #answerTo({ kind, state, untold, early, via, source }: Call): KernelId {
     const { view } = this.#kernel;
     const isKnownTaken = kind === callKinds.request && state >= states.open && !untold;
-    return !isKnownTaken && view.members.has(via) ? via : view.holderOf(source);
+    const mayFollow = isKnownTaken && !early;
+    return !mayFollow && view.members.has(via) ? via : view.holderOf(source);
   }
 }

@@ -82,6 +82,8 @@ export class Call implements Received {
   untold = false;
   /** Of a message from another kernel: that one. Else 0. */
   via = 0;
+  /** It came when this kernel had not read that its source is with that one. */
+  early = false;
   /** Counted in the windows and totals of a destination on another kernel. */
   bytes = 0;
   /** The facade's: whom to wake. */

@@ -39,6 +39,7 @@ function arrive(
   const call = new Call(kind, null, source, destination, type, body, group);
   call.number = number;
   call.via = from;
+  call.early = view.holderOf(source) !== from;
   call.bytes = bodyBytes(body, messageBytesMax);
   deliver(kernel, call, to);
 }

@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import type { Call } from "../../../core/kernel/call.ts";
 import { ANY } from "../../../core/kernel/endpoint.ts";
 import type { Proc } from "../../../core/kernel/proc.ts";
+import { slotsPerLease } from "../../../core/limits.ts";
 import { bodiesOf, Lab, type LabKernel } from "./lab.ts";
 
 const image = new Uint8Array([1, 2, 3]);
@@ -26,6 +27,14 @@ function scene() {
 }
 
 const ignore = () => {};
+
+/** A process of the first kernel, of which the second has asked already. */
+function known(kernel: LabKernel, by: LabKernel): Proc {
+  const proc = kernel.bind();
+  by.send(by.bind(), proc);
+  expect(kernel.taken(proc)).not.toBeNull();
+  return proc;
+}
 
 /** Up to where the destination holds the image. */
 function offer(lab: Lab, proc: Proc, from: LabKernel, to: LabKernel, g: number): void {
@@ -150,4 +159,62 @@ test("when the old kernel dies behind a move, what it had not given out is sent 
   expect(to.reply(moved, moved.open.head!, "answer")).toBe("OK");
   lab.settle();
   expect([waiting, asked, onItsWay].map(({ outcome }) => outcome)).toEqual(["OK", "OK", "OUTCOME_UNKNOWN"]);
+});
+
+test("a reply finds its caller, though the replier's kernel has not read where that comes from", () => {
+  const { lab, from, to, third } = scene();
+  const far = known(third, to);
+  // It reads nothing any more, and is called by a process of slots that are leased from now on.
+  third.deaf = true;
+  const clients = Array.from({ length: slotsPerLease + 1 }, () => from.bind());
+  const caller = move(lab, clients.at(-1)!, from, to, 1);
+  const call = to.sendrec(caller, far, "question");
+  lab.settle();
+  const request = third.taken(far)!;
+  lab.settle();
+  expect(third.reply(far, request, "answer")).toBe("OK");
+  lab.settle();
+  expect([call.outcome, call.result?.body]).toEqual(["OK", "answer"]);
+});
+
+test("a reply finds its caller, though the replier's kernel has it where it was, and that kernel has died", () => {
+  const { lab, from, to, third } = scene();
+  const far = known(third, to);
+  const client = from.bind();
+  third.deaf = true;
+  const caller = move(lab, client, from, to, 1);
+  from.die();
+  lab.settle();
+  const call = to.sendrec(caller, far, "question");
+  lab.settle();
+  const request = third.taken(far)!;
+  lab.settle();
+  expect(third.reply(far, request, "answer")).toBe("OK");
+  lab.settle();
+  expect([call.outcome, call.result?.body]).toEqual(["OK", "answer"]);
+});
+
+test("notifications of a process that leaves as their destination comes are counted once each, and later ones, too", () => {
+  const { lab, from, to, third, server, client } = scene();
+  // The destination is on its way to the client's kernel; of two notifications it has not heard.
+  offer(lab, server, from, third, 1);
+  for (let i = 0; i < 2; i++) {
+    expect(third.machine.notify(client, server.endpoint)).toBe("OK");
+    lab.settle();
+  }
+  third.send(client, server, "message");
+  offer(lab, client, third, to, 1);
+  third.machine.acceptMove(server.endpoint, 1, null, ignore);
+  lab.until(() => third.machine.table.find(server.endpoint) !== undefined);
+  to.cut.add(third);
+  to.machine.acceptMove(client.endpoint, 1, null, ignore);
+  lab.until(() => to.machine.table.find(client.endpoint) !== undefined);
+  expect(to.machine.notify(to.machine.table.find(client.endpoint)!, server.endpoint)).toBe("OK");
+  lab.settle();
+  to.cut.clear();
+  lab.settle();
+  const taken = takeAll(third, third.machine.table.find(server.endpoint)!);
+  const counts = taken.filter(({ isNotification }) => isNotification).map(({ body }) => body as number);
+  expect(counts.reduce((sum, count) => sum + count, 0)).toBe(3);
+  expect(bodiesOf(taken.filter(({ isNotification }) => !isNotification))).toEqual(["message"]);
 });
