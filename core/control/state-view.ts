@@ -104,7 +104,10 @@ function primaryTrouble(name: string, view: StateView): string | null {
       .join(", ");
   const primary = view.primary?.nodeName ?? "a node that is gone";
   if (alive.length > 0)
-    return `nobody serves its state for now: the primary on ${primary} is not there, ${names(alive)} takes over`;
+    return (
+      `nobody serves its state for now: the primary on ${primary} is not there, ` +
+      `${alive.length > 1 ? "one of " : ""}${names(alive)} takes over`
+    );
   const others = view.replicas.filter((replica) => !replica.inSync && replica.state === "ready");
   const lossy = others.length > 0 ? others : view.replicas.filter((replica) => replica.state === "ready");
   const way =

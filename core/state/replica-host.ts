@@ -239,6 +239,12 @@ export class ReplicaHost implements ReplicaSink {
     }
   }
 
+  /** A snapshot of all that is applied now, or of a moment later. Rejects with FAILED. */
+  snapshotNow(): Promise<SnapshotInfo> {
+    this.#disk.database.commit();
+    return this.keeper.makeSnapshot();
+  }
+
   /** One round over the whole log, at once. */
   scrub(): Promise<void> {
     return promised(scrubOnce(this.#disk.log, this.#scrubbed));

@@ -4,12 +4,15 @@
  *   starting ──► ready ──► stopping ──► exit 0
  *      └──────► failed ──► exit with the error's code, and the agent starts another incarnation
  */
+import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DvsError } from "../errors.ts";
 import { controlLineCharsMax, failedLingerMs } from "../limits.ts";
 import type { ReplicaTimings } from "../replica/timings.ts";
 import { ControlServer } from "../transport/control-server.ts";
 import { join } from "node:path";
+import { giveBackup } from "./backup/give-backup.ts";
+import { serveTransfers } from "./backup/transfer.ts";
 import { type StateBoot, stateSockets, type StateTls } from "./boot.ts";
 import { ClientServer } from "./client-server.ts";
 import { type FromState, ToState } from "./control.ts";
@@ -52,6 +55,7 @@ export class StateProcess {
   #transfers: SnapshotTransfers | null = null;
   #clients: ClientServer | null = null;
   #removed: RemovedClients | null = null;
+  #backups: { close(): void } | null = null;
   #listener: StateListener | null = null;
   #replicas: ReplicaSet | null = null;
   #statusTold = "";
@@ -98,6 +102,7 @@ export class StateProcess {
     } catch (e) {
       return await this.#fail(DvsError.from(e));
     } finally {
+      this.#backups?.close();
       this.#listener?.stop();
       this.#links?.close();
       await this.#control.close().catch(() => undefined);
@@ -153,6 +158,19 @@ export class StateProcess {
       install: (info) => host.installSnapshot(info),
       sent: (disk) => host.machine.snapshotSent(host.now(), disk),
       say: this.#log,
+    });
+    const transfers = join(runDir, stateSockets.transfer);
+    await rm(transfers, { force: true });
+    this.#backups = await serveTransfers(transfers, {
+      backup: () =>
+        giveBackup(
+          {
+            isPrimary: () => host.machine.status.serving && host.machine.role === "primary",
+            snapshotNow: () => host.snapshotNow(),
+            keeper: host.keeper,
+          },
+          this.#boot,
+        ),
     });
     this.#listener = await listenState({
       identity,

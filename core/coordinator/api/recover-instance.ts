@@ -71,5 +71,7 @@ function isHealthy({ role, serving, state, inSync, epoch }: ReplicaView, epochNo
 function wordsOf({ nodeName, state, inSync, epoch, index, lag }: ReplicaView): string {
   const sync = inSync ? ", in sync" : "";
   if (lag === null) return `${nodeName} ${state}${sync}, its last record is not known`;
-  return `${nodeName} ${state}${sync}, last record ${index} of epoch ${epoch}`;
+  // A node tells it now and then: one that is lost may have had more.
+  const known = state === "lost" ? "at least " : "";
+  return `${nodeName} ${state}${sync}, last record ${known}${index} of epoch ${epoch}`;
 }

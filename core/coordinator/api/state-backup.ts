@@ -20,14 +20,14 @@ export function stateBackupRoutes({ controller, sessions }: Coordinator) {
   // All that the instance keeps: not for those who may only look.
   app.get("/v1/instances/:name/backup", needs("operator"), async (c) => {
     const view = find(c.req.param("name"));
-    const replica = replicaToAsk(view, "back up", (r) => r.serving && r.inSync);
-    return new Response(await sessions.backup(replica.node, view.uid, c.req.raw.signal), binary);
+    const primary = primaryOf(view, "back up");
+    return new Response(await sessions.backup(primary.node, view.uid, c.req.raw.signal), binary);
   });
 
   app.post("/v1/instances/:name/restore", needs("operator"), async (c) => {
     const view = find(c.req.param("name"));
     if (!c.req.raw.body) throw new DvsError("INVALID", "A restore needs a backup in its body.");
-    const primary = replicaToAsk(view, "restore", (r) => r.serving && r.role === "primary");
+    const primary = primaryOf(view, "restore");
     const said = await sessions.restore(primary.node, view.uid, c.req.raw.body, c.req.raw.signal);
     const json = JSON.parse(await new Response(said).text()) as unknown;
     if (json !== null && typeof json === "object" && "error" in json) throw DvsError.fromBody(json);
@@ -36,19 +36,14 @@ export function stateBackupRoutes({ controller, sessions }: Coordinator) {
   return app;
 }
 
-/** The primary where it can be. Throws INVALID where there is no state, UNAVAILABLE where nobody serves it. */
-function replicaToAsk(
-  { name, spec, state }: InstanceView,
-  what: string,
-  fits: (replica: ReplicaView) => boolean,
-): ReplicaView {
+/** Throws INVALID where there is no state, UNAVAILABLE where nobody serves it. */
+function primaryOf({ name, spec, state }: InstanceView, what: string): ReplicaView {
   if (!state)
     throw new DvsError("INVALID", `Cannot ${what} instance "${name}": OS ${spec.os} keeps no state.`);
-  const fit = state.replicas.filter((replica) => replica.state === "ready" && fits(replica));
-  const chosen = fit.find((replica) => replica.role === "primary") ?? fit[0];
-  if (chosen) return chosen;
+  const primary = state.replicas.find((r) => r.state === "ready" && r.serving && r.role === "primary");
+  if (primary) return primary;
   throw new DvsError(
     "UNAVAILABLE",
-    `Cannot ${what} the state of instance "${name}": no replica serves it now. See: dvs instance inspect ${name}`,
+    `Cannot ${what} the state of instance "${name}": no primary serves it now. See: dvs instance inspect ${name}`,
   );
 }

@@ -18,12 +18,17 @@ const lineBytesMax = 4 * KiB;
 
 export interface TransferHandlers {
   /** A consistent state, as of one index. Rejects with a DvsError where there is none to be had. */
-  backup(): Promise<{ header: BackupHeader; chunks: AsyncIterable<Uint8Array> }>;
+  backup(): Promise<{
+    header: BackupHeader;
+    chunks: AsyncIterable<Uint8Array>;
+    /** Called once, when nothing of it is read any more. */
+    release?: () => void;
+  }>;
   /**
    * Takes the state of the instance's place. Acts only after `chunks` has ended without an error. Resolves with the
    * index of the record after which every replica in sync has it.
    */
-  restore(header: BackupHeader, chunks: AsyncIterable<Uint8Array>): Promise<RestoreAnswer>;
+  restore?(header: BackupHeader, chunks: AsyncIterable<Uint8Array>): Promise<RestoreAnswer>;
 }
 
 /** The state process's side. Resolves when it listens; `close` cuts what is under way. */
@@ -85,12 +90,17 @@ async function answer(socket: Socket, handlers: TransferHandlers): Promise<void>
     const { request, rest } = await requestOf(bytesOf(socket));
     if (request.type === "restore") {
       const { header, chunks } = await readBackup(rest);
+      if (!handlers.restore) throw new DvsError("INVALID", "This state process cannot take a backup back.");
       socket.end(`${JSON.stringify(await handlers.restore(header, chunks))}\n`);
       return;
     }
-    const { header, chunks } = await handlers.backup();
-    for await (const part of encodeBackup(header, chunks)) if (!(await write(socket, part))) return;
-    socket.end();
+    const { header, chunks, release } = await handlers.backup();
+    try {
+      for await (const part of encodeBackup(header, chunks)) if (!(await write(socket, part))) return;
+      socket.end();
+    } finally {
+      release?.();
+    }
   } catch (e) {
     // In the middle of a backup it is cut short, which its end tells.
     if (socket.bytesWritten === 0) socket.end(backupError(DvsError.from(e)));

@@ -92,8 +92,9 @@ test("a checked stream is the same stream, and ends with an error when it was no
 
 test("a backup comes over the socket, and goes back over it", async () => {
   let restored = new Uint8Array(0);
+  let released = 0;
   const path = await serve({
-    backup: () => Promise.resolve({ header, chunks: pieces(large, 77_777) }),
+    backup: () => Promise.resolve({ header, chunks: pieces(large, 77_777), release: () => void released++ }),
     async restore(of, chunks) {
       restored = new Uint8Array(await joined(chunks));
       return { index: of.index + 1 };
@@ -103,6 +104,7 @@ test("a backup comes over the socket, and goes back over it", async () => {
   expect(Buffer.from(await readAll(pieces(whole, 4_096))).equals(large)).toBe(true);
   expect(await sendRestore(path, pieces(whole, 50_000), never)).toEqual({ index: 43 });
   expect(Buffer.from(restored).equals(large)).toBe(true);
+  expect(released).toBe(1);
 });
 
 test("who has no backup to give says why; a backup that breaks off is found out at its end", async () => {

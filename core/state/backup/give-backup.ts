@@ -1,0 +1,37 @@
+/** A state process's side of backups: a snapshot of the database as it is now, on the primary alone. */
+import { DvsError } from "../../errors.ts";
+import type { StateBoot } from "../boot.ts";
+import type { Keeper } from "../keeper.ts";
+import { readSnapshot, type SnapshotInfo } from "../snapshots.ts";
+import type { BackupHeader } from "./format.ts";
+import type { TransferHandlers } from "./transfer.ts";
+
+export interface BackupSource {
+  /** What was acknowledged is applied on the primary; elsewhere it may be on its way. */
+  isPrimary(): boolean;
+  /** A snapshot of all that is applied now, or of a moment later. */
+  snapshotNow(): Promise<SnapshotInfo>;
+  keeper: Pick<Keeper, "hold">;
+}
+
+/** Rejects with UNAVAILABLE where this is not the primary. */
+export async function giveBackup(
+  source: BackupSource,
+  { tenant, instance, uid, os, dataDir }: Pick<StateBoot, "tenant" | "instance" | "uid" | "os" | "dataDir">,
+): ReturnType<TransferHandlers["backup"]> {
+  if (!source.isPrimary()) {
+    throw new DvsError("UNAVAILABLE", "This replica is not the primary any more: ask again.");
+  }
+  const release = source.keeper.hold();
+  try {
+    const info = await source.snapshotNow();
+    const header: BackupHeader = {
+      ...{ format: "dvs-state-backup", version: 1, tenant, instance, uid, os },
+      ...{ epoch: info.epoch, index: info.index, madeAt: new Date().toISOString() },
+    };
+    return { header, chunks: readSnapshot(dataDir, info), release };
+  } catch (e) {
+    release();
+    throw e;
+  }
+}
