@@ -56,6 +56,8 @@ export class LogRecord implements RecordFields {
   readonly kind: RecordKind;
   /** All of it: what links and disks carry. Never changed. */
   readonly bytes: Uint8Array;
+  #client: string | null = null;
+  #module: string | null = null;
 
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
@@ -76,11 +78,12 @@ export class LogRecord implements RecordFields {
   get random(): Uint8Array {
     return this.bytes.subarray(48, 64);
   }
+  /** Looked at several times in each record's life, and made of its bytes once. */
   get client(): string {
-    return text(this.bytes, recordHeadBytes, this.#clientBytes);
+    return (this.#client ??= text(this.bytes, recordHeadBytes, this.#clientBytes));
   }
   get module(): string {
-    return text(this.bytes, recordHeadBytes + this.#clientBytes, this.#moduleBytes);
+    return (this.#module ??= text(this.bytes, recordHeadBytes + this.#clientBytes, this.#moduleBytes));
   }
   get operation(): Uint8Array {
     return this.bytes.subarray(recordHeadBytes + this.#clientBytes + this.#moduleBytes);
@@ -243,11 +246,8 @@ function setUint48(bytes: Uint8Array, at: number, value: number): void {
 
 /** Names are ASCII nearly always, and a TextDecoder costs more than the record. */
 function text(bytes: Uint8Array, from: number, length: number): string {
-  let result = "";
-  for (let i = from; i < from + length; i++) {
-    const code = bytes[i]!;
-    if (code > 127) return new TextDecoder().decode(bytes.subarray(from, from + length));
-    result += String.fromCharCode(code);
-  }
-  return result;
+  const part = bytes.subarray(from, from + length);
+  for (let i = 0; i < length; i++) if (part[i]! > 127) return new TextDecoder().decode(part);
+  // One call, and no rope of single letters, which a map would have to flatten at each look.
+  return String.fromCharCode.apply(null, part as unknown as number[]);
 }

@@ -25,6 +25,8 @@ const eventsPerTurn = 64;
 export class ClientServer implements LinkUser {
   readonly #host: ReplicaHost;
   readonly #clients = new Map<Link, Client>();
+  /** Clients that follow, or did. */
+  readonly #following = new Set<Link>();
   /** Names that are used once → when they wrote last. */
   readonly #once = new Map<string, number>();
 
@@ -56,11 +58,13 @@ export class ClientServer implements LinkUser {
 
   onClose(_why: string, link: Link): void {
     this.#clients.delete(link);
+    this.#following.delete(link);
   }
 
   /** Something was applied: those who follow are told. */
   applied(): void {
-    for (const [link, { followers }] of this.#clients) {
+    for (const link of this.#following) {
+      const { followers } = this.#clients.get(link)!;
       for (const [ticket, follower] of followers) this.#feed(link, ticket, follower);
     }
   }
@@ -128,6 +132,7 @@ export class ClientServer implements LinkUser {
       if (!module.follow) throw new DvsError("INVALID", `Nothing of module "${name}" can be followed.`);
       const follower = module.follow(query);
       client.followers.set(ticket, follower);
+      this.#following.add(link);
       this.#feed(link, ticket, follower);
     } catch (e) {
       link.send([clientNumbers.ended, ticket, outcomes.invalid, refusalOf(e)]);

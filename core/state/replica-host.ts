@@ -153,7 +153,10 @@ export class ReplicaHost implements ReplicaSink {
     );
     this.guard = options.runDir === null ? null : new Guard(options.runDir, join(options.dir, databaseName));
     // What is in the log and not in the database may be of anything.
-    if (disk.log.lastIndex > disk.database.appliedIndex) this.guard?.prepared(disk.log.lastIndex, null);
+    if (disk.log.lastIndex > disk.database.appliedIndex) {
+      this.guard?.prepared(disk.log.lastIndex, null);
+      this.guard?.flush();
+    }
     this.#clock = new BootClock();
     this.#timeOfDay = new SlewedClock(() => this.#clock.nowMs());
     this.disk = disk.metadata.current.disk;
@@ -311,7 +314,10 @@ export class ReplicaHost implements ReplicaSink {
   // The log
 
   append(records: readonly LogRecord[]): void {
-    if (this.guard) for (const record of records) this.guard.prepared(record.index, this.touched(record));
+    if (this.guard) {
+      for (const record of records) this.guard.prepared(record.index, this.touched(record));
+      this.guard.flush();
+    }
     this.#disk.log.append(records as LogRecord[]);
   }
   truncateAfter(index: number): void {

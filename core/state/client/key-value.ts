@@ -5,12 +5,13 @@ import {
   type KvChange,
   type KvEntry,
   KvEvent,
-  KvFound,
-  KvOperation,
-  KvQuery,
-  KvResult,
+  type KvFound,
+  type KvOperation,
+  type KvQuery,
+  type KvResult,
   KvWatch,
 } from "../modules/kv-messages.ts";
+import { checkedFound, checkedOperation, checkedQuery, checkedResult } from "../modules/kv-quick.ts";
 import type { StateClient } from "./state-client.ts";
 
 export interface KvOptions {
@@ -56,8 +57,9 @@ export class KeyValue {
   /** `done` is false where `ifRevision` did not hold; `revision` is then the present one. */
   put(key: string, value: Uint8Array, options: KvOptions = {}): Promise<KvResult> {
     const { ifRevision, lease, timeoutMs } = options;
-    const change = { op: "put" as const, key, value, ...given({ ifRevision, lease }) };
-    return this.#write(change, timeoutMs);
+    const put = { op: "put" as const, key, value };
+    const isPlain = ifRevision === undefined && lease === undefined;
+    return this.#write(isPlain ? put : { ...put, ...given({ ifRevision, lease }) }, timeoutMs);
   }
 
   /** `done` is false also where there is no such key. */
@@ -93,14 +95,14 @@ export class KeyValue {
   }
 
   async #read(query: KvQuery, timeoutMs = stateTimeoutMs): Promise<KvFound> {
-    const { value } = await this.#client.read("kv", parseOrThrow(KvQuery, query, "query"), timeoutMs);
-    return KvFound.parse(value);
+    const { value } = await this.#client.read("kv", checkedQuery(query, "query"), timeoutMs);
+    return checkedFound(value);
   }
 
   async #write(operation: KvOperation, timeoutMs = stateTimeoutMs): Promise<KvResult> {
-    const checked = parseOrThrow(KvOperation, operation, "operation");
+    const checked = checkedOperation(operation, "operation");
     const { value } = await this.#client.write("kv", checked, timeoutMs);
-    return KvResult.parse(value);
+    return checkedResult(value);
   }
 }
 

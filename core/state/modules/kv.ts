@@ -21,10 +21,10 @@ import {
   type KvEntry,
   type KvFound,
   KvOperation,
-  KvQuery,
   type KvResult,
   KvWatch,
 } from "./kv-messages.ts";
+import { asciiText, checkedOperation, checkedQuery, type EncodedPut, readEncodedPut } from "./kv-quick.ts";
 import { KvFollower } from "./kv-follower.ts";
 
 const tables = `
@@ -130,7 +130,7 @@ class Kv implements OpenModule {
   }
 
   encode(operation: unknown): Uint8Array {
-    const checked = parseOrThrow(KvOperation, operation, "operation of the key-value");
+    const checked = checkedOperation(operation, "operation of the key-value");
     if (
       checked.op === "all" &&
       new Set(checked.changes.map(({ key }) => key)).size < checked.changes.length
@@ -141,6 +141,8 @@ class Kv implements OpenModule {
   }
 
   apply(operation: Uint8Array, { index, timeMs }: ApplyContext): KvResult {
+    const put = readEncodedPut(operation);
+    if (put) return this.#put(put, index);
     const decoded = this.#decode(operation);
     switch (decoded.op) {
       case "put":
@@ -162,6 +164,8 @@ class Kv implements OpenModule {
   }
 
   touched(operation: Uint8Array): readonly string[] | null {
+    const put = readEncodedPut(operation);
+    if (put) return [asciiText(put.key)];
     let decoded: KvOperation;
     try {
       decoded = this.#decode(operation);
@@ -191,12 +195,12 @@ class Kv implements OpenModule {
   }
 
   keysOf(query: unknown): readonly string[] | null {
-    const checked = parseOrThrow(KvQuery, query, "query of the key-value");
+    const checked = checkedQuery(query, "query of the key-value");
     return checked.get === "key" ? [checked.key] : null;
   }
 
   read(query: unknown): KvFound {
-    const checked = parseOrThrow(KvQuery, query, "query of the key-value");
+    const checked = checkedQuery(query, "query of the key-value");
     if (checked.get === "key") {
       const row = this.#sql.get.get(keyBytes(checked.key)) as EntryRow | undefined;
       return { entries: row ? [entryOf(row)] : [], more: false };
@@ -248,6 +252,13 @@ class Kv implements OpenModule {
     const result = KvOperation.safeParse(decoded);
     if (!result.success) throw new ModuleRefusal("this is no operation of the key-value");
     return result.data;
+  }
+
+  /** Whatever is there, without a lease: most writes. */
+  #put({ key, value }: EncodedPut, index: number): KvResult {
+    this.#sql.put.run(key, value, index, null);
+    this.#note([{ key, value }], index);
+    return { done: true, revision: index };
   }
 
   #all(changes: KvChange[], index: number, timeMs: number): KvResult {

@@ -44,10 +44,12 @@ test("a bucket is dirty from the prepare of a record until it is in the database
   const { guard, reader } = guarded();
   guard.setDeadline(1_000);
   guard.prepared(5, [7]);
+  guard.flush();
   expect(reader.isClean(at(1), [7])).toBe(false);
   expect(reader.isClean(at(1), [8, 7])).toBe(false);
   expect(reader.isClean(at(1), [8])).toBe(true);
   guard.prepared(6, [7]);
+  guard.flush();
   guard.committed(5);
   expect(reader.isClean(at(1), [7])).toBe(false);
   guard.committed(6);
@@ -58,6 +60,7 @@ test("a record that may touch anything makes every bucket dirty", () => {
   const { guard, reader } = guarded();
   guard.setDeadline(1_000);
   guard.prepared(3, null);
+  guard.flush();
   for (const bucket of [0, 1_000, 4_095]) expect(reader.isClean(at(1), [bucket])).toBe(false);
   guard.committed(3);
   for (const bucket of [0, 1_000, 4_095]) expect(reader.isClean(at(1), [bucket])).toBe(true);
@@ -68,7 +71,9 @@ test("records that were cut off do not leave their buckets dirty for ever", () =
   guard.setDeadline(1_000);
   guard.committed(4);
   guard.prepared(5, [1]);
+  guard.flush();
   guard.prepared(6, [2]);
+  guard.flush();
   guard.truncatedAfter(4);
   expect(reader.isClean(at(1), [1, 2])).toBe(true);
 });
@@ -155,6 +160,7 @@ test("a reader has what was committed, and asks elsewhere while something is und
   };
   expect(valueOf()).toBe(1);
   guard.prepared(3, bucketsOf(module.touched(put(2))!));
+  guard.flush();
   expect(valueOf()).toBeNull();
   apply(recordKinds.operation, put(2));
   expect(valueOf()).toBeNull();
