@@ -1,4 +1,7 @@
-/** Writes configs/schema/*.json, which editors and other programs read: `bun test/tools/write-schemas.ts`. */
+/**
+ * Writes configs/schema/*.json, which editors and other programs read: `bun test/tools/write-schemas.ts`, then
+ * `bun fmt --no-script configs/schema/*.json`.
+ */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { configJsonSchema } from "../../configs/json-schema.ts";
 import { kindNames } from "../../configs/kinds.ts";
