@@ -8,6 +8,7 @@ import { bodyBytes } from "./message.ts";
 import type { MovedCall, MoveState } from "./move-state.ts";
 import { Notice } from "./notices.ts";
 import { Proc } from "./proc.ts";
+import { doubt } from "./settling.ts";
 import type { KernelId } from "./view.ts";
 
 export interface Arrival {
@@ -43,6 +44,11 @@ export function arrive(kernel: KernelMachine, { endpoint, state, host, waiter }:
   kernel.moves.updateDetour(proc);
   kernel.sink.moveEnded(endpoint, "moved", "destination");
   for (const moved of state.calls) if (moved.open) bring(kernel, recreate(kernel, proc, moved, waiter));
+  if (kernel.view.removedAt > state.index) {
+    for (const outlet of [...kernel.peers.outlets.values()]) {
+      if (outlet.displaced && outlet.open.length > 0) doubt(kernel, outlet);
+    }
+  }
   for (const moved of state.calls) {
     if (!moved.open) redo(kernel, recreate(kernel, proc, { ...moved, number: 0 }, waiter));
   }

@@ -129,21 +129,30 @@ export class Departure {
     this.#maybeOffer();
   }
 
-  /** Nothing is under way in the outlet any more. */
+  /** Nothing is under way in the outlet any more, or what was in doubt is known. */
   settled(outlet: Outlet): void {
-    if (this.#settling.delete(outlet)) this.#maybeOffer();
+    this.#settling.delete(outlet);
+    this.#maybeOffer();
+  }
+
+  /** It is being asked whether a request of the process is still open: the answer comes here. */
+  #isInDoubt(): boolean {
+    for (const { audit, doubtful, open } of this.#kernel.peers.outlets.values()) {
+      if (audit === 0 && !doubtful) continue;
+      for (let call = open.head; call; call = call.next) if (call.caller === this.proc) return true;
+    }
+    return false;
   }
 
   #maybeOffer(): void {
     const kernel = this.#kernel;
     const { proc, g, to } = this;
-    if (!this.#image || this.#settling.size > 0 || this.grant !== 0) return;
+    if (!this.#image || this.#settling.size > 0 || this.grant !== 0 || this.#isInDoubt()) return;
     this.#queued = [...this.#waitingCalls(), ...this.#asks].filter((call) => !call.answered);
     const isQueued = new Set(this.#queued);
     this.#open = [...proc.away.values()].filter((call) => !isQueued.has(call));
     const calls = [...this.#open, ...this.#queued];
-    const since = kernel.view.placedAt(proc.endpoint);
-    const state = exportState(proc, since, calls, this.#notices(), kernel.timers);
+    const state = exportState(proc, kernel.view, calls, this.#notices(), kernel.timers);
     if (bodyBytes(state, messageBytesMax) > messageBytesMax) {
       kernel.moves.abort(proc.endpoint, g);
       return;

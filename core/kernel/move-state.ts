@@ -11,6 +11,7 @@ import type { Notice } from "./notices.ts";
 import { isPrivilegeBits, type PrivilegeBits } from "./privileges.ts";
 import type { Proc } from "./proc.ts";
 import type { TimerWheel } from "./timer-wheel.ts";
+import type { ViewMachine } from "./view-machine.ts";
 
 export interface MovedCall {
   kind: number;
@@ -32,6 +33,8 @@ export interface MoveState {
   lastGrant: number;
   /** Index of the record by which it has been where it was. */
   since: number;
+  /** Of the View of the kernel that it leaves: of kernels that are removed later it may know nothing. */
+  index: number;
   /** [source, count, …] */
   notifications: number[];
   /** [source, number of its last, …] */
@@ -49,7 +52,7 @@ export interface MoveState {
 /** Of a frozen process. `notices` by destination. */
 export function exportState(
   proc: Proc,
-  since: number,
+  view: ViewMachine,
   calls: readonly Call[],
   notices: ReadonlyMap<Endpoint, Notice>,
   timers: TimerWheel,
@@ -61,7 +64,8 @@ export function exportState(
     name: proc.name,
     lastCall: proc.lastCall,
     lastGrant: proc.lastGrant,
-    since,
+    since: view.placedAt(proc.endpoint),
+    index: view.index,
     notifications: [...proc.notifications].flat(),
     notified: [...proc.notified].flat(),
     notices: [...notices].flatMap(([destination, { number, count, nextNumber, nextCount }]) => {
@@ -102,6 +106,7 @@ export function parseState(value: unknown): MoveState | null {
     isCount(state.lastCall) &&
     isCount(state.lastGrant) &&
     isCount(state.since) &&
+    isCount(state.index) &&
     isRows(state.notifications, 2) &&
     isRows(state.notified, 2) &&
     state.notified.length <= 2 * notifiersKept &&

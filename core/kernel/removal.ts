@@ -1,7 +1,7 @@
 /** What the removal of another kernel means here: the one event that ends calls to its processes, with DIED. */
 import { type Call, isCopy, states } from "./call.ts";
 import type { KernelMachine } from "./kernel-machine.ts";
-import { conclude, markerLost, startAudit } from "./settling.ts";
+import { conclude, doubt, markerLost } from "./settling.ts";
 import type { Relocation, ViewChange } from "./view-change.ts";
 import type { KernelId } from "./view.ts";
 
@@ -51,9 +51,6 @@ function reviewOutlets(kernel: KernelMachine, peer: KernelId, promoted: readonly
         conclude(kernel, outlet);
       } else kernel.peers.endOutlet(outlet);
     } else if (outlet.marker !== 0 && outlet.kernel === peer) markerLost(kernel, outlet);
-    else if (outlet.displaced && outlet.open.length > 0) {
-      outlet.doubtful = true;
-      if (outlet.marker === 0) startAudit(kernel, outlet);
-    }
+    else if (outlet.displaced && outlet.open.length > 0) doubt(kernel, outlet);
   }
 }

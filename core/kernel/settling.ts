@@ -49,6 +49,13 @@ function askOrConclude(kernel: KernelMachine, outlet: Outlet): void {
   else startAudit(kernel, outlet);
 }
 
+/** A kernel has died that may have had answers to its open requests. */
+export function doubt(kernel: KernelMachine, outlet: Outlet): void {
+  outlet.doubtful = true;
+  // Behind the marker's answer, else at once.
+  if (outlet.marker === 0) startAudit(kernel, outlet);
+}
+
 /** Asks whoever has the endpoint now what it knows of the calls. */
 export function startAudit(kernel: KernelMachine, outlet: Outlet): void {
   outlet.audited = [...outlet.sent.toArray(), ...outlet.open.toArray()];
@@ -76,6 +83,7 @@ export function audited(kernel: KernelMachine, outlet: Outlet, found: readonly n
     else if (state !== callStates.untaken || !isSent) kernel.peers.finishAway(call, "OUTCOME_UNKNOWN");
   }
   if (isSettling) conclude(kernel, outlet);
+  else kernel.moves.settled(outlet);
 }
 
 /** All is known: what was not taken is sent again, then the rest. */
@@ -100,8 +108,9 @@ export function conclude(kernel: KernelMachine, outlet: Outlet): void {
     return;
   }
   outlet.phase = outlet.group >= 0 ? "open" : "unresolved";
+  if (outlet.open.length === 0) outlet.doubtful = false;
+  else if (outlet.doubtful) startAudit(kernel, outlet);
   kernel.moves.settled(outlet);
-  if (outlet.doubtful && outlet.open.length > 0) startAudit(kernel, outlet);
   for (const call of outlet.asks.toArray()) {
     if (isElsewhere) call.state = states.queued;
     if (call.state === states.queued) peers.askAgain(outlet, call);

@@ -38,6 +38,8 @@ export interface ViewSnapshot {
 export class ViewMachine {
   /** Of the last record applied. */
   index = 0;
+  /** Index of the last record that removed a kernel, or a later one: snapshots do not have it. */
+  removedAt = 0;
   readonly members = new Map<KernelId, Member>();
   /** `kernel` 0: none. The epoch never falls. */
   grantor = { kernel: 0, epoch: 0 };
@@ -143,6 +145,7 @@ export class ViewMachine {
   /** In the place of all records up to the snapshot's index; before any record was applied. */
   restore(snapshot: ViewSnapshot): void {
     this.index = snapshot.index;
+    this.removedAt = snapshot.index;
     this.grantor = { ...snapshot.grantor };
     this.#slots = SlotRanges.from(snapshot.slots);
     for (const member of snapshot.members) this.members.set(member.kernel, { ...member });
@@ -168,6 +171,7 @@ export class ViewMachine {
     if (!member) return refused(`kernel ${kernel} is not in the view`);
     const theirs = [...this.names].filter(([, endpoint]) => this.holderOf(endpoint) === kernel);
     this.members.delete(kernel);
+    this.removedAt = this.index;
     this.#gone.add(member.incarnation);
     if (this.#gone.size > goneIncarnationsKept) this.#gone.delete(this.#gone.values().next().value!);
     if (this.grantor.kernel === kernel) this.grantor = { kernel: 0, epoch: this.grantor.epoch };

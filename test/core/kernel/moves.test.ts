@@ -12,10 +12,7 @@ const image = new Uint8Array([1, 2, 3]);
 function scene() {
   const lab = new Lab(3);
   const [from, to, third] = lab.kernels as [LabKernel, LabKernel, LabKernel];
-  for (const kernel of lab.kernels) {
-    kernel.moveStarted = () => {};
-    kernel.moveOffered = () => {};
-  }
+  for (const kernel of lab.kernels) undecided(kernel);
   const server = from.bind();
   const client = third.bind();
   // So that the client's kernel knows the server.
@@ -27,6 +24,13 @@ function scene() {
 }
 
 const ignore = () => {};
+
+/** Its host leaves moves to the test. */
+function undecided(kernel: LabKernel): LabKernel {
+  kernel.moveStarted = () => {};
+  kernel.moveOffered = () => {};
+  return kernel;
+}
 
 /** A process of the first kernel, of which the second has asked already. */
 function known(kernel: LabKernel, by: LabKernel): Proc {
@@ -217,4 +221,59 @@ test("notifications of a process that leaves as their destination comes are coun
   const counts = taken.filter(({ isNotification }) => isNotification).map(({ body }) => body as number);
   expect(counts.reduce((sum, count) => sum + count, 0)).toBe(3);
   expect(bodiesOf(taken.filter(({ isNotification }) => !isNotification))).toEqual(["message"]);
+});
+
+/** A request whose reply has died with a kernel that its caller has left; its receiver's kernel reads no records. */
+function lostReply() {
+  const { lab, from, to, third } = scene();
+  const far = known(third, from);
+  const client = from.bind();
+  from.sendrec(client, far, "question");
+  const request = third.taken(far)!;
+  lab.settle();
+  const next = undecided(lab.add());
+  lab.until(() => !next.machine.frozen);
+  third.deaf = true;
+  return { lab, from, to, third, next, far, client, request };
+}
+
+test("a caller that moves on while it is asked what became of its request hears of it where it goes", () => {
+  const { lab, from, to, third, next, far, client, request } = lostReply();
+  const caller = move(lab, client, from, to, 1);
+  third.reply(far, request, "answer");
+  from.die();
+  lab.settle();
+  // The audit waits for its answer.
+  const outcomes: unknown[] = [];
+  expect(to.machine.startMove(caller, next.id)).toBe("OK");
+  lab.until(() => caller.held);
+  to.machine.offerMove(caller.endpoint, 2, image);
+  const accept = () =>
+    next.machine.acceptMove(caller.endpoint, 2, null, ({ outcome }) => outcomes.push(outcome));
+  for (const deaf of [true, false]) {
+    third.deaf = deaf;
+    lab.run(100);
+    accept();
+  }
+  lab.until(() => next.machine.table.find(caller.endpoint) !== undefined);
+  lab.settle();
+  expect(outcomes).toEqual(["OUTCOME_UNKNOWN"]);
+});
+
+test("a caller whose image is on its way when a kernel dies that may have had its reply asks where it arrives", () => {
+  const { lab, from, to, third, next, far, client, request } = lostReply();
+  const caller = move(lab, client, from, to, 1);
+  offer(lab, caller, to, next, 2);
+  const outcomes: unknown[] = [];
+  // Its old kernel does not hear what it asks.
+  third.cut.add(to);
+  third.reply(far, request, "answer");
+  from.die();
+  lab.settle();
+  next.machine.acceptMove(caller.endpoint, 2, null, ({ outcome }) => outcomes.push(outcome));
+  lab.until(() => next.machine.table.find(caller.endpoint) !== undefined);
+  third.deaf = false;
+  third.cut.clear();
+  lab.settle();
+  expect(outcomes).toEqual(["OUTCOME_UNKNOWN"]);
 });
