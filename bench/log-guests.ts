@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { emit, median, say, sleep } from "./lib.ts";
-import { StateCluster } from "./state-cluster.ts";
+import { StateCluster } from "../test/tools/state-cluster.ts";
 
 const guests = 30;
 

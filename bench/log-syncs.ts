@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { emit, say } from "./lib.ts";
-import { StateCluster } from "./state-cluster.ts";
+import { StateCluster } from "../test/tools/state-cluster.ts";
 
 export async function countSyncs(seconds: number): Promise<void> {
   if (spawnSync("strace", ["--version"]).status !== 0) return say("skipped, since not installed: strace");

@@ -1,7 +1,7 @@
 /** What a writer notices of a replica that is killed, stopped, or hangs. */
 import type { KeyValue } from "../core/state/client/key-value.ts";
 import { emit, median, sleep } from "./lib.ts";
-import { StateCluster } from "./state-cluster.ts";
+import { StateCluster } from "../test/tools/state-cluster.ts";
 
 /** One write after the other, for ever; keeps the longest time between two that were acknowledged. */
 class Writer {

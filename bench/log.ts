@@ -13,7 +13,7 @@ import { guestsBeside } from "./log-guests.ts";
 import { stallHungReplica, takeovers } from "./log-takeover.ts";
 import { openEtcdPeer } from "./peers/etcd-peer.ts";
 import { countSyncs } from "./log-syncs.ts";
-import { StateCluster } from "./state-cluster.ts";
+import { StateCluster } from "../test/tools/state-cluster.ts";
 
 const { rounds, seconds: given, wants } = ipcOptions();
 const seconds = Number.isNaN(given) ? 4 : given;

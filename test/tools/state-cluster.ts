@@ -1,7 +1,8 @@
 /**
- * Replicas of an instance's OS state as a benchmark runs them: real state processes (`dvs state`), one for each "node" of
+ * Replicas of an instance's OS state as benchmarks and tests of faults run them: real state processes (`dvs state`), one for each "node" of
  * this machine, with mutual TLS between them, and in the place of agents and coordinator a store in memory that carries
- * out configuration changes, tells everybody, and certifies the end of a process that it has reaped.
+ * out configuration changes, tells everybody, and certifies the end of a process that it has reaped. Any node may be
+ * away from it.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -9,33 +10,48 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import type { ExitCertificate, Replica, Versioned } from "../core/replica/configuration.ts";
-import { KeyValue } from "../core/state/client/key-value.ts";
-import { LocalReader } from "../core/state/client/local-reader.ts";
-import { StateClient } from "../core/state/client/state-client.ts";
-import { stateSockets, type StateBoot } from "../core/state/boot.ts";
-import { FromState, type ToState } from "../core/state/control.ts";
-import { voidGuard } from "../core/state/guard.ts";
-import { linkTls } from "../core/state/link/link-identity.ts";
-import { kv } from "../core/state/modules/kv.ts";
-import { addressesOf, type ReplicaSet } from "../core/state/replica-set.ts";
-import type { ReplicaStatus } from "../core/state/replica-status.ts";
-import { createAuthority, issueCertificate } from "../core/trust/authority.ts";
-import { createKeyAndCsr } from "../core/trust/key.ts";
-import { containerUri } from "../core/trust/identity.ts";
-import { sleep } from "./lib.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Change, ExitCertificate, Replica, Versioned } from "../../core/replica/configuration.ts";
+import { KeyValue } from "../../core/state/client/key-value.ts";
+import { LocalReader } from "../../core/state/client/local-reader.ts";
+import { StateClient } from "../../core/state/client/state-client.ts";
+import { stateSockets, type StateBoot } from "../../core/state/boot.ts";
+import { FromState, type ToState } from "../../core/state/control.ts";
+import { voidGuard } from "../../core/state/guard.ts";
+import { linkTls } from "../../core/state/link/link-identity.ts";
+import { kv } from "../../core/state/modules/kv.ts";
+import { addressesOf, type ReplicaSet } from "../../core/state/replica-set.ts";
+import type { ReplicaStatus } from "../../core/state/replica-status.ts";
+import { createAuthority, issueCertificate } from "../../core/trust/authority.ts";
+import { createKeyAndCsr } from "../../core/trust/key.ts";
+import { containerUri } from "../../core/trust/identity.ts";
 
 const uid = "u-bench";
 const clusterId = "bench";
-const dvs = [process.execPath, "--no-install", join(import.meta.dirname, "../cli/main.ts")] as const;
+/** What an agent waits for an answer of a coordinator's; the product's is `stateRequestTimeoutMs`. */
+const awayMs = 300;
+const restartMs = 100;
+/** Certificates that are kept; only the last of each node can matter. */
+const exitsKept = 16;
+const dvs = [process.execPath, "--no-install", join(import.meta.dirname, "../../cli/main.ts")] as const;
 
 export interface StateClusterOptions {
   replicas: number;
   durability?: "fsync" | "replicated";
   /** L, in milliseconds. */
   aliveMs?: number;
-  /** Put before the command of each replica: `strace -c …`. */
+  /** Put before the command of each replica: `strace -c …`. It has to give way to it (exec). */
   wrap?: (node: string) => string[];
+  /** Where that node listens for others; default 127.0.0.1. */
+  host?: (node: string) => string;
+  /** Told an empty directory before a replica's data comes to lie below it. */
+  prepareDisk?: (dir: string) => void;
+  /** Undoes it, when all replicas have ended. */
+  releaseDisk?: (dir: string) => void;
+  /** A replica that ended by itself is started again; else it stays away. */
+  supervised?: boolean;
+  /** A change that is proposed while its node is away from the store: is it carried out, with its answer lost? */
+  carriedOutAway?: () => boolean;
 }
 
 interface Node {
@@ -45,6 +61,8 @@ interface Node {
   socket: Socket | null;
   replica: Replica;
   status: ReplicaStatus | null;
+  /** Its process is ended from here. */
+  killed: boolean;
   ended: Promise<void>;
 }
 
@@ -53,7 +71,10 @@ export class StateCluster {
   readonly nodes: Node[] = [];
   readonly #options: StateClusterOptions;
   readonly #clients: { client: StateClient; reader: LocalReader | null }[] = [];
-  readonly #exits: ExitCertificate[] = [];
+  #exits: ExitCertificate[] = [];
+  /** Certificates of nodes that are away. */
+  #heldExits: ExitCertificate[] = [];
+  readonly #away = new Set<string>();
   #revision = 0;
   #versioned: Versioned = { generation: 1, version: 0, configuration: null };
   #closing = false;
@@ -101,8 +122,30 @@ export class StateCluster {
     return new KeyValue(client);
   }
 
+  /** Incarnations that have ended without having been killed from here. */
+  endedByThemselves = 0;
+
+  /** No word between these nodes and the store, until others are named. */
+  setAway(nodes: readonly number[]): void {
+    this.#away.clear();
+    for (const at of nodes) this.#away.add(this.nodes[at]!.id);
+    const back = this.#heldExits.filter(({ node }) => !this.#away.has(node));
+    this.#heldExits = this.#heldExits.filter((exit) => !back.includes(exit));
+    for (const exit of back) this.#certify(exit);
+    this.#tellAll();
+  }
+
+  runDir(at: number): string {
+    return this.nodes[at]!.boot.runDir;
+  }
+  /** The disk that its data lies on. */
+  diskDir(at: number): string {
+    return dirname(this.nodes[at]!.boot.dataDir);
+  }
+
   /** SIGKILL, reaped, and certified as an agent does it. */
   async kill(at: number): Promise<void> {
+    this.nodes[at]!.killed = true;
     this.nodes[at]!.child!.kill("SIGKILL");
     await this.nodes[at]!.ended;
   }
@@ -118,12 +161,13 @@ export class StateCluster {
   }
 
   async allInSync(): Promise<void> {
-    for (let i = 0; i < 1_000; i++) {
+    for (let i = 0; i < 1_500; i++) {
       const serving = this.nodes.every(({ status }) => status?.serving);
       if (serving && this.inSync === this.nodes.length) return;
       await sleep(20);
     }
-    throw new Error(`not all replicas came in sync: ${JSON.stringify(this.nodes.map((n) => n.status))}`);
+    const is = this.nodes.map(({ id, status }) => ({ id, ...status }));
+    throw new Error(`not all replicas came in sync: ${JSON.stringify({ ...this.#versioned, is }, null, 1)}`);
   }
 
   async close(): Promise<void> {
@@ -141,6 +185,7 @@ export class StateCluster {
     }, 5_000);
     await Promise.all(this.nodes.map(({ ended }) => ended));
     clearTimeout(killed);
+    for (const at of this.nodes.keys()) this.#options.releaseDisk?.(this.diskDir(at));
     rmSync(this.dir, { recursive: true, force: true });
   }
 
@@ -151,24 +196,37 @@ export class StateCluster {
       const { key, csr } = await createKeyAndCsr(id);
       const uri = containerUri({ clusterId, tenant: "default", instance: "bench", uid, nodeId: id });
       const certificate = await issueCertificate(authority, { csr, uri, days: 1 });
+      const host = this.#options.host?.(id) ?? "127.0.0.1";
       const runDir = join(this.dir, id, "run");
-      const dataDir = join(this.dir, id, "data");
+      const disk = join(this.dir, id, "disk");
+      const dataDir = join(disk, "data");
+      mkdirSync(disk, { recursive: true, mode: 0o700 });
+      this.#options.prepareDisk?.(disk);
       for (const dir of [runDir, dataDir]) mkdirSync(dir, { recursive: true, mode: 0o700 });
       const { replicas, durability = "fsync", aliveMs } = this.#options;
       const boot: StateBoot = {
         ...{ clusterId, tenant: "default", instance: "bench", uid, os: "hello", runDir, dataDir },
         policy: { replicas, minInSync: replicas >= 3 ? 2 : 1, durability },
         ...(aliveMs !== undefined && { aliveMs }),
-        node: { id, name: id, address: "127.0.0.1" },
+        node: { id, name: id, address: host },
         incarnation: "",
-        listen: { host: "127.0.0.1", port: 0 },
+        listen: { host, port: 0 },
         tls: { certificate, key, workloadCa: authority.certificate },
         secret: randomBytes(32).toString("hex"),
       };
       const unix = join(runDir, stateSockets.links);
-      const replica = { node: id, disk: null, incarnation: null, unix, host: "127.0.0.1", port: 0 };
+      const replica = { node: id, disk: null, incarnation: null, unix, host, port: 0 };
       const node: Node = {
-        ...{ id, boot, child: null, socket: null, replica, status: null, ended: Promise.resolve() },
+        ...{
+          id,
+          boot,
+          child: null,
+          socket: null,
+          replica,
+          status: null,
+          killed: false,
+          ended: Promise.resolve(),
+        },
       };
       this.nodes.push(node);
       this.#start(node);
@@ -190,19 +248,35 @@ export class StateCluster {
     const child = spawn(command, args, { stdio: ["ignore", "ignore", "inherit"] });
     node.child = child;
     node.status = null;
+    node.killed = false;
     const { incarnation } = boot;
     node.ended = new Promise((resolve) => {
       child.once("exit", () => {
         voidGuard(boot.runDir);
         const { disk } = node.replica;
-        if (disk && !this.#closing) {
-          this.#exits.push({ node: node.id, disk, incarnation });
-          this.#tellAll();
-        }
+        node.status = null;
         resolve();
+        if (this.#closing) return;
+        if (disk) this.#certify({ node: node.id, disk, incarnation });
+        if (node.killed) return;
+        this.endedByThemselves++;
+        if (this.#options.supervised) void sleep(restartMs).then(() => this.#startAgain(node, incarnation));
       });
     });
     void this.#link(node, incarnation);
+  }
+
+  #startAgain(node: Node, after: string): void {
+    if (!this.#closing && node.boot.incarnation === after) this.#start(node);
+  }
+
+  #certify(exit: ExitCertificate): void {
+    if (this.#away.has(exit.node)) {
+      this.#heldExits.push(exit);
+      return;
+    }
+    this.#exits = [...this.#exits, exit].slice(-exitsKept);
+    this.#tellAll();
   }
 
   async #link(node: Node, incarnation: string): Promise<void> {
@@ -239,19 +313,27 @@ export class StateCluster {
         if (message.state === "ready") this.#tellAll();
         return;
       case "ask":
+        if (this.#away.has(node.id)) return;
         return this.#tell(node, { type: "replicas", replicas: this.#set() });
       case "status":
         node.status = message;
         return;
-      case "propose": {
-        const { generation, version, configuration } = message.change;
-        const fits = generation === this.#versioned.generation && version === this.#versioned.version;
-        if (fits) this.#versioned = { generation, version: version + 1, configuration };
-        const outcome = fits ? "done" : "refused";
-        this.#tell(node, { type: "proposed", changeId: configuration.changeId, outcome, reason: "" });
-        this.#tellAll();
-      }
+      case "propose":
+        return this.#propose(node, message.change);
     }
+  }
+
+  #propose(node: Node, { generation, version, configuration }: Change): void {
+    const away = this.#away.has(node.id);
+    const fits = generation === this.#versioned.generation && version === this.#versioned.version;
+    if (fits && (!away || this.#options.carriedOutAway?.()))
+      this.#versioned = { generation, version: version + 1, configuration };
+    const { changeId } = configuration;
+    const answer = (outcome: "done" | "refused" | "unknown") =>
+      this.#tell(node, { type: "proposed", changeId, outcome, reason: "" });
+    if (away) void sleep(awayMs).then(() => answer("unknown"));
+    else answer(fits ? "done" : "refused");
+    this.#tellAll();
   }
 
   #set(): ReplicaSet {
@@ -268,7 +350,8 @@ export class StateCluster {
   #tellAll(): void {
     this.#revision++;
     const replicas = this.#set();
-    for (const node of this.nodes) this.#tell(node, { type: "replicas", replicas });
+    const near = this.nodes.filter(({ id }) => !this.#away.has(id));
+    for (const node of near) this.#tell(node, { type: "replicas", replicas });
     for (const { client } of this.#clients) client.setReplicas(addressesOf(replicas));
   }
 
