@@ -85,7 +85,7 @@ export class DesiredStore {
     if (desired.node.id !== this.#node.nodeId) {
       return `ignored the desired state of another node, ${desired.node.id}`;
     }
-    const bad = desired.containers.find((c) => !Uid.safeParse(c.uid).success);
+    const bad = [...desired.containers, ...desired.replicas].find((c) => !Uid.safeParse(c.uid).success);
     return bad
       ? `ignored a desired state with the unusable uid ${JSON.stringify(bad.uid.slice(0, 80))}`
       : null;

@@ -15,6 +15,7 @@ import type { Change, Holder } from "../replica/configuration.ts";
 import type { ToState } from "../state/control.ts";
 import { type ChangeOutcome, isOlder, type ReplicaSet } from "../state/replica-set.ts";
 import type { CoordinatorLink } from "./coordinator-link.ts";
+import { Uid } from "./data-dir.ts";
 import { limited, pause } from "./limited.ts";
 import type { Log } from "./supervisor.ts";
 
@@ -69,6 +70,8 @@ export class StateRelay {
 
   /** A coordinator says who keeps the instance's OS state. */
   take({ uid, replicas }: Omit<Extract<ToAgent, { type: "replicas" }>, "type">): void {
+    // It becomes the name of a directory.
+    if (!Uid.safeParse(uid).success) return;
     const entry = this.#entry(uid);
     if (entry.replicas && isOlder(replicas, entry.replicas)) return;
     entry.replicas = replicas;

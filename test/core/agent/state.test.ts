@@ -266,3 +266,17 @@ test("data that was being removed when the agent died is never taken for a repli
   expect(existsSync(join(node.dataDir, "state/.removed-u9"))).toBe(false);
   expect(coordinator.report!.replicas.map((r) => r.uid)).toEqual(["u1"]);
 });
+
+test("a uid that is no name of a directory is refused, wherever it comes from", async () => {
+  node.start();
+  want();
+  await node.stateReady("u1");
+  node.want([], { replicas: [node.replicaSpec("u1"), node.replicaSpec("../../outside")] });
+  coordinator.send({ type: "replicas", uid: "../../outside", replicas: replicaSet(1) });
+  await node.until(
+    "warned",
+    () => coordinator.report?.warnings.some((w) => w.includes("unusable uid")) ?? false,
+  );
+  expect(existsSync(join(node.dataDir, "outside"))).toBe(false);
+  expect(node.replica("u1")?.state).toBe("ready");
+});
