@@ -254,6 +254,7 @@ test("a caller that moves on while it is asked what became of its request hears 
     third.deaf = deaf;
     lab.run(100);
     accept();
+    lab.run(100);
   }
   lab.until(() => next.machine.table.find(caller.endpoint) !== undefined);
   lab.settle();
