@@ -29,7 +29,8 @@
  *     destination    before `moved`: the move is aborted. After: the process dies
  *     third kernel   its messages are dropped, its processes' calls fail as DIED; a marker to it becomes an audit of
  *                    whoever has the endpoint
- *     any            may have had an answer to hand on: open requests that have been displaced are audited
+ *     any            may have had an answer to hand on: open requests that have been displaced are audited, before their
+ *                    process is offered or, of deaths since, where it has come
  *
  * An audit finds a request open, or untaken; of any other nobody knows: OUTCOME_UNKNOWN, only after a kernel has died.
  * Pure machine.
