@@ -28,6 +28,8 @@ export class ReplicaWorld {
   readonly commitMs: number;
   /** Records from one snapshot to the next. */
   readonly snapshotEvery: number;
+  /** Messages are encoded and checked as in the product, which takes longer. */
+  readonly isWired: boolean;
   /** From what is at hand to the end of a turn of the event loop. */
   readonly turnMs: number;
   /** Share of reads and writes that go to the client's own node; the others go anywhere. */
@@ -58,6 +60,7 @@ export class ReplicaWorld {
     this.commitMs = random.pick([2, 20, 200]);
     this.snapshotEvery = random.pick([50, 300, 1_500]);
     this.turnMs = random.pick([0, 0.2, 2]);
+    this.isWired = random.chance(0.1);
     const { replicas } = this.control.policy;
     this.#near = random.pick([0.2, 0.9]);
     this.#habits = {

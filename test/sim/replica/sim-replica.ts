@@ -2,6 +2,7 @@
  * A state process: the real machine (core/replica) over the real log (core/log), on a simulated disk, with simulated
  * links, coordinator and clock. What the host of the product does around the machine is done here in the same order.
  */
+import { Decoder, Encoder } from "@msgpack/msgpack";
 import type { Log, LogListener } from "../../../core/log/log.ts";
 import { openLog } from "../../../core/log/open-log.ts";
 import type { ReplicaMessage } from "../../../core/replica/messages.ts";
@@ -15,6 +16,8 @@ import type {
   Role,
   WriteOutcome,
 } from "../../../core/replica/sink.ts";
+import type { Fields } from "../../../core/state/link/frames.ts";
+import { readReplicaMessage } from "../../../core/state/replica-wire.ts";
 import { simFiles } from "../harness/log-files.ts";
 import { Guard } from "./guard.ts";
 import { assert } from "./ledger.ts";
@@ -24,6 +27,8 @@ import type { SimNode, Snapshot } from "./sim-node.ts";
 import { bucketOf, decodeResult, encodeOperation, keyOf, SimState } from "./sim-state.ts";
 
 const moduleName = "kv";
+const encoder = new Encoder();
+const decoder = new Decoder();
 const tickMs = 10;
 
 /** What goes over a link: a message of the machine, or a snapshot, which the host carries. */
@@ -361,7 +366,10 @@ export class SimReplica {
       this.#later.push(() => this.#applied());
     },
     touched: (record) => this.#touched(record),
-    send: (disk, message) => this.#send(disk, { from: this.disk, message }),
+    send: (disk, message) => {
+      const carried = this.#node.world.isWired ? overTheWire(message) : message;
+      this.#send(disk, { from: this.disk, message: carried });
+    },
     sendSnapshot: (disk) => this.#later.push(() => this.#sendSnapshot(disk)),
     propose: (change) => {
       const { control, sim } = this.#node.world;
@@ -533,6 +541,11 @@ export class SimReplica {
       });
     });
   }
+}
+
+/** As it arrives in the product: it shares no memory, and what is not allowed does not come through. */
+function overTheWire(message: ReplicaMessage): ReplicaMessage {
+  return readReplicaMessage(decoder.decode(encoder.encode(message)) as Fields);
 }
 
 /** As the machine wants it. */
