@@ -244,10 +244,16 @@ function setUint48(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 5] = high >>> 8;
 }
 
+const letters: number[] = [];
+
 /** Names are ASCII nearly always, and a TextDecoder costs more than the record. */
 function text(bytes: Uint8Array, from: number, length: number): string {
-  const part = bytes.subarray(from, from + length);
-  for (let i = 0; i < length; i++) if (part[i]! > 127) return new TextDecoder().decode(part);
-  // One call, and no rope of single letters, which a map would have to flatten at each look.
-  return String.fromCharCode.apply(null, part as unknown as number[]);
+  letters.length = length;
+  for (let i = 0; i < length; i++) {
+    const letter = bytes[from + i]!;
+    if (letter > 127) return new TextDecoder().decode(bytes.subarray(from, from + length));
+    letters[i] = letter;
+  }
+  // In one call: a string put together letter by letter is flattened at each look into a map.
+  return String.fromCharCode.apply(null, letters);
 }

@@ -73,10 +73,11 @@ function isRevision(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-/** A put of an ASCII key, as the bytes of a record have it; the fields lie in them. */
+/** Where the fields of a put of an ASCII key lie in the bytes of a record; its value ends with them. */
 export interface EncodedPut {
-  key: Uint8Array;
-  value: Uint8Array;
+  keyAt: number;
+  keyEnd: number;
+  valueAt: number;
 }
 
 /** How `{op: "put", key, value}` begins, and what is between its key and its value. */
@@ -101,7 +102,7 @@ export function readEncodedPut(bytes: Uint8Array): EncodedPut | null {
   for (let i = 1; i <= sizeBytes; i++) length = length * 256 + bytes[at + i]!;
   at += 1 + sizeBytes;
   if (length > kvValueBytesMax || at + length !== bytes.length) return null;
-  return { key: bytes.subarray(keyAt, keyAt + keyLength), value: bytes.subarray(at) };
+  return { keyAt, keyEnd: keyAt + keyLength, valueAt: at };
 }
 
 /** Of a string in its shortest form; 0: it is none. */
@@ -118,7 +119,9 @@ function hasAt(bytes: Uint8Array, at: number, part: Uint8Array): boolean {
   return true;
 }
 
-/** Of a key that `readEncodedPut` has found. */
-export function asciiText(bytes: Uint8Array): string {
-  return String.fromCharCode(...bytes);
+/** Its key. */
+export function textOfPut(bytes: Uint8Array, { keyAt, keyEnd }: EncodedPut): string {
+  const letters: number[] = [];
+  for (let i = keyAt; i < keyEnd; i++) letters.push(bytes[i]!);
+  return String.fromCharCode(...letters);
 }

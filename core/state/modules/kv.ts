@@ -24,7 +24,7 @@ import {
   type KvResult,
   KvWatch,
 } from "./kv-messages.ts";
-import { asciiText, checkedOperation, checkedQuery, type EncodedPut, readEncodedPut } from "./kv-quick.ts";
+import { checkedOperation, checkedQuery, type EncodedPut, readEncodedPut, textOfPut } from "./kv-quick.ts";
 import { KvFollower } from "./kv-follower.ts";
 
 const tables = `
@@ -142,7 +142,7 @@ class Kv implements OpenModule {
 
   apply(operation: Uint8Array, { index, timeMs }: ApplyContext): KvResult {
     const put = readEncodedPut(operation);
-    if (put) return this.#put(put, index);
+    if (put) return this.#put(operation, put, index);
     const decoded = this.#decode(operation);
     switch (decoded.op) {
       case "put":
@@ -165,7 +165,7 @@ class Kv implements OpenModule {
 
   touched(operation: Uint8Array): readonly string[] | null {
     const put = readEncodedPut(operation);
-    if (put) return [asciiText(put.key)];
+    if (put) return [textOfPut(operation, put)];
     let decoded: KvOperation;
     try {
       decoded = this.#decode(operation);
@@ -255,7 +255,9 @@ class Kv implements OpenModule {
   }
 
   /** Whatever is there, without a lease: most writes. */
-  #put({ key, value }: EncodedPut, index: number): KvResult {
+  #put(operation: Uint8Array, { keyAt, keyEnd, valueAt }: EncodedPut, index: number): KvResult {
+    const key = operation.subarray(keyAt, keyEnd);
+    const value = operation.subarray(valueAt);
     this.#sql.put.run(key, value, index, null);
     this.#note([{ key, value }], index);
     return { done: true, revision: index };

@@ -5,12 +5,12 @@ import * as fc from "fast-check";
 import { kvKeyBytesMax } from "../../../core/limits.ts";
 import { KvFound, KvOperation, KvQuery, KvResult } from "../../../core/state/modules/kv-messages.ts";
 import {
-  asciiText,
   checkedFound,
   checkedOperation,
   checkedQuery,
   checkedResult,
   readEncodedPut,
+  textOfPut,
 } from "../../../core/state/modules/kv-quick.ts";
 
 const key = fc.oneof(
@@ -76,9 +76,10 @@ test("the bytes of a put are read as decoding them reads them", () => {
   fc.assert(
     fc.property(keys, sizes, (key, size) => {
       const value = new Uint8Array(size).fill(7);
-      const put = readEncodedPut(encode({ op: "put", key, value }));
+      const bytes = encode({ op: "put", key, value });
+      const put = readEncodedPut(bytes);
       const isAscii = /^[\0-\x7f]*$/.test(key);
-      expect(put && { key: asciiText(put.key), value: put.value.slice() }).toEqual(
+      expect(put && { key: textOfPut(bytes, put), value: bytes.slice(put.valueAt) }).toEqual(
         isAscii ? { key, value } : null,
       );
     }),
@@ -106,7 +107,9 @@ test("whatever else bytes are, they are not taken for a put", () => {
       const put = readEncodedPut(bytes);
       if (!put) continue;
       const decoded = decode(bytes) as { key: string; value: Uint8Array };
-      expect({ op: "put", key: asciiText(put.key), value: put.value }).toEqual(decoded as never);
+      expect({ op: "put", key: textOfPut(bytes, put), value: bytes.slice(put.valueAt) }).toEqual(
+        decoded as never,
+      );
     }
   }
 });
