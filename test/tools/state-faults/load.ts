@@ -18,8 +18,10 @@ const settleTries = 1_000;
 
 export interface LoadClient {
   name: string;
-  kv: KeyValue;
+  kv: LoadedKv;
 }
+
+type LoadedKv = Pick<KeyValue, "get" | "put" | "delete" | "watch">;
 
 interface Watcher {
   name: string;
@@ -144,7 +146,7 @@ export class Load {
     }
   }
 
-  async #read(name: string, kv: KeyValue, key: string) {
+  async #read(name: string, kv: LoadedKv, key: string) {
     const call = this.#history.begin(name, key, { kind: "read", value: null });
     try {
       const entry = await kv.get(key, timeoutMs);
@@ -161,20 +163,20 @@ export class Load {
     }
   }
 
-  async #put(name: string, kv: KeyValue, key: string): Promise<void> {
+  async #put(name: string, kv: LoadedKv, key: string): Promise<void> {
     const value = this.#newValue(name);
     const call = this.#history.begin(name, key, { kind: "write", value });
     await this.#write(call, value, () => kv.put(key, encoded(value), { timeoutMs }));
   }
 
-  async #delete(name: string, kv: KeyValue, key: string): Promise<void> {
+  async #delete(name: string, kv: LoadedKv, key: string): Promise<void> {
     const call = this.#history.begin(name, key, { kind: "write", value: null });
     await this.#write(call, null, () => kv.delete(key, { timeoutMs }));
   }
 
   async #compareAndSet(
     name: string,
-    kv: KeyValue,
+    kv: LoadedKv,
     key: string,
     { value: expected, revision: ifRevision }: { value: Value; revision: number },
   ): Promise<void> {
@@ -226,7 +228,7 @@ export class Load {
     this.#revisionOf.set(value, revision);
   }
 
-  async #watch(watcher: Watcher, kv: KeyValue): Promise<void> {
+  async #watch(watcher: Watcher, kv: LoadedKv): Promise<void> {
     try {
       for await (const { revision, changes } of kv.watch("r/", 0, this.#watching.signal)) {
         if (revision <= (watcher.revisions.at(-1) ?? 0))
