@@ -176,6 +176,24 @@ test("a backup's state process is killed: the primary stays, and it comes back",
   expect(await backups[0]!.pid("state", uid)).not.toBe(pid);
 });
 
+test("the primary's state process hangs past its lease: a backup takes over, and it is not a second one when it goes on", async () => {
+  const { primary, backups, epoch } = await roles();
+  const pid = await primary.pid("state", uid);
+  const run = await counting(cluster(), port);
+  await run.counts();
+  process.kill(pid, "SIGSTOP");
+  try {
+    await cluster().until("another is primary", async () => (await inspect()).state!.epoch > epoch);
+    await run.counts(backups);
+  } finally {
+    process.kill(pid, "SIGCONT");
+  }
+  const after = await inSync();
+  await run.counts(cluster().nodes);
+  await run.stop();
+  expect(after.state.primary!.nodeName).not.toBe(primary.name);
+});
+
 test("a container beside the primary is killed: the replica does not notice", async () => {
   const { primary } = await roles();
   const pid = await primary.pid("state", uid);
