@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import type { Call } from "../../../core/kernel/call.ts";
 import { ANY } from "../../../core/kernel/endpoint.ts";
+import { privilegeBits } from "../../../core/kernel/privileges.ts";
 import type { Proc } from "../../../core/kernel/proc.ts";
 import { slotsPerLease } from "../../../core/limits.ts";
 import { bodiesOf, Lab, type LabKernel } from "./lab.ts";
@@ -277,4 +278,28 @@ test("a caller whose image is on its way when a kernel dies that may have had it
   third.cut.clear();
   lab.settle();
   expect(outcomes).toEqual(["OUTCOME_UNKNOWN"]);
+});
+
+test("of what a process took before it ended, its backup hears again only if it was a notification", () => {
+  const { lab, from, to, third, server, client } = scene();
+  const privileges = privilegeBits();
+  const backup = to.machine.bindBackup(server.endpoint, { privileges });
+  lab.settle();
+  // Nobody is told what it has taken.
+  from.cut.add(third);
+  third.machine.notify(client, server.endpoint);
+  const send = third.send(client, server, "taken");
+  expect(takeAll(from, server).length).toBe(2);
+  from.machine.unbind(server);
+  lab.until(() => to.promotions.length === 1);
+  const next = third.send(client, server, "next");
+  from.die();
+  lab.settle();
+  const taken = takeAll(to, backup);
+  expect(taken.map(({ isNotification, body }) => [isNotification, body])).toEqual([
+    [true, 1],
+    [false, "next"],
+  ]);
+  lab.settle();
+  expect([send.outcome, next.outcome]).toEqual(["OUTCOME_UNKNOWN", "OK"]);
 });
