@@ -7,8 +7,9 @@
  *
  * Takeovers are counted by one writer that never stops: the longest gap between two acknowledged writes.
  */
+import { cpuTimeUs } from "./cpu-time.ts";
 import { ipcOptions } from "./ipc-options.ts";
-import { emit, median, say } from "./lib.ts";
+import { emit, median, round, say } from "./lib.ts";
 import { guestsBeside } from "./log-guests.ts";
 import { stallHungReplica, takeovers } from "./log-takeover.ts";
 import { openEtcdPeer } from "./peers/etcd-peer.ts";
@@ -50,6 +51,32 @@ async function latency(put: Put): Promise<{ us: number; n: number }> {
   return { us: median(times), n: times.length };
 }
 
+/** Microseconds of the processors that a write takes in each host process: comparable also where others work. */
+class CpuPerWrite {
+  readonly #cluster: StateCluster;
+  readonly #spent: number[];
+  constructor(cluster: StateCluster) {
+    this.#cluster = cluster;
+    this.#spent = this.#now().map(() => 0);
+  }
+
+  begin(): void {
+    for (const [i, us] of this.#now().entries()) this.#spent[i]! -= us;
+  }
+  end(): void {
+    for (const [i, us] of this.#now().entries()) this.#spent[i]! += us;
+  }
+  of(writes: number): Record<string, number> {
+    const { nodes, primary } = this.#cluster;
+    const names = [...nodes.map(({ id }, i) => (i === primary ? "primary" : `backup ${id}`)), "clients"];
+    return Object.fromEntries(names.map((name, i) => [name, round(this.#spent[i]! / writes, 1)]));
+  }
+
+  #now(): number[] {
+    return [...this.#cluster.nodes.map(({ child }) => child!.pid!), process.pid].map(cpuTimeUs);
+  }
+}
+
 async function logs(): Promise<void> {
   const cluster = await StateCluster.open({ replicas: 3 });
   const etcd = await openEtcdPeer();
@@ -68,15 +95,18 @@ async function logs(): Promise<void> {
       const values: number[] = [];
       const ratios: number[] = [];
       let n = 0;
+      const cpu = new CpuPerWrite(cluster);
       for (let i = 0; i < rounds; i++) {
+        cpu.begin();
         const mine = await throughput(ours, clients, bytes);
+        cpu.end();
         n += mine.n;
         values.push(mine.perSecond);
         if (theirs) ratios.push(mine.perSecond / (await throughput(theirs, clients, bytes)).perSecond);
       }
       const value = median(values);
       const spent = (performance.now() - began) / 1_000;
-      const detail = { clients, megabytesPerSecond: (value * bytes) / 1e6 };
+      const detail = { clients, megabytesPerSecond: (value * bytes) / 1e6, cpuUsPerWrite: cpu.of(n) };
       const peer = theirs ? { peer: "etcd, 3 members", ratio: median(ratios) } : {};
       emit({ name, value, unit: "writes/s", n, rounds, seconds: spent, ...peer, goal, detail });
     }
