@@ -138,6 +138,22 @@ export const strikes: Record<string, Strike> = {
     network.cut(from, to);
     later(random.pick([100, 700, 2_000]), () => network.mend(from, to));
   },
+  "net:slow one way": (world, later) => {
+    // What arrives is old: nothing that is counted from its arrival holds.
+    const { random } = world.sim;
+    const a = someNode(world);
+    const others = world.nodes.filter((node) => node !== a);
+    if (!a || others.length === 0) return;
+    const ms = random.pick([0.3, 0.7, 1.1, 2.5]) * world.timings.aliveMs;
+    const from = random.chance(0.5);
+    const links = random
+      .sample(others, random.pick([1, others.length]))
+      .map((b) => (from ? `${a.host.id}>${b.host.id}` : `${b.host.id}>${a.host.id}`));
+    for (const link of links) world.links.slowMs.set(link, ms);
+    later(random.pick([1_000, 3_000]), () => {
+      for (const link of links) world.links.slowMs.delete(link);
+    });
+  },
   "net:cut from the others": (world, later) => {
     const node = someNode(world);
     if (!node) return;
@@ -202,6 +218,8 @@ const themes: string[][] = [
   ["machine:power cut", "machine:power cut of all", "process:ends", "disk:slow"],
   ["net:one-way cut", "net:cut from the others", "net:cut from all", "process:stopped", "process:killed"],
   ["net:one-way cut", "net:parted", "link:broken", "process:stopped"],
+  ["net:slow one way", "net:one-way cut", "process:stopped", "process:killed"],
+  ["net:slow one way", "net:cut from control", "node:replaced"],
   ["control:away", "control:answers from the past", "net:cut from control", "process:killed"],
   ["control:restored", "control:older copy", "control:answers from the past", "process:all killed"],
   ["disk:full", "disk:slow", "process:killed", "machine:power cut"],
@@ -249,6 +267,7 @@ export class ReplicaFaults {
     sim.network.faults = calm;
     sim.network.mendAll();
     links.held = { share: 0, ms: 0 };
+    links.slowMs.clear();
     links.latencyMs = { min: 0.05, max: 1 };
     control.stale = 0;
     control.rolledBack = false;

@@ -37,6 +37,8 @@ export class SimLinks<Message> {
   latencyMs = { min: 0.05, max: 1 };
   /** Share of messages that are held back, with all behind them, for up to that long. */
   held = { share: 0, ms: 0 };
+  /** `from>to` → what it takes longer that way. */
+  readonly slowMs = new Map<string, number>();
   /** A link that carries nothing for this long breaks. */
   breakMs = 1_500;
   redialMs = { min: 5, max: 100 };
@@ -58,7 +60,8 @@ export class SimLinks<Message> {
     if (!link?.isOpen) return false;
     const side = link.ends[0].host === from ? 0 : 1;
     const direction = link.directions[side];
-    direction.lastMs = Math.max(direction.lastMs, this.#sim.nowMs + this.#latency());
+    const slowMs = this.slowMs.get(`${from.id}>${to.id}`) ?? 0;
+    direction.lastMs = Math.max(direction.lastMs, this.#sim.nowMs + slowMs + this.#latency());
     direction.queue.push({ message, atMs: direction.lastMs });
     if (direction.queue.length === 1) this.#pump(link, side);
     return true;
