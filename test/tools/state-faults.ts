@@ -77,13 +77,13 @@ async function main(): Promise<number> {
   try {
     for (let round = 1; round <= rounds && wrong.length === 0; round++) {
       const kind = chosen[(round - 1) % chosen.length]!;
-      const { gapMs, mistakes } = await runRound(kind, world, load);
+      const { gapMs, lastedMs, mistakes } = await runRound(kind, world, load);
       wrong = [...mistakes, ...defects(cluster)];
       gaps.set(kind.name, [...(gaps.get(kind.name) ?? []), gapMs]);
-      console.error(`${round} ${kind.name}: gap ${Math.round(gapMs)} ms`);
+      console.error(`${round} ${kind.name}: for ${Math.round(lastedMs)} ms, gap ${Math.round(gapMs)} ms`);
     }
   } catch (e) {
-    wrong.push(e instanceof Error ? e.message : String(e));
+    wrong.push(e instanceof Error ? (e.stack ?? e.message) : String(e));
   }
   if (wrong.length > 0) tellLogs(cluster);
   load.close();
@@ -105,12 +105,13 @@ async function runRound(kind: Kind, world: World, load: Load) {
   await load.acknowledged(warmWrites);
   const beganMs = performance.now();
   const heal = await kind.strike(world);
-  await sleep(least + random() * (most - least));
+  const lastedMs = least + random() * (most - least);
+  await sleep(lastedMs);
   heal();
   await cluster.allInSync();
   await load.acknowledged(warmWrites);
   const gapMs = load.longestGapMs(beganMs);
-  return { gapMs, mistakes: await load.end() };
+  return { gapMs, lastedMs, mistakes: await load.end() };
 }
 
 /** What must not happen in a state process, whatever happens to it. */
