@@ -89,8 +89,9 @@ async function logs(): Promise<void> {
   const etcd = await openEtcdPeer();
   if (!etcd) say("skipped, since not installed: etcd");
   try {
-    const kvs = Array.from({ length: clients }, (_, i) => cluster.client(i % 3));
-    const ours: Put = (client, key, value) => kvs[client]!.put(key, value, { timeoutMs: 30_000 });
+    // As in containers: those of one node share its link and its session.
+    const kvs = [0, 1, 2].map((node) => cluster.client(node));
+    const ours: Put = (client, key, value) => kvs[client % 3]!.put(key, value, { timeoutMs: 30_000 });
     const theirs: Put | null = etcd && ((client, key, value) => etcd.put(client, key, value));
     for (const [name, bytes, goal] of [
       ["log-256", 256, ">= 8"],
