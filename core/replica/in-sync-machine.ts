@@ -3,7 +3,8 @@
  *
  *   rule 1   a replica joins when it has all that is committed, and from before the change is sent each commit needs
  *            it; what has left counts until the change has been read back
- *   rule 2   a member that has not promised for L is removed; so is one whose end is certified, whose disk hangs, or
+ *   rule 2   a member that has not promised for L is removed (where too few would be left, for G and the way to the
+ *            store, so that they may take over if it is this replica that is cut off); so is one whose end is certified, whose disk hangs, or
  *            that has lost records
  *   rule 3   the same during promotion: a member that does not answer is removed by compare-and-set, and no other way
  *   rule 7   before the change that leaves this replica alone, its log is durable, and `fsync` is in force
@@ -112,12 +113,12 @@ export class InSyncMachine {
 
   #removeSilent(): void {
     const { replication, timings, nowMs, self, promises, configurations } = this.#replica;
+    const silenceMs = this.#silenceMs;
     for (const disk of configurations.inSync) {
       const peer = disk === self.disk || this.#leaving.has(disk) ? null : replication.peer(disk);
       if (!peer) continue;
       const { incarnation, amnesiac, progressMs } = peer;
-      if (nowMs >= Math.max(peer.acknowledgedMs, peer.heardMs) + timings.aliveMs)
-        this.leave(disk, "it is silent");
+      if (nowMs >= Math.max(peer.acknowledgedMs, peer.heardMs) + silenceMs) this.leave(disk, "it is silent");
       else if (amnesiac) this.leave(disk, "it has lost records in a power cut");
       else if (nowMs >= progressMs + timings.stuckMs) this.leave(disk, "its disk takes nothing");
       else if (incarnation !== "" && promises.isCertified({ disk, incarnation })) {
@@ -130,6 +131,21 @@ export class InSyncMachine {
       this.#joining = null;
       replication.membersChanged();
     }
+  }
+
+  /**
+   * How long a member may be silent. L; but where too few would be left for writes, this replica may be the one that is
+   * cut off: then the others, if they live, take over at G, and it removes them only when nobody has.
+   */
+  get #silenceMs(): number {
+    const { configurations, policy, replication, self, timings } = this.#replica;
+    let left = 0;
+    for (const disk of configurations.inSync) {
+      const peer = replication.peer(disk);
+      if (disk === self.disk || (peer && !this.#leaving.has(disk) && this.#isResponsive(peer))) left++;
+    }
+    const isEnough = left >= Math.min(policy.minInSync, policy.replicas);
+    return isEnough ? timings.aliveMs : timings.promiseMs + 2 * timings.retryMs;
   }
 
   #proposeRemoval(): void {

@@ -116,3 +116,27 @@ test("1 replica: no leases, and nobody else is eligible; down until it returns",
   lab.at("a").start();
   lab.until("it serves", () => lab.primaries === "a", 1_000);
 });
+
+test("3 replicas, the primary cut from the others and not from the store: where it could not write alone, they go on", () => {
+  const lab = Lab.of("abc", { policy: { minInSync: 2 } });
+  acknowledged(lab, lab.at("a"), "x");
+  lab.cut("a", "bc");
+  const served = watch(lab, 3_000);
+  expect(served.get("b")!.firstMs).toBeLessThanOrEqual(lab.timings.promiseMs + 50);
+  expect(lab.inSync).toBe("bc");
+  acknowledged(lab, lab.at("c"), "y");
+});
+
+test("… and where both others are gone, it removes them all the same, for its readers", () => {
+  const lab = Lab.of("abc", { policy: { minInSync: 2 } });
+  acknowledged(lab, lab.at("a"), "x");
+  lab.at("b").kill();
+  lab.at("c").kill();
+  const { promiseMs, retryMs } = lab.timings;
+  lab.until(
+    "it serves readers",
+    () => lab.inSync === "a" && lab.primaries === "a",
+    promiseMs + 2 * retryMs + 50,
+  );
+  expect(lab.at("a").read("x").value).toBe("1");
+});
