@@ -112,7 +112,7 @@ export const strikes: Record<string, Strike> = {
       operationMs: { min: 0, max: random.pick([0.1, syncMs]) },
       syncMs: { min: 0.1, max: syncMs },
       hang: random.pick([0, 0.05]),
-      hangMs: random.pick([500, 4_000]),
+      hangMs: random.pick([500, 4_000, 12_000]),
     };
     later(random.pick([500, 2_500]), () => (node.drive.speed = fastDisk));
   },
@@ -144,7 +144,7 @@ export const strikes: Record<string, Strike> = {
     const a = someNode(world);
     const others = world.nodes.filter((node) => node !== a);
     if (!a || others.length === 0) return;
-    const ms = random.pick([0.3, 0.7, 1.1, 2.5]) * world.timings.aliveMs;
+    const ms = random.pick([0.2, 0.35, 0.7, 1.1, 2.5]) * world.timings.aliveMs;
     const from = random.chance(0.5);
     const links = random
       .sample(others, random.pick([1, others.length]))
@@ -220,6 +220,7 @@ const themes: string[][] = [
   ["net:one-way cut", "net:parted", "link:broken", "process:stopped"],
   ["net:slow one way", "net:one-way cut", "process:stopped", "process:killed"],
   ["net:slow one way", "net:cut from control", "node:replaced"],
+  ["net:slow one way", "disk:slow", "node:replaced"],
   ["control:away", "control:answers from the past", "net:cut from control", "process:killed"],
   ["control:restored", "control:older copy", "control:answers from the past", "process:all killed"],
   ["disk:full", "disk:slow", "process:killed", "machine:power cut"],

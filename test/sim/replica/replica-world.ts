@@ -108,7 +108,7 @@ export class ReplicaWorld {
   /** Over a connection to one of the replicas, which may not be there; nothing is said then. */
   ask(client: SimClient, request: Request, answered: (answer: Answer, at: string) => void): void {
     const { sim } = this;
-    const nodes = this.nodes.filter((node) => node.isWanted);
+    const nodes = this.nodes.filter((node) => node.isNeeded);
     const own = nodes[Number(client.name.slice(1)) % nodes.length]!;
     // Those that have been replaced are asked by some who have not heard of it.
     const node = sim.random.chance(this.#near) ? own : sim.random.pick(this.nodes);
