@@ -27,7 +27,7 @@ const statements = {
   savepoint: "SAVEPOINT operation",
   release: "RELEASE operation",
   rollback: "ROLLBACK TO operation",
-  applied: "UPDATE applied SET record = ?, epoch = ?",
+  applied: "UPDATE applied SET record = ?, epoch = ?, time = ?",
   acked: `INSERT INTO session VALUES (?, ?) ON CONFLICT (client) DO UPDATE SET acked_below = excluded.acked_below`,
   forgetResults: "DELETE FROM session_result WHERE client = ? AND sequence < ?",
   result: "INSERT INTO session_result VALUES (?, ?, ?, ?)",
@@ -60,6 +60,8 @@ export class StateDatabase {
   readonly #levels = new Map<string, number>();
   #appliedIndex: number;
   #appliedEpoch: number;
+  /** The latest of all records applied. */
+  #appliedTimeMs: number;
   /** Records applied in the open transaction; −1: none is open. */
   #open = -1;
   #openBytes = 0;
@@ -78,12 +80,14 @@ export class StateDatabase {
     const prepared = Object.entries(statements).map(([name, sql]) => [name, this.#db.prepare(sql)] as const);
     this.#sql = Object.fromEntries(prepared) as Record<keyof typeof statements, StateStatement>;
     for (const module of options.modules) this.#modules.set(module.name, module.open(this.#db));
-    const row = this.#db.prepare("SELECT record, epoch FROM applied").get() as {
+    const row = this.#db.prepare("SELECT * FROM applied").get() as {
       record: number;
       epoch: number;
+      time: number;
     };
     this.#appliedIndex = row.record;
     this.#appliedEpoch = row.epoch;
+    this.#appliedTimeMs = row.time;
     const levels = this.#db.prepare("SELECT name, level FROM module").all() as {
       name: string;
       level: number;
@@ -102,7 +106,12 @@ export class StateDatabase {
   /** What the replica machine begins with. Reads all sessions. */
   state(): AppliedState {
     const inForce = [...this.#levels].filter(([, level]) => level > 0);
-    return { index: this.#appliedIndex, sessions: readSessions(this.#db), levels: new Map(inForce) };
+    return {
+      index: this.#appliedIndex,
+      sessions: readSessions(this.#db),
+      levels: new Map(inForce),
+      timeMs: this.#appliedTimeMs,
+    };
   }
 
   /** Throws INVALID for a module that this dvs does not have. */
@@ -202,6 +211,7 @@ export class StateDatabase {
     if (this.#failed) return;
     this.#appliedIndex = record.index;
     this.#appliedEpoch = record.epoch;
+    this.#appliedTimeMs = Math.max(this.#appliedTimeMs, record.timeMs);
     this.#openBytes += record.bytes.length;
     const enough = ++this.#open >= commitRecords || this.#openBytes >= commitBytes;
     if (enough && !this.#full) return this.commit();
@@ -221,7 +231,7 @@ export class StateDatabase {
   commit(): void {
     if (this.#open <= 0 || this.#failed || this.#closed) return;
     try {
-      this.#sql.applied.run(this.#appliedIndex, this.#appliedEpoch);
+      this.#sql.applied.run(this.#appliedIndex, this.#appliedEpoch, this.#appliedTimeMs);
       this.#sql.commit.run();
     } catch (e) {
       if (isFull(e)) return this.#repeat(e as Error);

@@ -7,7 +7,7 @@ import { Encoder } from "@msgpack/msgpack";
 import type { StateModule, StateTables } from "./module.ts";
 
 const ownTables = [
-  "SELECT record, epoch FROM applied",
+  "SELECT record, epoch, time FROM applied",
   "SELECT client, acked_below FROM session ORDER BY client",
   "SELECT client, sequence, result, record FROM session_result ORDER BY client, sequence",
   "SELECT client FROM removed_client ORDER BY position",

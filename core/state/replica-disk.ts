@@ -22,6 +22,7 @@ import { promised } from "../log/steps.ts";
 import { loopTiming } from "../log/timing.ts";
 import { bootId } from "../platform/uptime.ts";
 import type { EpochRun } from "../replica/epoch-table.ts";
+import { LogRecord } from "../replica/record.ts";
 import type { RecoveredLog } from "../replica/replica-log.ts";
 import type { ReplicaMeta } from "../replica/sink.ts";
 import { StateDatabase } from "./database.ts";
@@ -109,7 +110,7 @@ export async function openReplicaDisk(options: ReplicaDiskOptions): Promise<Repl
     log,
     database,
     snapshot,
-    recovered: recoveredOf(log),
+    recovered: { ...recoveredOf(log), timeMs: await timeOfLast(log) },
     meta: { epochSeen, generationSeen, mode, amnesiac, memberVersion },
   };
 }
@@ -196,6 +197,16 @@ function newMetadata(): Metadata {
 }
 
 /** As the machine wants it: the base by itself, then the runs of the records that are there. */
+/** Of the last record on the disk; 0 where none can be read. */
+function timeOfLast(log: Log): Promise<number> {
+  return new Promise((resolve) => {
+    log.read(log.lastIndex, 1, (_error, records) => {
+      const last = records?.[0];
+      resolve(last ? new LogRecord(last.bytes).timeMs : 0);
+    });
+  });
+}
+
 function recoveredOf(log: Log): RecoveredLog {
   const { firstIndex, lastIndex } = log;
   const base = { epoch: log.epochAt(firstIndex - 1) ?? 0, index: firstIndex - 1 };

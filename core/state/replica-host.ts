@@ -3,6 +3,7 @@
  * decides in core/replica; here events get the time, and effects happen.
  */
 import { randomFillSync } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { join } from "node:path";
 import { DvsError } from "../errors.ts";
 import { stateTickMs } from "../limits.ts";
@@ -194,17 +195,20 @@ export class ReplicaHost implements ReplicaSink {
 
   /**
    * Whether all that this replica has may give way to a snapshot of that one: the primary's, and only while this one is
-   * no member in sync, of which acknowledged records may be.
+   * no member in sync, of which acknowledged records may be. An older one only where records were given up by a person
+   * (`dvs instance recover`): then what this replica has applied is no longer the truth.
    */
   mayTake(from: DiskId, { index }: SnapshotInfo): boolean {
-    const { primary, inSync, role, appliedIndex } = this.machine.status;
+    const { primary, inSync, role, appliedIndex, diverged } = this.machine.status;
     const learns = role === "learner" || role === "nobody";
-    return learns && primary === from && !inSync.includes(this.disk) && index > appliedIndex && !this.#ended;
+    const isOutside = primary === from && !inSync.includes(this.disk);
+    return learns && isOutside && (index > appliedIndex || diverged) && !this.#ended;
   }
 
   /** A snapshot from another replica, which lies among those of this one, takes the place of all that is here. */
   async installSnapshot(info: SnapshotInfo): Promise<void> {
-    if (this.#installing || this.#ended || info.index <= this.#disk.database.appliedIndex) return;
+    if (this.#installing || this.#ended) return;
+    if (info.index <= this.#disk.database.appliedIndex && !this.machine.status.diverged) return;
     this.#installing = true;
     this.guard?.setDeadline(-Infinity);
     this.guard?.reopened();
@@ -290,6 +294,13 @@ export class ReplicaHost implements ReplicaSink {
     const ticket = ++this.#ticket;
     this.#reads.set(ticket, done);
     this.machine.read(this.now(), ticket, keys && bucketsOf(keys));
+  }
+
+  /** Clients are sent elsewhere from now on. Resolves when nobody waits for an answer here any more, or after so long. */
+  async retire(graceMs: number): Promise<void> {
+    this.machine.retire(this.now());
+    const endMs = this.now() + graceMs;
+    while (!this.machine.isIdle && this.now() < endMs) await sleep(stateTickMs);
   }
 
   /** In order: what was written is on the disk, and the next start knows that nothing is missing. */

@@ -11,8 +11,8 @@ export const applicationId = 0x64767353;
 export const schemaVersion = 1;
 
 const tables = `
-  CREATE TABLE applied (record INTEGER NOT NULL, epoch INTEGER NOT NULL) STRICT;
-  INSERT INTO applied VALUES (0, 0);
+  CREATE TABLE applied (record INTEGER NOT NULL, epoch INTEGER NOT NULL, time INTEGER NOT NULL) STRICT;
+  INSERT INTO applied VALUES (0, 0, 0);
   CREATE TABLE session (client TEXT PRIMARY KEY, acked_below INTEGER NOT NULL) STRICT, WITHOUT ROWID;
   CREATE TABLE session_result (
     client   TEXT NOT NULL,

@@ -39,6 +39,8 @@ export type StateLog = (
 type State = Omit<Extract<FromState, { type: "state" }>, "type" | "port">;
 
 const statusMs = 1_000;
+/** A stopping replica answers what it was asked before, if that takes no longer. */
+const retireMs = 1_000;
 const diskUsageSeconds = 10;
 /** Damaged records that could not be replaced when they were found. */
 const mendSeconds = 30;
@@ -93,8 +95,7 @@ export class StateProcess {
       this.#host!.start();
       const status = setInterval(() => this.#everySecond(), statusMs);
       try {
-        await Promise.race([this.#stopAsked.promise, this.#failed.promise]);
-        await this.#close();
+        await this.#close(await Promise.race([this.#stopAsked.promise, this.#failed.promise]));
         return 0;
       } finally {
         clearInterval(status);
@@ -202,9 +203,10 @@ export class StateProcess {
     return role === "replica" ? (this.#links?.judge(disk, node) ?? null) : null;
   }
 
-  async #close(): Promise<void> {
+  async #close(graceMs: number): Promise<void> {
     this.#become({ state: "stopping", reason: "stopping", permanent: false });
     this.#log("info", "stopping");
+    await this.#host!.retire(Math.min(graceMs / 2, retireMs));
     this.#listener?.stop();
     await this.#host!.close();
     this.#log("info", "stopped");
