@@ -103,6 +103,20 @@ export const strikes: Record<string, Strike> = {
     const node = world.sim.random.pick(wanted);
     world.replace(node, spare);
   },
+  "node:replaced behind a slow link": (world, later) => {
+    // It learns late that it is out, and reads until its lease has run out.
+    const { truth, host } = world.control;
+    const primary = world.nodeOf(truth.configuration?.primary.disk ?? "");
+    const backups = world.nodes.filter((node) => node !== primary && node.isWanted && node.process);
+    const spare = world.nodes.find((node) => !node.isWanted);
+    if (!primary || !spare || spare.process || backups.length === 0) return;
+    const node = world.sim.random.pick(backups);
+    const link = `${primary.host.id}>${node.host.id}`;
+    world.links.slowMs.set(link, world.sim.random.pick([0.15, 0.3, 0.4]) * world.timings.aliveMs);
+    cutBoth(world, node.host.id, [host.id], later, 4_000);
+    later(4_000, () => world.links.slowMs.delete(link));
+    world.replace(node, spare);
+  },
   "disk:slow": (world, later) => {
     const node = someNode(world);
     if (!node) return;
@@ -221,6 +235,7 @@ const themes: string[][] = [
   ["net:slow one way", "net:one-way cut", "process:stopped", "process:killed"],
   ["net:slow one way", "net:cut from control", "node:replaced"],
   ["net:slow one way", "disk:slow", "node:replaced"],
+  ["node:replaced behind a slow link", "node:replaced", "process:killed"],
   ["control:away", "control:answers from the past", "net:cut from control", "process:killed"],
   ["control:restored", "control:older copy", "control:answers from the past", "process:all killed"],
   ["disk:full", "disk:slow", "process:killed", "machine:power cut"],
