@@ -12,6 +12,8 @@ import { Mailbox } from "./mailbox.ts";
 import { keepAliveMs, type LineSource } from "./ndjson.ts";
 
 const streamOpenTimeoutMs = 5_000;
+/** Another node is asked then: what both carry out is carried out once. */
+const kvOpenTimeoutMs = 1_000;
 /** From the moment at which a node fetches a backup to its word that every replica has it. */
 const restoreTimeoutMs = 15 * 60_000;
 /** Of each kind of message only the newest waits, so these are requests for logs, and instances with new records. */
@@ -31,6 +33,12 @@ interface Session {
   sent: Map<string, number>;
   /** What was asked for and not answered yet: that there is nothing is an answer, too. */
   asked: Set<string>;
+}
+
+interface StreamOptions {
+  /** The agent is at work on it: from then on it has more time. */
+  begun?: Promise<void>;
+  openMs?: number;
 }
 
 interface WantedStream {
@@ -137,7 +145,8 @@ export class Sessions {
     request: { uid: string; ask: KvAsk },
     signal: AbortSignal,
   ): Promise<ReadableStream<Uint8Array>> {
-    return this.#stream(node, (id) => ({ type: "kvStream", id, ...request }), signal);
+    const options = { openMs: kvOpenTimeoutMs };
+    return this.#stream(node, (id) => ({ type: "kvStream", id, ...request }), signal, options);
   }
 
   /** Asks an agent for a backup of an instance's OS state. Rejects with UNAVAILABLE where it does not answer. */
@@ -162,7 +171,9 @@ export class Sessions {
       this.#uploads.set(id, { node, body, fetched: () => fetched.resolve() });
       return { type: "restore", id, uid };
     };
-    return this.#stream(node, message, signal, fetched.promise).finally(() => this.#uploads.delete(id));
+    return this.#stream(node, message, signal, { begun: fetched.promise }).finally(() =>
+      this.#uploads.delete(id),
+    );
   }
 
   /** The bytes that an agent was told to fetch, once. Throws NOT_FOUND when there are none for it. */
@@ -178,12 +189,11 @@ export class Sessions {
     node: string,
     message: (id: string) => ToAgent,
     signal: AbortSignal,
-    /** The agent is at work on it: from then on it has more time. */
-    begun?: Promise<void>,
+    { begun, openMs = streamOpenTimeoutMs }: StreamOptions = {},
   ): Promise<ReadableStream<Uint8Array>> {
     signal.throwIfAborted();
     const session = this.#byNode.get(node);
-    if (!session) throw new DvsError("UNAVAILABLE", "Cannot read its log: the node is not connected.");
+    if (!session) throw new DvsError("UNAVAILABLE", "The node is not connected.");
     const id = randomUUID();
     return new Promise((resolve, reject) => {
       const settle = (act: () => void) => {
@@ -193,11 +203,8 @@ export class Sessions {
         act();
       };
       const onAbort = () => settle(() => reject(signal.reason as Error));
-      const late = new DvsError(
-        "UNAVAILABLE",
-        `Cannot read its log: the node did not answer within ${streamOpenTimeoutMs / 1000} s.`,
-      );
-      let timer = setTimeout(() => settle(() => reject(late)), streamOpenTimeoutMs);
+      const late = new DvsError("UNAVAILABLE", `The node did not answer within ${openMs / 1000} s.`);
+      let timer = setTimeout(() => settle(() => reject(late)), openMs);
       void begun?.then(() => {
         if (!this.#wanted.has(id)) return;
         clearTimeout(timer);
