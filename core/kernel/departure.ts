@@ -152,7 +152,8 @@ export class Departure {
     const isQueued = new Set(this.#queued);
     this.#open = [...proc.away.values()].filter((call) => !isQueued.has(call));
     const calls = [...this.#open, ...this.#queued];
-    const state = exportState(proc, kernel.view, calls, this.#notices(), kernel.timers);
+    const since = kernel.view.placedAt(proc.endpoint);
+    const state = exportState(proc, since, kernel.caughtUpTo, calls, this.#notices(), kernel.timers);
     if (bodyBytes(state, messageBytesMax) > messageBytesMax) {
       kernel.moves.abort(proc.endpoint, g);
       return;

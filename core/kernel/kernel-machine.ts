@@ -62,6 +62,7 @@ export type WatchLocal = (
 
 /** A record that has been read, and the messages that are lost by it. */
 interface Reading {
+  index: number;
   change: ViewChange;
   lost: readonly Call[];
 }
@@ -91,6 +92,8 @@ export class KernelMachine {
   exited = false;
   /** Read while frozen. */
   #readings: Reading[] = [];
+  /** Index of the last record of which this kernel has drawn the consequences. */
+  caughtUpTo = 0;
   /** Of peers, while frozen. Bounded by their windows. */
   #inbox: { from: KernelId; message: KernelMessage }[] = [];
   /** Of kernels whose joining this one has not read yet. */
@@ -180,7 +183,7 @@ export class KernelMachine {
     const { record } = ordered;
     const lost = record.type === "remove" ? messagesOf(this, record.kernel) : noCalls;
     const change = this.view.apply(ordered);
-    this.#readings.push({ change, lost });
+    this.#readings.push({ index: ordered.index, change, lost });
     if (change.type === "joined" && change.member.incarnation === this.member.incarnation) {
       this.id = change.member.kernel;
     }
@@ -435,7 +438,10 @@ export class KernelMachine {
   #catchUp(): void {
     const readings = this.#readings;
     this.#readings = [];
-    for (const { change, lost } of readings) this.#react(change, lost);
+    for (const { index, change, lost } of readings) {
+      this.caughtUpTo = index;
+      this.#react(change, lost);
+    }
     const ahead = this.#ahead;
     this.#ahead = [];
     for (const { from, message } of ahead) if (this.view.members.has(from)) this.handle(from, message);

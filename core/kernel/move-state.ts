@@ -11,7 +11,6 @@ import type { Notice } from "./notices.ts";
 import { isPrivilegeBits, type PrivilegeBits } from "./privileges.ts";
 import type { Proc } from "./proc.ts";
 import type { TimerWheel } from "./timer-wheel.ts";
-import type { ViewMachine } from "./view-machine.ts";
 
 export interface MovedCall {
   kind: number;
@@ -33,7 +32,7 @@ export interface MoveState {
   lastGrant: number;
   /** Index of the record by which it has been where it was. */
   since: number;
-  /** Of the View of the kernel that it leaves: of kernels that are removed later it may know nothing. */
+  /** Of the last record that its kernel has acted upon: of kernels that are removed later it may know nothing. */
   index: number;
   /** [source, count, …] */
   notifications: number[];
@@ -52,7 +51,8 @@ export interface MoveState {
 /** Of a frozen process. `notices` by destination. */
 export function exportState(
   proc: Proc,
-  view: ViewMachine,
+  since: number,
+  index: number,
   calls: readonly Call[],
   notices: ReadonlyMap<Endpoint, Notice>,
   timers: TimerWheel,
@@ -64,8 +64,8 @@ export function exportState(
     name: proc.name,
     lastCall: proc.lastCall,
     lastGrant: proc.lastGrant,
-    since: view.placedAt(proc.endpoint),
-    index: view.index,
+    since,
+    index,
     notifications: [...proc.notifications].flat(),
     notified: [...proc.notified].flat(),
     notices: [...notices].flatMap(([destination, { number, count, nextNumber, nextCount }]) => {

@@ -37,6 +37,10 @@ export function handleRemoved(
 }
 
 function reviewOutlets(kernel: KernelMachine, peer: KernelId, promoted: readonly Relocation[]): void {
+  // All of them before any is dealt with: what is settled by that may let a process be offered.
+  for (const outlet of kernel.peers.outlets.values()) {
+    if (outlet.displaced && outlet.open.length > 0) outlet.doubtful = true;
+  }
   for (const outlet of [...kernel.peers.outlets.values()]) {
     if (outlet.stay.kernel === peer) {
       // What its process had taken has died with it; what it had not, too, unless a backup may take it.
