@@ -164,9 +164,11 @@ export class KernelFaults {
     restart(this.#world);
   }
 
-  /** A container that has exited is started again by its node. */
+  /** A container that has exited is started again by its node, also when nothing fails any more. */
   #supervise(): void {
-    this.#later(500, () => {
+    const { sim } = this.#world;
+    sim.after(sim.random.between(0.2, 1.8) * 500, () => {
+      if (!this.#world.talking) return;
       restart(this.#world);
       this.#supervise();
     });
