@@ -37,7 +37,9 @@ export class FollowingMachine {
   }
   get written(): number {
     const { configurations, log } = this.#replica;
-    return configurations.isMarkedReplicated ? Math.min(this.#received, log.written) : this.durable;
+    // It may already be alone, by a proposal of its own: then what it says that it has must last (rule 7).
+    const isReplicated = configurations.isMarkedReplicated && !configurations.mayBeAlone;
+    return isReplicated ? Math.min(this.#received, log.written) : this.durable;
   }
   /** What was committed here is not the primary's: somebody has accepted its loss. Only a snapshot mends that. */
   get isDiverged(): boolean {

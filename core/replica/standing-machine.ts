@@ -5,6 +5,7 @@
  *   rule 2a  not before G after the last beacon that it acknowledged, except by an exit certificate (promises-machine)
  *   rule 4   a replica starts as nobody; an amnesiac proposes itself only when all members are amnesiac and have
  *            reported, and its log is the longest; the others then learn anew
+ *   rule 7   before the proposal that makes it the only member, its log is durable
  */
 import type { DiskId, Holder } from "./configuration.ts";
 import type { ReplicaMessage } from "./messages.ts";
@@ -119,7 +120,9 @@ export class StandingMachine {
   }
 
   #stand(inSync: readonly DiskId[]): void {
-    const { configurations, self, nowMs, timings } = this.#replica;
+    const { configurations, self, nowMs, timings, log, sink } = this.#replica;
+    // Alone with what it has acknowledged as written, it has to have it for good (rule 7).
+    if (inSync.length === 1 && log.durable < log.lastIndex) return sink.wantDurable();
     this.#standing = true;
     this.#notBeforeMs = nowMs + timings.retryMs;
     configurations.propose({ epoch: configurations.epoch + 1, primary: self, inSync });
