@@ -207,11 +207,11 @@ export class ReplicaWorld {
     return inSync.some((disk) => disk !== node.disk && this.nodeOf(disk) && !this.#tailLost.has(disk));
   }
 
-  /** Whether another that is wanted, and runs, can take the place of the primary. */
+  /** Whether another that is wanted, and serves, can take the place of the primary. */
   mayLead(primary: SimNode): boolean {
     const { inSync = [] } = this.control.truth.configuration ?? {};
     return this.nodes.some(
-      (node) => node !== primary && node.isWanted && node.process && inSync.includes(node.disk),
+      (node) => node !== primary && node.isWanted && node.process?.serves && inSync.includes(node.disk),
     );
   }
 

@@ -89,6 +89,13 @@ export class SimNode {
     else sim.after(sim.random.between(1, 30) * (certified === "late" ? 100 : 1), certify);
   }
 
+  /** It has ended with an error. */
+  cannotStart(): void {
+    this.world.sim.count("process:could not start");
+    this.kill("at once");
+    this.agent.after(300, () => this.start());
+  }
+
   /** As asked by its agent: it hands over what can be handed over, and leaves its disk in order. */
   end(): void {
     const { process } = this;
@@ -143,7 +150,7 @@ export class SimNode {
     } else if (!inSync.includes(this.disk)) {
       this.kill("at once");
       this.replaceDisk();
-    } else if (configuration?.primary.disk === this.disk && this.world.mayLead(this)) {
+    } else if (this.process.isServingPrimary && this.world.mayLead(this)) {
       this.world.sim.count("primary:not wanted");
       this.end();
     }

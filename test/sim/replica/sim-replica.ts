@@ -4,6 +4,7 @@
  */
 import { Decoder, Encoder } from "@msgpack/msgpack";
 import type { Log, LogListener } from "../../../core/log/log.ts";
+import { NoSpace } from "../../../core/log/log-files.ts";
 import { openLog } from "../../../core/log/open-log.ts";
 import type { ReplicaMessage } from "../../../core/replica/messages.ts";
 import { decodeRecords, joinRecords, type LogRecord } from "../../../core/replica/record.ts";
@@ -189,6 +190,8 @@ export class SimReplica {
           ...node.world.logSizes,
         },
         (error, opened) => {
+          // Its agent starts it again, and by then there may be room.
+          if (error instanceof NoSpace) return node.cannotStart();
           assert(!error && opened, `${this.name} cannot open its log: ${error?.message}`);
           if (opened.torn > 0) sim.count("log:torn tail");
           const { log } = opened;
