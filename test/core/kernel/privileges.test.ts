@@ -99,7 +99,9 @@ test("what no VOS may declare is refused by name", () => {
   expect(() => privilegeBits({ group: 31 })).toThrow("group 31: an integer from 0 to 30");
   expect(() => privilegeBits({ to: [-1] })).toThrow("group -1");
   expect(() => privilegeBits({ level: "root" as "user" })).toThrow("level root: one of user, server");
-  expect(() => privilegeBits({ calls: JSON.parse(`["fly"]`) as [] })).toThrow("call fly: one of send, sendrec");
+  expect(() => privilegeBits({ calls: JSON.parse(`["fly"]`) as [] })).toThrow(
+    "call fly: one of send, sendrec",
+  );
 });
 
 test("privileges of another kernel are taken as they are only if they can be", () => {
