@@ -30,6 +30,15 @@ function witness(path: string, incarnation: string): void {
   appendFileSync(path, `${process.pid} ${startTimeOf(process.pid)} ${incarnation}${double}\n`);
 }
 
+/** What came; where the disk of the test is full it is not noted, and nothing ends by that. */
+function note(path: string, line: string): void {
+  try {
+    appendFileSync(path, line);
+  } catch (e) {
+    if ((e as NodeJS.ErrnoException).code !== "ENOSPC") throw e;
+  }
+}
+
 function serve(
   path: string,
   greeting: () => unknown[],
@@ -92,7 +101,7 @@ function runContainer(): void {
     join(runDir, "control.sock"),
     () => [hello, state],
     (message) => {
-      appendFileSync(`${options.witness}.messages`, `${spec.uid} ${JSON.stringify(message)}\n`);
+      note(`${options.witness}.messages`, `${spec.uid} ${JSON.stringify(message)}\n`);
       if (message["type"] === "stop" && !options.stubborn) process.exit(0);
       if (options.badBlob && !asked) {
         asked = true;
@@ -125,7 +134,7 @@ function runState(): void {
     join(runDir, "control.sock"),
     () => [hello, ready, { type: "status", ...status }],
     (message) => {
-      appendFileSync(`${log}.messages`, `state-${uid} ${JSON.stringify(message)}\n`);
+      note(`${log}.messages`, `state-${uid} ${JSON.stringify(message)}\n`);
       if (message["type"] === "stop") process.exit(0);
     },
   );
