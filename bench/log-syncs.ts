@@ -1,6 +1,6 @@
 /** How often each replica calls fdatasync(2) for how many writes: strace counts, which slows everything else down. */
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { emit, say } from "./lib.ts";
@@ -39,8 +39,8 @@ export async function countSyncs(seconds: number): Promise<void> {
 
 function callsIn(file: string): number {
   if (!existsSync(file)) return 0;
-  const row = readFileSync(file, "utf8")
-    .split("\n")
-    .find((line) => line.trim().endsWith("fdatasync"));
+  const text = readFileSync(file, "utf8");
+  rmSync(file);
+  const row = text.split("\n").find((line) => line.trim().endsWith("fdatasync"));
   return Number(row?.trim().split(/\s+/)[3] ?? 0);
 }

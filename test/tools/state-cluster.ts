@@ -58,6 +58,8 @@ interface Node {
   id: string;
   boot: StateBoot;
   child: ChildProcess | null;
+  /** As the state process says it; 0 before. */
+  pid: number;
   socket: Socket | null;
   replica: Replica;
   status: ReplicaStatus | null;
@@ -176,9 +178,12 @@ export class StateCluster {
       client.close();
       reader?.close();
     }
-    for (const { child } of this.nodes) {
+    for (const { child, pid } of this.nodes) {
       child?.kill("SIGCONT");
-      child?.kill("SIGTERM");
+      if (child?.exitCode !== null || child.signalCode !== null) continue;
+      // What it is wrapped in ends with it, and tells what it has seen.
+      if (pid > 0) process.kill(pid, "SIGTERM");
+      else child.kill("SIGTERM");
     }
     const killed = setTimeout(() => {
       for (const { child } of this.nodes) child?.kill("SIGKILL");
@@ -221,6 +226,7 @@ export class StateCluster {
           id,
           boot,
           child: null,
+          pid: 0,
           socket: null,
           replica,
           status: null,
@@ -247,6 +253,7 @@ export class StateCluster {
     ];
     const child = spawn(command, args, { stdio: ["ignore", "ignore", "inherit"] });
     node.child = child;
+    node.pid = 0;
     node.status = null;
     node.killed = false;
     const { incarnation } = boot;
@@ -307,6 +314,7 @@ export class StateCluster {
     switch (message.type) {
       case "hello":
         node.replica = { ...node.replica, disk: message.disk, incarnation: message.incarnation };
+        node.pid = message.pid;
         return;
       case "state":
         node.replica = { ...node.replica, port: message.port };
