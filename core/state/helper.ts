@@ -11,11 +11,10 @@ import { DvsError } from "../errors.ts";
 import { makePrivateDir } from "../files.ts";
 import { isFull } from "../store/sqlite/sqlite-errors.ts";
 import { snapshotPieceBytes } from "./limits.ts";
+import { databaseName } from "./schema.ts";
 import { listSnapshots, publishSnapshot, type SnapshotInfo, snapshotsDir } from "./snapshots.ts";
 
 export type HelperJob = "checkpoint" | "snapshot";
-
-const databaseName = "state.db";
 
 /** Rejects with what went wrong; nothing has changed then. */
 export async function runHelper(job: HelperJob, dataDir: string): Promise<object> {

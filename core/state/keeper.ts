@@ -10,6 +10,7 @@ import type { StateDatabase } from "./database.ts";
 import { FreeSpace } from "./free-space.ts";
 import { keeperMs, keeperRetryMs, snapshotLogBytes, spaceMs, walBytesMax } from "./limits.ts";
 import { askHelper } from "./run-helper.ts";
+import { databaseName } from "./schema.ts";
 import { removeOtherSnapshots, type SnapshotInfo } from "./snapshots.ts";
 
 export interface KeeperOptions {
@@ -144,7 +145,7 @@ export class Keeper {
   }
 
   async #walBytes(): Promise<number> {
-    return (await stat(join(this.#options.dataDir, "state.db-wal"))).size;
+    return (await stat(join(this.#options.dataDir, `${databaseName}-wal`))).size;
   }
 
   /** What a start would have to read again. */

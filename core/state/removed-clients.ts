@@ -2,14 +2,14 @@
  * A kernel that was removed writes no more: what its container has on the way is refused from then on. The primary
  * writes the removal of the client behind the record that removed the kernel.
  */
-import { goneOf } from "./modules/views.ts";
+import { viewsOf } from "./modules/views.ts";
 import type { ReplicaHost } from "./replica-host.ts";
 
 export class RemovedClients {
   readonly #host: ReplicaHost;
   /** Proposed by this primary. */
   readonly #proposed = new Set<string>();
-  /** How many had gone when it looked last. */
+  /** The record of the View up to which everybody who has gone was looked at. */
   #seen = -1;
 
   constructor(host: ReplicaHost) {
@@ -24,15 +24,16 @@ export class RemovedClients {
 
   /** As the primary, after records were applied. */
   review(): void {
-    const gone = goneOf(this.#host.module("views"));
-    const last = gone.at(-1);
-    if (gone.length === this.#seen && (last === undefined || this.#isKnown(last))) return;
-    this.#seen = gone.length;
-    for (const incarnation of gone) {
+    const views = viewsOf(this.#host.module("views"));
+    if (views.index === this.#seen) return;
+    this.#seen = views.index;
+    for (const incarnation of views.gone()) {
       if (this.#isKnown(incarnation)) continue;
       this.#proposed.add(incarnation);
       this.#host.removeClient(incarnation, (outcome) => {
-        if (outcome.type !== "ok") this.#proposed.delete(incarnation);
+        if (outcome.type === "ok") return;
+        this.#proposed.delete(incarnation);
+        this.#seen = -1;
       });
     }
   }

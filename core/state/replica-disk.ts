@@ -28,9 +28,8 @@ import type { ReplicaMeta } from "../replica/sink.ts";
 import { StateDatabase } from "./database.ts";
 import { fullRetryMs } from "./limits.ts";
 import type { StateModule } from "./module.ts";
+import { databaseName } from "./schema.ts";
 import { listSnapshots, removeDatabase, restoreDatabase, type SnapshotInfo } from "./snapshots.ts";
-
-export const databaseName = "state.db";
 
 export interface ReplicaDisk {
   metadata: MetadataFile;

@@ -32,13 +32,13 @@ import { Guard } from "./guard.ts";
 import { ModuleRefusal, type OpenModule, type StateModule } from "./module.ts";
 import { Keeper } from "./keeper.ts";
 import {
-  databaseName,
   installSnapshot,
   openReplicaDisk,
   type ReplicaDisk,
   type ReplicaDiskOptions,
 } from "./replica-disk.ts";
 import { SlewedClock } from "./slewed-clock.ts";
+import { databaseName } from "./schema.ts";
 import type { SnapshotInfo } from "./snapshots.ts";
 
 export interface ReplicaHostOptions {

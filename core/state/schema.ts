@@ -6,6 +6,8 @@ import type { DatabaseSync } from "node:sqlite";
 import { DvsError } from "../errors.ts";
 import type { StateModule } from "./module.ts";
 
+/** In a replica's data directory. */
+export const databaseName = "state.db";
 /** "dvsS": tells this file from any other SQLite database. */
 export const applicationId = 0x64767353;
 export const schemaVersion = 1;

@@ -87,6 +87,11 @@ class OpenViews implements OpenModule {
     return keys;
   }
 
+  /** Of the last record: unless it has changed, nobody has gone. */
+  get index(): number {
+    return this.#history.view.index;
+  }
+
   /** Incarnations that were removed, lately: what their clients wrote is to be carried out no more. */
   gone(): readonly string[] {
     return this.#history.view.goneIncarnations;
@@ -137,7 +142,7 @@ class OpenViews implements OpenModule {
 }
 
 /** Throws INVALID for another module. */
-export function goneOf(module: OpenModule): readonly string[] {
-  if (module instanceof OpenViews) return module.gone();
+export function viewsOf(module: OpenModule): Pick<OpenViews, "index" | "gone"> {
+  if (module instanceof OpenViews) return module;
   throw new DvsError("INVALID", "Cannot ask a module other than views for kernels that have gone.");
 }
