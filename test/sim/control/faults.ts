@@ -3,14 +3,13 @@
  * (swarm testing): where everything fails at once, what needs a quiet minute to go wrong never does.
  */
 import { calm } from "../harness/network.ts";
+import { type Strike, Strikes } from "../harness/strikes.ts";
 import type { ControlWorld, Mutant } from "./control-world.ts";
 import type { SimMachine } from "./sim-machine.ts";
 import { publishable } from "./users.ts";
 
-type Strike = (world: ControlWorld, later: (meanMs: number, run: () => void) => void) => void;
-
 /** What may strike, and how: each is counted by its name. */
-export const strikes: Record<string, Strike> = {
+export const strikes: Record<string, Strike<ControlWorld>> = {
   "machine:power cut": (world, later) => {
     const machine = anyMachine(world);
     if (!machine.host.running || machine.dismissed) return;
@@ -93,23 +92,21 @@ export const strikes: Record<string, Strike> = {
 export class Faults {
   readonly #world: ControlWorld;
   readonly mutant: Mutant;
-  #active = false;
-  #enabled: [string, Strike][] = [];
+  readonly #strikes: Strikes<ControlWorld>;
   /** Of each of the faults around a controller's transaction. */
   #strikeChance = 0;
-  #meanMs = 0;
 
   constructor(world: ControlWorld, mutant: Mutant) {
     this.#world = world;
     this.mutant = mutant;
+    this.#strikes = new Strikes(world);
   }
 
   begin(): void {
     const { random, network } = this.#world.sim;
-    this.#active = true;
-    this.#enabled = Object.entries(strikes).filter(() => random.chance(0.5));
+    const enabled = Object.entries(strikes).filter(() => random.chance(0.5));
     this.#strikeChance = random.pick([0, 0.05, 0.25]);
-    this.#meanMs = random.pick([500, 1_500, 4_000]);
+    const meanMs = random.pick([500, 1_500, 4_000]);
     network.faults = {
       latencyMs: { min: 0.1, max: random.pick([1, 5, 40]) },
       loss: random.pick([0, 0.01, 0.1]),
@@ -117,13 +114,13 @@ export class Faults {
       held: random.pick([0, 0.05]),
       heldMs: random.pick([100, 1_500]),
     };
-    if (this.#enabled.length > 0) this.#next();
+    this.#strikes.begin(enabled, meanMs);
   }
 
   /** Everything works again, but for a machine that is off and stays so. */
   heal(): void {
     const { sim, coordinators, machines } = this.#world;
-    this.#active = false;
+    this.#strikes.end();
     sim.log("heal");
     sim.network.faults = calm;
     sim.network.mendAll();
@@ -144,26 +141,9 @@ export class Faults {
 
   /** Whether this very step is hit. */
   strikes(what: string): boolean {
-    const struck = this.#active && this.#world.sim.random.chance(this.#strikeChance);
+    const struck = this.#strikes.isActive && this.#world.sim.random.chance(this.#strikeChance);
     if (struck) this.#world.sim.count(what);
     return struck;
-  }
-
-  #next(): void {
-    this.#later(this.#meanMs, () => {
-      const [name, strike] = this.#world.sim.random.pick(this.#enabled);
-      this.#world.sim.count(name);
-      strike(this.#world, (meanMs, run) => this.#later(meanMs, run));
-      this.#next();
-    });
-  }
-
-  /** Only while things go wrong: healing is thorough. */
-  #later(meanMs: number, run: () => void): void {
-    const { sim } = this.#world;
-    sim.after(sim.random.between(0.2, 1.8) * meanMs, () => {
-      if (this.#active) run();
-    });
   }
 }
 

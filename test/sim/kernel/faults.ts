@@ -3,17 +3,15 @@
  * (swarm testing): where everything fails at once, what needs a quiet moment never happens.
  */
 import { privilegeBits } from "../../../core/kernel/privileges.ts";
+import { type Strike, Strikes } from "../harness/strikes.ts";
 import type { KernelWorld } from "./kernel-world.ts";
 import type { SimKernel } from "./sim-kernel.ts";
 import { calmLog } from "./sim-log.ts";
 
-type Later = (meanMs: number, run: () => void) => void;
-type Strike = (world: KernelWorld, later: Later) => void;
-
 const kernelsMax = 6;
 const actorsMin = 6;
 
-export const strikes: Record<string, Strike> = {
+export const strikes: Record<string, Strike<KernelWorld>> = {
   "kernel:crash": (world, later) => {
     const kernel = anyKernel(world);
     if (!kernel) return;
@@ -124,9 +122,15 @@ export const strikes: Record<string, Strike> = {
 
 export class KernelFaults {
   readonly #world: KernelWorld;
+  readonly #strikes: Strikes<KernelWorld>;
 
   constructor(world: KernelWorld) {
     this.#world = world;
+    this.#strikes = new Strikes(world);
+  }
+
+  get struck(): number {
+    return this.#strikes.struck;
   }
 
   begin(): void {
@@ -143,9 +147,9 @@ export class KernelFaults {
     let enabled = Object.entries(strikes).filter(() => random.chance(0.6));
     if (enabled.length < 3) enabled = Object.entries(strikes);
     // What stops a whole kernel is rarer than what happens to a process: else none of them gets anywhere.
-    const isOfProcess = ([name]: [string, Strike]) => name.startsWith("process:");
-    this.#next(enabled.filter(isOfProcess), random.pick([60, 150, 400]));
-    this.#next(
+    const isOfProcess = ([name]: [string, Strike<KernelWorld>]) => name.startsWith("process:");
+    this.#strikes.begin(enabled.filter(isOfProcess), random.pick([60, 150, 400]));
+    this.#strikes.begin(
       enabled.filter((strike) => !isOfProcess(strike)),
       random.pick([400, 1_000, 2_500]),
     );
@@ -153,6 +157,8 @@ export class KernelFaults {
 
   heal(): void {
     const { sim, log, links, kernels } = this.#world;
+    this.#world.chaos = false;
+    this.#strikes.end();
     sim.log("heal");
     log.faults = calmLog;
     log.cut.clear();
@@ -171,25 +177,6 @@ export class KernelFaults {
       if (!this.#world.talking) return;
       restart(this.#world);
       this.#supervise();
-    });
-  }
-
-  #next(enabled: [string, Strike][], meanMs: number): void {
-    if (enabled.length === 0) return;
-    this.#later(meanMs, () => {
-      const [name, strike] = this.#world.sim.random.pick(enabled);
-      this.#world.struck++;
-      this.#world.sim.count(name);
-      this.#world.sim.log(name);
-      strike(this.#world, (meanMs, run) => this.#later(meanMs, run));
-      this.#next(enabled, meanMs);
-    });
-  }
-
-  #later(meanMs: number, run: () => void): void {
-    const { sim } = this.#world;
-    sim.after(sim.random.between(0.2, 1.8) * meanMs, () => {
-      if (this.#world.chaos) run();
     });
   }
 }

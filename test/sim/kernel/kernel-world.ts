@@ -20,8 +20,6 @@ export class KernelWorld {
   talking = true;
   /** Things fail. */
   chaos = true;
-  /** Faults so far. */
-  struck = 0;
   /** Raised whenever a process of some kernel may have begun or ceased to act. */
   changes = 0;
   #lifes = 0;

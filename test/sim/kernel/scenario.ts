@@ -56,9 +56,8 @@ export function runKernels(seed: number, options: { sink?: (line: string) => voi
     const { ledger } = world;
     // Some seeds do little: they go on until they have done enough, in the end without faults.
     const isEnough = (round: number) =>
-      world.struck >= faultsMin && (ledger.taken >= takenMin || round >= busyRoundsMax);
+      faults.struck >= faultsMin && (ledger.taken >= takenMin || round >= busyRoundsMax);
     for (let round = 0; round < roundsMax && !(round > 0 && isEnough(round)); round++) sim.run(chaosMs);
-    world.chaos = false;
     faults.heal();
     sim.runUntil(() => ledger.taken >= takenMin, talkMs);
     world.talking = false;
@@ -67,7 +66,7 @@ export function runKernels(seed: number, options: { sink?: (line: string) => voi
       throw new Error(`${healMs / 1_000} s after everything was healed: ${unsettled(world)}`);
     }
     if (ledger.taken < takenMin) throw new Error(`only ${ledger.taken} messages were taken`);
-    if (world.struck < faultsMin) throw new Error(`only ${world.struck} faults`);
+    if (faults.struck < faultsMin) throw new Error(`only ${faults.struck} faults`);
     ledger.checkNotifications();
     sim.log(`settled, ${ledger.taken} messages taken`);
   } catch (e) {

@@ -1,10 +1,9 @@
 /** What goes wrong between proxies. Each seed enables some of it only; each is counted by its name. */
 import { calm } from "../harness/network.ts";
+import { type Strike, Strikes } from "../harness/strikes.ts";
 import type { ProxyWorld } from "./proxy-world.ts";
 
-type Strike = (world: ProxyWorld, later: (meanMs: number, run: () => void) => void) => void;
-
-export const strikes: Record<string, Strike> = {
+export const strikes: Record<string, Strike<ProxyWorld>> = {
   "connection broken": ({ sim, wires }, later) => {
     const wire = sim.random.pick(wires.slice(-20));
     // The other end learns of it when it next writes, or later.
@@ -55,21 +54,22 @@ export const strikes: Record<string, Strike> = {
 
 export class Faults {
   readonly #world: ProxyWorld;
-  #active = false;
-  #enabled: [string, Strike][] = [];
-  #meanMs = 0;
-  struck = 0;
+  readonly #strikes: Strikes<ProxyWorld>;
 
   constructor(world: ProxyWorld) {
     this.#world = world;
+    this.#strikes = new Strikes(world);
+  }
+
+  get struck(): number {
+    return this.#strikes.struck;
   }
 
   begin(): void {
     const { sim } = this.#world;
     const { random, network } = sim;
-    this.#active = true;
-    this.#enabled = random.sample(Object.entries(strikes), random.integer(1, 5));
-    this.#meanMs = random.pick([150, 300, 600]);
+    const enabled = random.sample(Object.entries(strikes), random.integer(1, 5));
+    const meanMs = random.pick([150, 300, 600]);
     this.#world.viewMs = random.pick([1, 50, 500]);
     network.faults = {
       latencyMs: { min: 0.05, max: random.pick([0.2, 5, 90]) },
@@ -78,12 +78,12 @@ export class Faults {
       held: random.pick([0, 0.01]),
       heldMs: random.pick([20, 300]),
     };
-    this.#next();
+    this.#strikes.begin(enabled, meanMs);
   }
 
   heal(): void {
     const { sim } = this.#world;
-    this.#active = false;
+    this.#strikes.end();
     sim.log("heal");
     sim.network.faults = calm;
     sim.network.mendAll();
@@ -102,23 +102,5 @@ export class Faults {
       kernel.id = member.kernel;
       world.remove(kernel);
     }
-  }
-
-  #next(): void {
-    this.#later(this.#meanMs, () => {
-      const [name, strike] = this.#world.sim.random.pick(this.#enabled);
-      this.#world.sim.count(name);
-      this.#world.sim.log(name);
-      this.struck++;
-      strike(this.#world, (meanMs, run) => this.#later(meanMs, run));
-      this.#next();
-    });
-  }
-
-  #later(meanMs: number, run: () => void): void {
-    const { sim } = this.#world;
-    sim.after(sim.random.between(0.2, 1.8) * meanMs, () => {
-      if (this.#active) run();
-    });
   }
 }

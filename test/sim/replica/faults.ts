@@ -5,13 +5,11 @@
  */
 import { calm } from "../harness/network.ts";
 import { fastDisk } from "../harness/log-files.ts";
+import { type Later, type Strike, Strikes } from "../harness/strikes.ts";
 import type { ReplicaWorld } from "./replica-world.ts";
 import type { SimNode } from "./sim-node.ts";
 
-type Later = (meanMs: number, run: () => void) => void;
-type Strike = (world: ReplicaWorld, later: Later) => void;
-
-export const strikes: Record<string, Strike> = {
+export const strikes: Record<string, Strike<ReplicaWorld>> = {
   "process:killed": (world, later) => {
     const node = someNode(world);
     if (!node?.process) return;
@@ -244,23 +242,24 @@ const themes: string[][] = [
 
 export class ReplicaFaults {
   readonly #world: ReplicaWorld;
-  #active = false;
-  #enabled: [string, Strike][] = [];
-  #meanMs = 0;
-  struck = 0;
+  readonly #strikes: Strikes<ReplicaWorld>;
 
   constructor(world: ReplicaWorld) {
     this.#world = world;
+    this.#strikes = new Strikes(world);
+  }
+
+  get struck(): number {
+    return this.#strikes.struck;
   }
 
   begin(): void {
     const { links, control } = this.#world;
     const { random, network } = this.#world.sim;
-    this.#active = true;
     const theme = random.chance(0.5) ? random.pick(themes) : null;
     const possible = Object.entries(strikes).filter(([name]) => !theme || theme.includes(name));
-    this.#enabled = random.sample(possible, random.integer(2, 9));
-    this.#meanMs = random.pick([300, 800, 1_600]);
+    const enabled = random.sample(possible, random.integer(2, 9));
+    const meanMs = random.pick([300, 800, 1_600]);
     links.latencyMs = { min: 0.05, max: random.pick([0.5, 5, 30]) };
     links.held = { share: random.pick([0, 0, 0.01]), ms: random.pick([50, 600]) };
     links.breakMs = random.pick([300, 1_500]);
@@ -272,12 +271,12 @@ export class ReplicaFaults {
       held: random.pick([0, 0.05]),
       heldMs: random.pick([300, 3_000]),
     };
-    this.#next();
+    this.#strikes.begin(enabled, meanMs);
   }
 
   heal(): void {
     const { sim, control, links, nodes } = this.#world;
-    this.#active = false;
+    this.#strikes.end();
     this.#world.isHealed = true;
     sim.log("heal");
     sim.network.faults = calm;
@@ -297,25 +296,6 @@ export class ReplicaFaults {
       if (!node.isOn) node.powerOn();
       else if (node.isNeeded) node.start();
     }
-  }
-
-  #next(): void {
-    this.#later(this.#meanMs, () => {
-      const [name, strike] = this.#world.sim.random.pick(this.#enabled);
-      this.#world.sim.count(name);
-      this.#world.sim.log(name);
-      this.struck++;
-      strike(this.#world, (meanMs, run) => this.#later(meanMs, run));
-      this.#next();
-    });
-  }
-
-  /** Only while things go wrong: healing is thorough. */
-  #later(meanMs: number, run: () => void): void {
-    const { sim } = this.#world;
-    sim.after(sim.random.between(0.2, 1.8) * meanMs, () => {
-      if (this.#active) run();
-    });
   }
 }
 
