@@ -31,7 +31,31 @@ export interface StateModule {
   readonly level: number;
   /** Its tables, in a database that has none of them. The same on each level: a change of tables is an operation. */
   create(tables: StateTables): void;
-  open(tables: StateTables): OpenModule;
+  /** `blocks`: missing where only tables are read. */
+  open(tables: StateTables, blocks?: ModuleBlocks): OpenModule;
+}
+
+/**
+ * Bytes that are too many for tables: segments, append-only files beside the database. A module decides in `apply`
+ * where they go and keeps that, with their checksums, in its tables; so positions are the same on each replica. The
+ * bytes come with the operation: the log has them until a snapshot has the segments, on the disk.
+ */
+export interface ModuleBlocks {
+  /** Later reads see them at once. Bytes of the operation may be kept. Only in `apply`. */
+  write(segment: number, position: number, bytes: Uint8Array): void;
+  /** Rejects with FAILED where they cannot be read, and with NOT_FOUND where the segment is gone. The caller checks them. */
+  read(segment: number, position: number, length: number): Promise<Uint8Array>;
+  /** At once, where they are at hand and short; null: use `read`. */
+  readNow?(segment: number, position: number, length: number): Uint8Array | null;
+  /** Nothing in it is needed from this record on. It goes when a snapshot has this record, too. Only in `apply`. */
+  discard(segment: number): void;
+  /** What was read is not what was written: it is fetched from another replica, put in its place, and returned. */
+  repair?(
+    segment: number,
+    position: number,
+    length: number,
+    isGood: (bytes: Uint8Array) => boolean,
+  ): Promise<Uint8Array>;
 }
 
 export interface OpenModule {
@@ -48,10 +72,17 @@ export interface OpenModule {
   epochStarted?(context: Pick<ApplyContext, "index" | "timeMs">): void;
   /** What the primary writes by itself at this time: an operation, or null. Asked a few times a second. */
   due?(timeMs: number): Uint8Array | null;
+  /** As `due`, for work that reads blocks: asked by the primary when the one before has been carried out. */
+  work?(): Promise<Uint8Array | null>;
+  /** A client is gone, by a record: what was its own (locks, open files) goes with it. */
+  clientRemoved?(client: string, context: Pick<ApplyContext, "index" | "timeMs">): void;
 
   /** Keys that the answer of a query depends on; null: any. Throws INVALID for what is no query. */
   keysOf(query: unknown): readonly string[] | null;
-  /** Answers it from the state as it is now. At most a few milliseconds. */
+  /**
+   * Answers it from the state as it is now, in at most a few milliseconds. A promise: what is true was decided now, and
+   * bytes are still to be read.
+   */
   read(query: unknown): unknown;
   /** Begins to follow changes. Throws INVALID, or CONFLICT when what it wants to begin with is no longer kept. */
   follow?(query: unknown): Follower;
