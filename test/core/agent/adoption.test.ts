@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { localProcesses, stopNode } from "../../../core/agent/local-processes.ts";
@@ -6,24 +6,14 @@ import { issueCertificate } from "../../../core/trust/authority.ts";
 import { containerUri } from "../../../core/trust/identity.ts";
 import { createKeyAndCsr } from "../../../core/trust/key.ts";
 import { clusterId, FakeCoordinator, nodeId } from "./fake-coordinator.ts";
-import { TestNode } from "./test-node.ts";
+import { forEachTest, TestNode } from "./test-node.ts";
 
 // Real host processes on a machine that may be busy: this is when to give up, not how long it takes.
 setDefaultTimeout(30_000);
 
 let coordinator: FakeCoordinator;
 let node: TestNode;
-
-beforeAll(async () => {
-  coordinator = await FakeCoordinator.start();
-});
-afterAll(() => coordinator.down());
-beforeEach(async () => {
-  coordinator.desired = null;
-  coordinator.report = null;
-  node = await TestNode.create(coordinator);
-});
-afterEach(() => node.destroy());
+forEachTest((c, n) => ([coordinator, node] = [c, n]));
 
 const pids = async () => new Map((await node.processes()).map((p) => [`${p.kind} ${p.uid}`, p.pid]));
 

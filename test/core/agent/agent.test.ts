@@ -1,27 +1,17 @@
-import { afterAll, afterEach, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { dataDirOf } from "../../../core/agent/data-dir.ts";
 import { loadIdentity, saveIdentity } from "../../../core/agent/identity.ts";
 import { FakeCoordinator } from "./fake-coordinator.ts";
-import { TestNode } from "./test-node.ts";
+import { forEachTest, TestNode } from "./test-node.ts";
 
 // Real host processes on a machine that may be busy: this is when to give up, not how long it takes.
 setDefaultTimeout(30_000);
 
 let coordinator: FakeCoordinator;
 let node: TestNode;
-
-beforeAll(async () => {
-  coordinator = await FakeCoordinator.start();
-});
-afterAll(() => coordinator.down());
-beforeEach(async () => {
-  coordinator.desired = null;
-  coordinator.report = null;
-  node = await TestNode.create(coordinator);
-});
-afterEach(() => node.destroy());
+forEachTest((c, n) => ([coordinator, node] = [c, n]));
 
 const image = `sha256:${"0".repeat(64)}`;
 

@@ -1,21 +1,13 @@
-import { afterAll, afterEach, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { FakeCoordinator } from "./fake-coordinator.ts";
-import { TestNode } from "./test-node.ts";
+import { forEachTest, TestNode } from "./test-node.ts";
 
 // Real host processes on a machine that may be busy: this is when to give up, not how long it takes.
 setDefaultTimeout(30_000);
 
 let coordinator: FakeCoordinator;
 let node: TestNode;
-
-beforeAll(async () => {
-  coordinator = await FakeCoordinator.start();
-});
-afterAll(() => coordinator.down());
-beforeEach(async () => {
-  node = await TestNode.create(coordinator);
-});
-afterEach(() => node.destroy());
+forEachTest((c, n) => ([coordinator, node] = [c, n]));
 
 test("a second agent on the same data directory is refused, and says who has it", async () => {
   node.start();

@@ -1,29 +1,17 @@
 /** State processes under an agent: registered, certified, adopted; their data stays until it is surely not wanted. */
-import { afterAll, afterEach, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { ReplicaSet } from "../../../core/state/replica-set.ts";
 import { FakeCoordinator, nodeId } from "./fake-coordinator.ts";
-import { TestNode } from "./test-node.ts";
+import { forEachTest, TestNode } from "./test-node.ts";
 
 // Real host processes on a machine that may be busy: this is when to give up, not how long it takes.
 setDefaultTimeout(30_000);
 
 let coordinator: FakeCoordinator;
 let node: TestNode;
-
-beforeAll(async () => {
-  coordinator = await FakeCoordinator.start();
-});
-afterAll(() => coordinator.down());
-beforeEach(async () => {
-  coordinator.desired = null;
-  coordinator.report = null;
-  coordinator.replicas = null;
-  coordinator.stateCalls.length = 0;
-  node = await TestNode.create(coordinator);
-});
-afterEach(() => node.destroy());
+forEachTest((c, n) => ([coordinator, node] = [c, n]));
 
 const calls = (call: string) => coordinator.stateCalls.filter((c) => c.call === call).map((c) => c.body);
 const dataOf = (uid: string) => join(node.dataDir, "state", uid);

@@ -1,4 +1,5 @@
 /** One node for tests: a data directory, an agent process, and everything that runs there. */
+import { afterAll, afterEach, beforeAll, beforeEach } from "bun:test";
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -14,9 +15,28 @@ import { dataDirOf } from "../../../core/agent/data-dir.ts";
 import { saveIdentity } from "../../../core/agent/identity.ts";
 import { localProcesses, type LocalProcess } from "../../../core/agent/local-processes.ts";
 import { type IngressTable } from "../../../core/ingress/control.ts";
-import { clusterId, type FakeCoordinator, nodeId } from "./fake-coordinator.ts";
+import { clusterId, FakeCoordinator, nodeId } from "./fake-coordinator.ts";
 
 const agentMain = new URL("agent-process.ts", import.meta.url).pathname;
+
+/** Each test of the file has a node of its own, and the file a coordinator that has forgotten the test before. */
+export function forEachTest(given: (coordinator: FakeCoordinator, node: TestNode) => void): void {
+  let coordinator: FakeCoordinator;
+  let node: TestNode;
+  beforeAll(async () => {
+    coordinator = await FakeCoordinator.start();
+  });
+  afterAll(() => coordinator.down());
+  beforeEach(async () => {
+    coordinator.desired = null;
+    coordinator.report = null;
+    coordinator.replicas = null;
+    coordinator.stateCalls.length = 0;
+    node = await TestNode.create(coordinator);
+    given(coordinator, node);
+  });
+  afterEach(() => node.destroy());
+}
 
 export class TestNode {
   readonly dataDir: string;

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,11 +14,9 @@ import {
   startUpstream,
   statusOf,
 } from "./harness.ts";
+import { closedAfterEach } from "./to-close.ts";
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const it of open.splice(0).reverse()) await it.close();
-});
+const open = closedAfterEach();
 
 async function withUpstream(answer?: ((seen: Seen) => void) | null): Promise<[TestIngress, TestUpstream]> {
   const upstream = await startUpstream("a", answer);

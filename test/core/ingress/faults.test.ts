@@ -1,10 +1,8 @@
-import { afterEach, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { type TestIngress, type UpstreamAt, eventually, startIngress } from "./harness.ts";
+import { closedAfterEach } from "./to-close.ts";
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const it of open.splice(0).reverse()) await it.close();
-});
+const open = closedAfterEach();
 
 interface UpstreamProcess {
   at: UpstreamAt;

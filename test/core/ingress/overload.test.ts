@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { type Socket, connect, createServer } from "node:net";
 import { once } from "node:events";
 import type { LoadLimits } from "../../../core/ingress/load-limits.ts";
@@ -14,11 +14,9 @@ import {
   startUpstream,
   statusOf,
 } from "./harness.ts";
+import { closedAfterEach } from "./to-close.ts";
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const it of open.splice(0).reverse()) await it.close();
-});
+const open = closedAfterEach();
 
 async function upstream(name: string, answer?: ((seen: Seen) => void) | null): Promise<TestUpstream> {
   const it = await startUpstream(name, answer);

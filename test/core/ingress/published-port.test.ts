@@ -1,13 +1,11 @@
-import { afterEach, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { Ingress } from "../../../core/ingress/ingress.ts";
 import { Client, eventually, startUpstream, statusOf, tableOf } from "./harness.ts";
+import { closedAfterEach } from "./to-close.ts";
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const it of open.splice(0).reverse()) await it.close();
-});
+const open = closedAfterEach();
 
 function newIngress() {
   let changes = 0;

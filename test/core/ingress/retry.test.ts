@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { createServer } from "node:net";
 import { once } from "node:events";
 import {
@@ -12,11 +12,9 @@ import {
   startUpstream,
   statusOf,
 } from "./harness.ts";
+import { closedAfterEach } from "./to-close.ts";
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const it of open.splice(0).reverse()) await it.close();
-});
+const open = closedAfterEach();
 
 /** Two upstreams, the first of which gets the first request. */
 async function pair(

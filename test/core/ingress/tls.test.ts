@@ -1,4 +1,4 @@
-import { afterEach, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { type Socket, connect, createServer } from "node:net";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { once } from "node:events";
@@ -8,11 +8,9 @@ import { type Authority, createAuthority, issueCertificate } from "../../../core
 import { containerUri, nodeUri } from "../../../core/trust/identity.ts";
 import { createKeyAndCsr } from "../../../core/trust/key.ts";
 import { Client, eventually, ok, statusOf, tableOf } from "./harness.ts";
+import { closedAfterEach } from "./to-close.ts";
 
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const it of open.splice(0).reverse()) await it.close();
-});
+const open = closedAfterEach();
 
 interface Pair {
   certificate: string;
