@@ -118,6 +118,13 @@ export const clientArgs = {
   },
 } as const satisfies ArgDefs;
 
+/** For the hidden commands that an agent starts: each finds all it is told, and keeps its sockets, in one directory. */
+export function runDirArgs(description: string) {
+  return {
+    "run-dir": { type: "string", value: "DIR", required: true, description },
+  } as const satisfies ArgDefs;
+}
+
 /** For commands that change something and wait until it is done. */
 export const waitArgs = {
   timeout: {

@@ -1,15 +1,9 @@
 /** Hidden: one container of an instance in a host process of its own, started by the agent. */
+import { runDirArgs } from "../args.ts";
 import { command } from "../command.ts";
 
 export default command({
-  args: {
-    "run-dir": {
-      type: "string",
-      value: "DIR",
-      required: true,
-      description: "Directory with boot.json, where its sockets and logs go",
-    },
-  },
+  args: runDirArgs("Directory with boot.json, where its sockets and logs go"),
   service: true,
   examples: [["dvs container --run-dir /var/lib/dvs/run/c/web-1f0c", "what an agent starts"]],
   async run({ args, io }) {

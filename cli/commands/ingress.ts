@@ -1,15 +1,9 @@
 /** Hidden: the published ports of a node in a host process of its own, started by the agent. */
+import { runDirArgs } from "../args.ts";
 import { command } from "../command.ts";
 
 export default command({
-  args: {
-    "run-dir": {
-      type: "string",
-      value: "DIR",
-      required: true,
-      description: "The node's run directory, where ingress.sock goes",
-    },
-  },
+  args: runDirArgs("The node's run directory, where ingress.sock goes"),
   service: true,
   examples: [["dvs ingress --run-dir /var/lib/dvs/run", "what an agent starts"]],
   async run({ args, io }) {

@@ -6,8 +6,9 @@ import { randomUUID } from "node:crypto";
 import type { ToAgent } from "../agent-protocol.ts";
 import { DvsError } from "../errors.ts";
 import { KeyValue } from "../state/client/key-value.ts";
-import { type StateAddress, StateClient } from "../state/client/state-client.ts";
+import { StateClient } from "../state/client/state-client.ts";
 import { answerKv } from "../state/answer-kv.ts";
+import type { ReplicaAddress } from "../state/replica-set.ts";
 import type { LinkIdentity } from "../state/link/listen.ts";
 import { toDvsError } from "../store/errors.ts";
 import type { CoordinatorLink } from "./coordinator-link.ts";
@@ -21,7 +22,7 @@ export interface KvStreamsOptions {
 
 export interface Reached {
   identity: Omit<LinkIdentity, "incarnation">;
-  replicas: StateAddress[];
+  replicas: ReplicaAddress[];
 }
 
 const encoder = new TextEncoder();

@@ -402,8 +402,6 @@ export type KernelMessage<N extends MessageName = MessageName> = {
   [M in N]: readonly [Rows[M]["number"], ...Values<Rows[M]["fields"]>];
 }[N];
 
-export type MessageNumber = Rows[MessageName]["number"];
-
 /** Number → name; holes are undefined. */
 export const messageNames: readonly (MessageName | undefined)[] = (() => {
   const names: (MessageName | undefined)[] = Array.from({ length: 64 });

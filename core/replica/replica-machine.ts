@@ -60,12 +60,6 @@ export interface ReplicaOptions {
 
 /** Of a disk on which there is nothing yet. */
 export const emptyMeta: ReplicaMeta = { epochSeen: 0, generationSeen: 0, mode: "fsync", amnesiac: false };
-export const emptyLog: RecoveredLog = { base: { epoch: 0, index: 0 }, epochs: [], lastIndex: 0 };
-export const emptyState: AppliedState = {
-  index: 0,
-  sessions: { sessions: [], removed: [] },
-  levels: new Map(),
-};
 
 export interface ClientWrite {
   /** Answered once, with it. */

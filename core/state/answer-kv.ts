@@ -25,15 +25,6 @@ export async function* answerKv(kv: KeyValue, ask: KvAsk, signal: AbortSignal): 
     case "delete":
       yield await kv.delete(ask.key, optionsOf(ask));
       return;
-    case "grant":
-      yield await kv.grant(ask.lease, ask.ttlMs);
-      return;
-    case "keep":
-      yield await kv.keep(ask.lease);
-      return;
-    case "revoke":
-      yield await kv.revoke(ask.lease);
-      return;
     case "watch":
       for await (const { revision: at, changes } of kv.watch(ask.prefix, ask.after, signal)) {
         const json = changes.map(({ key, value }) => ({ key, value: value && toBase64(value) }));
@@ -46,17 +37,14 @@ function entryJson({ key, value, revision: at, lease }: KvEntry): KvEntryJson {
   return { key, value: toBase64(value), revision: at, ...(lease !== undefined && { lease }) };
 }
 
-function optionsOf(ask: {
+function optionsOf({
+  ifRevision,
+  timeoutMs,
+}: {
   ifRevision?: number | undefined;
-  lease?: string | undefined;
   timeoutMs: number;
 }): KvOptions {
-  const { ifRevision, lease } = ask;
-  return {
-    timeoutMs: ask.timeoutMs,
-    ...(ifRevision !== undefined && { ifRevision }),
-    ...(lease !== undefined && { lease }),
-  };
+  return { timeoutMs, ...(ifRevision !== undefined && { ifRevision }) };
 }
 
 function toBase64(bytes: Uint8Array): string {

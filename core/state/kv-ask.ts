@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { DvsError } from "../errors.ts";
-import { kvLeaseTtlMsMax, kvListMax, kvValueBytesMax, stateTimeoutMs } from "../limits.ts";
+import { kvListMax, kvValueBytesMax, stateTimeoutMs } from "../limits.ts";
 import { KvKey, KvResult, KvWatch } from "./modules/kv-messages.ts";
 
 const base64 = z
@@ -30,17 +30,10 @@ export const KvAsk = z.discriminatedUnion("what", [
     key: KvKey,
     value: base64,
     ifRevision: revision.optional(),
-    lease: z.string().optional(),
     timeoutMs,
   }),
   z.object({ what: z.literal("delete"), client, key: KvKey, ifRevision: revision.optional(), timeoutMs }),
   z.object({ what: z.literal("watch"), ...KvWatch.shape }),
-  z.object({
-    what: z.enum(["grant", "keep", "revoke"]),
-    client,
-    lease: z.string(),
-    ttlMs: z.number().int().min(1_000).max(kvLeaseTtlMsMax).default(10_000),
-  }),
 ]);
 export type KvAsk = z.infer<typeof KvAsk>;
 

@@ -101,6 +101,7 @@ export function addressesOf({ wanted, leaving }: Pick<ReplicaSet, "wanted" | "le
     disk === null ? [] : [{ disk, node: at, unix, host, port }],
   );
 }
+/** Where a registered replica's state process listens. */
 export type ReplicaAddress = Omit<Replica, "disk" | "incarnation"> & { disk: string };
 
 /** What became of a proposed change. `unknown`: it may have been made, or be made later; only reading tells. */

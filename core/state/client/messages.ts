@@ -24,9 +24,6 @@ export const clientNumbers = {
   unfollow: 23,
 } as const;
 
-/** Numbers of messages between replicas begin here. */
-export const firstReplicaNumber = 64;
-
 /** What became of a write or a read. */
 export const outcomes = {
   /** `value` is the result. */

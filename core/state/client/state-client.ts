@@ -7,20 +7,12 @@
 import { DvsError } from "../../errors.ts";
 import { stateRedialMaxMs, stateRedialMinMs, stateRetryMs, stateTimeoutMs } from "../../limits.ts";
 import { Malformed } from "../../kernel/proxy/malformed.ts";
+import type { ReplicaAddress } from "../replica-set.ts";
 import type { Fields } from "../link/frames.ts";
 import type { Link } from "../link/link.ts";
 import { dialState, type LinkIdentity } from "../link/listen.ts";
 import { clientNumbers, outcomes, readClientMessage } from "./messages.ts";
 import { Following } from "./following.ts";
-
-/** Where a replica's state process listens. */
-export interface StateAddress {
-  disk: string;
-  node: string;
-  unix: string;
-  host: string;
-  port: number;
-}
 
 interface Asked {
   readonly what: string;
@@ -59,7 +51,7 @@ export interface StateReader {
 export class StateClient {
   readonly #identity: LinkIdentity;
   readonly #random: () => number;
-  #replicas: StateAddress[] = [];
+  #replicas: ReplicaAddress[] = [];
   #link: Link | null = null;
   /** Which of the replicas is asked next. */
   #next = 0;
@@ -83,7 +75,7 @@ export class StateClient {
   }
 
   /** The replicas that there are now. */
-  setReplicas(replicas: readonly StateAddress[]): void {
+  setReplicas(replicas: readonly ReplicaAddress[]): void {
     const { node } = this.#identity;
     const near = replicas.filter((replica) => replica.node === node);
     const far = replicas.filter((replica) => replica.node !== node);
@@ -234,7 +226,7 @@ export class StateClient {
     for (const following of this.#followings.values()) link.send(following.fields());
   }
 
-  #onClose(why: string, link: Link, to: StateAddress): void {
+  #onClose(why: string, link: Link, to: ReplicaAddress): void {
     if (this.#link !== link) return;
     this.#link = null;
     for (const asked of this.#writes.values()) {
