@@ -116,3 +116,11 @@ export type FileQuery =
   | readonly ["usage"]
   /** A whole path in one step, for those far from a replica: attributes; `follow` 1: also a link at its end. */
   | readonly ["path", by: By, path: string, follow: number];
+
+/**
+ * What can be followed, as it happens. `changes`: `[ino, change]`, each inode at least once after its last change above
+ * `after`; −1: from now on. `granted`: `[wait, index]` of locks that a client has waited for and has got by a record
+ * above `after`, as long as it holds them.
+ */
+export type FileFollow =
+  readonly ["changes", after: number] | readonly ["granted", client: string, after: number];
