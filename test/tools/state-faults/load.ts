@@ -21,7 +21,7 @@ export interface LoadClient {
   kv: LoadedKv;
 }
 
-type LoadedKv = Pick<KeyValue, "get" | "put" | "delete" | "watch">;
+export type LoadedKv = Pick<KeyValue, "get" | "put" | "delete" | "watch">;
 
 interface Watcher {
   name: string;
@@ -59,7 +59,7 @@ export class Load {
   /** Compare-and-sets that failed: what they found is known by its revision. */
   #failedSets: { call: Call; revision: number }[] = [];
   #acknowledged: number[] = [];
-  #acknowledgedAtMs: number[] = [];
+  #acknowledgements: { client: string; atMs: number }[] = [];
   #stopping = false;
   #running: Promise<unknown> = Promise.resolve();
   #round = 0;
@@ -81,7 +81,7 @@ export class Load {
     this.#history = new History();
     this.#failedSets = [];
     this.#acknowledged = [];
-    this.#acknowledgedAtMs = [];
+    this.#acknowledgements = [];
     this.#stopping = false;
     this.#running = Promise.all(this.#clients.map((client) => this.#work(client)));
   }
@@ -96,9 +96,10 @@ export class Load {
     throw new Error(`no ${count} writes were acknowledged`);
   }
 
-  /** The longest time between two acknowledged writes since then, in milliseconds. */
-  longestGapMs(sinceMs: number): number {
-    const times = [sinceMs, ...this.#acknowledgedAtMs.filter((ms) => ms > sinceMs), performance.now()];
+  /** The longest time between two acknowledged writes since then, in milliseconds; of all clients, or of these. */
+  longestGapMs(sinceMs: number, clients?: readonly string[]): number {
+    const of = this.#acknowledgements.filter(({ client }) => clients?.includes(client) ?? true);
+    const times = [sinceMs, ...of.map(({ atMs }) => atMs).filter((ms) => ms > sinceMs), performance.now()];
     return Math.max(...times.slice(1).map((ms, i) => ms - times[i]!));
   }
 
@@ -197,7 +198,7 @@ export class Load {
         this.#refused.add(action.value);
       }
       if (!done) return;
-      this.#acknowledgedAtMs.push(performance.now());
+      this.#acknowledgements.push({ client, atMs: performance.now() });
       this.#acknowledged.push(revision);
       this.#tell(revision, { key, value }, `${client}, who wrote it`);
     } catch (e) {
