@@ -2,12 +2,13 @@
  * What is committed, and carrying it out: each record once, in order, on each replica. Carries of DESIGN.md section 5
  * that only committed records are applied, and that an answer is the result of applying.
  *
- * Records that are not in memory any more are fetched from the log; a step applies at most `applyBatch` of them.
+ * Records that are not in memory any more are fetched from the log; a step applies at most `applyBatch` of them,
+ * and few large ones.
  */
 import { type LogRecord, recordKinds } from "./record.ts";
 import type { Replica } from "./replica.ts";
 import type { AppliedState } from "./sink.ts";
-import { appendBytesMax, applyBatch } from "./timings.ts";
+import { appendBytesMax, applyBatch, applyBatchBytes } from "./timings.ts";
 
 export class ApplyingMachine {
   readonly #replica: Replica;
@@ -67,12 +68,14 @@ export class ApplyingMachine {
     // A learner may hear that something is committed before it has written it: its database is not to be ahead of its log.
     const end = Math.min(this.#commitIndex, log.written);
     let left = applyBatch;
-    while (!this.#stuck && this.#appliedIndex < end && left-- > 0) {
+    let bytesLeft = applyBatchBytes;
+    while (!this.#stuck && this.#appliedIndex < end && left-- > 0 && bytesLeft > 0) {
       const record = log.get(this.#appliedIndex + 1) ?? this.#takeFetched(this.#appliedIndex + 1);
       if (!record) {
         this.#fetch();
         break;
       }
+      bytesLeft -= record.bytes.length;
       this.#apply(record);
     }
     if (this.#appliedIndex < end && !this.#fetching && !this.#stuck) this.#replica.wantFlush();

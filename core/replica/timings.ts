@@ -62,6 +62,8 @@ export const uncommittedBytesMax = 16 * MiB;
 export const recentBytes = 8 * MiB;
 /** Records applied in one step: at some 20 µs each a tenth of L/8. */
 export const applyBatch = 512;
+/** … and after so many bytes none follows: large operations take as long by their bytes. */
+export const applyBatchBytes = 512 * KiB;
 /** A learner that lags by no more than this is taken in: writes wait until it has caught up. */
 export const joinLagBytes = 256 * KiB;
 /** Reads of one replica that wait for a commit or a primary. */

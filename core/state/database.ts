@@ -15,11 +15,20 @@ import { type LogRecord, recordKinds } from "../replica/record.ts";
 import type { AppliedState, SessionChange } from "../replica/sink.ts";
 import { isDeterministic, isFull, isSqliteError } from "../store/sqlite/sqlite-errors.ts";
 import { stateDigest } from "./digest.ts";
-import { commitBytes, commitMs, commitRecords, fullRetryMs, redoMax, walBytesMax } from "./limits.ts";
+import {
+  commitBytes,
+  commitMs,
+  commitRecords,
+  fullRetryMs,
+  redoMax,
+  sweepMs,
+  walBytesMax,
+} from "./limits.ts";
 import { ModuleRefusal, type OpenModule, type StateModule, type StateStatement } from "./module.ts";
 import { encodeRefusal, encodeResult } from "./result.ts";
 import { prepareSchema } from "./schema.ts";
 import { readSessions } from "./sessions.ts";
+import { sweepTrash } from "./trash.ts";
 
 const statements = {
   begin: "BEGIN IMMEDIATE",
@@ -68,6 +77,7 @@ export class StateDatabase {
   /** What was done in the open transaction, to be done again. */
   #redo: (() => void)[] = [];
   #timer = false;
+  #sweeping = false;
   /** The last COMMIT found no room on the disk. */
   #full = false;
   #failed = false;
@@ -93,6 +103,7 @@ export class StateDatabase {
       level: number;
     }[];
     for (const { name, level } of levels) this.#levels.set(name, level);
+    if (options.modules.some(({ name }) => this.#modules.get(name)!.leavesTrash)) this.#sweepLater();
   }
 
   get appliedIndex(): number {
@@ -142,6 +153,7 @@ export class StateDatabase {
       this.#sql.savepoint.run();
       const result = encodeResult(module.apply(record.operation, { index, timeMs, random, client, level }));
       this.#sql.release.run();
+      if (module.leavesTrash) this.#sweepLater();
       return result;
     } catch (e) {
       if (isEnvironmental(e)) {
@@ -260,6 +272,35 @@ export class StateDatabase {
     if (this.#failed || this.#closed) return;
     if (this.#redo.length > redoMax) return this.#fail(cause);
     if (!this.#timer) this.#commitLater(fullRetryMs);
+  }
+
+  /** Removes some of what a restore has put aside, in a transaction of its own, until there is nothing left. */
+  #sweepLater(ms = sweepMs): void {
+    if (this.#sweeping) return;
+    this.#sweeping = true;
+    this.#options.after(ms, () => {
+      this.#sweeping = false;
+      this.#sweep();
+    });
+  }
+
+  #sweep(): void {
+    this.commit();
+    if (this.#failed || this.#closed) return;
+    // A full disk has the transaction open.
+    if (this.#open >= 0) return this.#sweepLater(fullRetryMs);
+    try {
+      this.#sql.begin.run();
+      const more = sweepTrash(this.#db);
+      this.#sql.commit.run();
+      if (more) this.#sweepLater();
+    } catch (e) {
+      if (!isFull(e)) return this.#fail(e as Error);
+      this.#guarded(() => {
+        if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
+      });
+      this.#sweepLater(fullRetryMs);
+    }
   }
 
   /**

@@ -32,3 +32,15 @@ export const keeperRetryMs = 30_000;
 /** Room that is kept free on the disk for what is under way, but no more than this share of a small one. */
 export const reserveBytes = 64 * MiB;
 export const reserveShare = 0.2;
+/** Sweeping what a restore has put aside: a step of some milliseconds every so often. */
+export const sweepMs = 20;
+/** Rows and bytes of a backup in one record: some milliseconds to apply. A row alone may be larger. */
+export const restorePieceRows = 512;
+export const restorePieceBytes = 128 * KiB;
+/** Whoever restores gives up when nothing has been taken for so long, */
+export const restoreStallMs = 30_000;
+export const restoreRetryMs = 200;
+/** and what it has left is cleared away after this: longer, also with clocks that differ. */
+export const restoreAbandonedMs = 5 * 60_000;
+/** Of the size of a backup, what has to be free: the backup, its pieces, their records, the tables beside, a snapshot. */
+export const restoreRoom = 5;

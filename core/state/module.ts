@@ -24,6 +24,33 @@ export interface ApplyContext {
   level: number;
 }
 
+/** A table of a module, as backups carry it. */
+export interface RestoredTable {
+  readonly name: string;
+  readonly columns: readonly string[];
+  /** SQL that makes an empty one of this name. Indexes have names of their own in a database: `tag` tells them apart. */
+  readonly create: (name: string, tag: string) => string;
+  /**
+   * A row of a backup (`columns`, in their order) as it is to be here; the record that brings it is at `index`. Throws
+   * ModuleRefusal for what cannot be one. Missing: the table is empty after a restore.
+   */
+  readonly take?: (
+    row: readonly unknown[],
+    context: { index: number; timeMs: number },
+  ) => readonly ColumnValue[];
+}
+export type ColumnValue = string | number | Uint8Array | null;
+
+/** How the state of a module gives way to that of a backup (modules/restore.ts). */
+export interface RestoreRules {
+  /** All that backups have, or that has to begin empty. */
+  readonly tables: readonly RestoredTable[];
+  /** In the same step in which the tables took their places: what else has to fit to them. Short. */
+  restored(tables: StateTables, context: { index: number; timeMs: number }): void;
+  /** Why rows that are each well cannot be taken together; null: they can. In the helper, over a backup. */
+  problem?(backup: StateTables): string | null;
+}
+
 export interface StateModule {
   /** Lower-case; its tables are called `name_…`. */
   readonly name: string;
@@ -33,6 +60,8 @@ export interface StateModule {
   create(tables: StateTables): void;
   /** `blocks`: missing where only tables are read. */
   open(tables: StateTables, blocks?: ModuleBlocks): OpenModule;
+  /** Missing: a restore leaves it as it is, since it tells of what lives now. */
+  readonly restore?: RestoreRules;
 }
 
 /**
@@ -86,6 +115,9 @@ export interface OpenModule {
   read(query: unknown): unknown;
   /** Begins to follow changes. Throws INVALID, or CONFLICT when what it wants to begin with is no longer kept. */
   follow?(query: unknown): Follower;
+
+  /** It leaves tables behind that are to be removed bit by bit (trash.ts). */
+  readonly leavesTrash?: boolean;
 
   /** All of its state, row by row in an order that is its own: equal for equal states, whatever SQLite made of it. */
   rows(): Iterable<readonly (string | number | Uint8Array | null)[]>;

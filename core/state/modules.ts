@@ -1,6 +1,8 @@
 /** The kinds of state that an instance's OS state is made of. A literal list: replicas of one version have the same. */
 import type { StateModule } from "./module.ts";
 import { kv } from "./modules/kv.ts";
+import { restoreModule } from "./modules/restore.ts";
 import { views } from "./modules/views.ts";
 
-export const modules: readonly StateModule[] = [kv, views];
+const kept: readonly StateModule[] = [kv, views];
+export const modules: readonly StateModule[] = [...kept, restoreModule(kept)];

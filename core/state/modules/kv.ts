@@ -26,32 +26,7 @@ import {
 } from "./kv-messages.ts";
 import { checkedOperation, checkedQuery, type EncodedPut, readEncodedPut, textOfPut } from "./kv-quick.ts";
 import { KvFollower } from "./kv-follower.ts";
-
-const tables = `
-  CREATE TABLE kv_entry (
-    key      BLOB PRIMARY KEY,
-    value    BLOB NOT NULL,
-    revision INTEGER NOT NULL,
-    lease    TEXT
-  ) STRICT;
-  CREATE INDEX kv_entry_by_lease ON kv_entry (lease, key) WHERE lease IS NOT NULL;
-  CREATE TABLE kv_lease (lease TEXT PRIMARY KEY, ttl INTEGER NOT NULL, ends INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-  CREATE INDEX kv_lease_by_end ON kv_lease (ends);
-  CREATE TABLE kv_change (
-    revision INTEGER NOT NULL,
-    position INTEGER NOT NULL, -- Within the record.
-    key      BLOB NOT NULL,
-    value    BLOB,
-    PRIMARY KEY (revision, position)
-  ) STRICT, WITHOUT ROWID;
-  CREATE TABLE kv_counter (
-    serving   INTEGER NOT NULL, -- When the present primary began, by the time of records.
-    forgotten INTEGER NOT NULL, -- Changes up to this revision are gone.
-    changes   INTEGER NOT NULL, -- That are kept,
-    bytes     INTEGER NOT NULL  -- and their keys and values.
-  ) STRICT;
-  INSERT INTO kv_counter VALUES (0, 0, 0, 0);
-`;
+import { kvRestore, kvTables } from "./kv-tables.ts";
 
 const statements = {
   get: "SELECT key, value, revision, lease FROM kv_entry WHERE key = ?",
@@ -115,8 +90,9 @@ const listBytesMax = 1 * MiB;
 export const kv: StateModule = {
   name: "kv",
   level: 1,
-  create: (db) => db.exec(tables),
+  create: (db) => db.exec(kvTables),
   open: (db) => new Kv(db),
+  restore: kvRestore,
 };
 
 class Kv implements OpenModule {
