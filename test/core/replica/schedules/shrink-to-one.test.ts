@@ -101,3 +101,41 @@ test("nor while the disk is being told that it may not any more", () => {
   lab.run(50);
   expect(written.result).toBe("1");
 });
+
+const two = { policy: { ...policy, replicas: 2 } };
+
+test("who proposes itself as the only one has its log on the disk first", () => {
+  const lab = Lab.of("ab", two);
+  const [a, b] = [lab.at("a"), lab.at("b")];
+  b.syncs = false;
+  const written = a.set("x", "1");
+  lab.run(20);
+  expect(written.result).toBe("1");
+  a.kill();
+  lab.run(5_000);
+  expect(lab.inSync).toBe("ab");
+  b.syncs = true;
+  lab.until("it is alone", () => lab.inSync === "b");
+  b.powerCut();
+  b.startAfterPowerCut();
+  lab.until("it serves", () => lab.primaries === "b");
+  expect(b.read("x").value).toBe("1");
+});
+
+test("and while that proposal is open, it acknowledges only what is on its disk", () => {
+  // The primary could not write alone, so that it leaves the first move to the other.
+  const lab = Lab.of("ab", { policy: { ...two.policy, minInSync: 2 } });
+  const [a, b] = [lab.at("a"), lab.at("b")];
+  lab.holdStore = true;
+  lab.cut("a", "b");
+  lab.until("it has asked to be alone", () => b.machine.configurations.isChanging);
+  // The primary is back, and the change is on its way.
+  lab.mend();
+  b.syncs = false;
+  const written = a.set("x", "1");
+  lab.run(200);
+  expect([written.outcome, b.indices.last]).toEqual([null, a.indices.last]);
+  b.syncs = true;
+  lab.run(50);
+  expect(written.result).toBe("1");
+});
