@@ -15,7 +15,7 @@
  *
  *   mark's body:  24 u48 durable index, 30 u32 checksum of the frame before (0: none), 34 u48 position in the segment
  */
-import { crc32 } from "node:zlib";
+import { crc32 } from "../checksum.ts";
 
 export const headBytes = 24;
 export const markBytes = headBytes + 16;

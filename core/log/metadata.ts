@@ -3,7 +3,7 @@
  * whole, and on the disk before anybody acts on it: an epoch that was only remembered is forgotten by a power cut, and
  * then accepted a second time.
  */
-import { crc32 } from "node:zlib";
+import { crc32 } from "../checksum.ts";
 import { DvsError } from "../errors.ts";
 import type { DiskId, Durability } from "../replica/configuration.ts";
 import { type Done, type LogFile, type LogFiles, NoSpace } from "./log-files.ts";

@@ -61,7 +61,7 @@ export class FollowingMachine {
     }
     let records: LogRecord[];
     try {
-      records = decodeRecords(bytes);
+      records = decodeRecords(bytes, replica.crc32);
     } catch {
       // It is sent again.
       this.#unreadable++;

@@ -13,7 +13,7 @@
  * Little endian. The checksum is begun with the length, so that it covers all.
  */
 import { DvsError } from "../errors.ts";
-import { crc32 } from "./crc32.ts";
+import { crc32 as ownCrc32, type Crc32 } from "./crc32.ts";
 import { clientBytesMax, moduleBytesMax, operationBytesMax } from "./timings.ts";
 
 export const recordKinds = {
@@ -102,6 +102,11 @@ export class RecordEncoder {
   #at = 0;
   /** Of names that come again and again. */
   readonly #names = new Map<string, Uint8Array>();
+  readonly #crc32: Crc32;
+
+  constructor(crc32: Crc32 = ownCrc32) {
+    this.#crc32 = crc32;
+  }
 
   /** Its limits were checked where the fields entered (`checkOperation`). */
   encode(fields: RecordFields): LogRecord {
@@ -131,7 +136,7 @@ export class RecordEncoder {
     bytes.set(module, recordHeadBytes + client.length);
     bytes.set(operation, length - operation.length);
     setUint32(bytes, 0, length);
-    setUint32(bytes, 4, crc32(bytes, checkedFrom, length, length));
+    setUint32(bytes, 4, this.#crc32(bytes.subarray(checkedFrom), length));
     return new LogRecord(bytes);
   }
 
@@ -150,13 +155,13 @@ export class RecordEncoder {
  * The records of a message or a stretch of a log, in their order, each checked. Throws INVALID where one is torn, is
  * damaged or has another format, or where their indices have a gap. The records refer to the bytes.
  */
-export function decodeRecords(bytes: Uint8Array): LogRecord[] {
+export function decodeRecords(bytes: Uint8Array, crc32: Crc32 = ownCrc32): LogRecord[] {
   const records: LogRecord[] = [];
   for (let at = 0; at < bytes.length;) {
     const length = at + recordHeadBytes <= bytes.length ? uint32(bytes, at) : 0;
     if (length < recordHeadBytes || length > recordBytesMax || at + length > bytes.length)
       throw unreadable(at, "is torn");
-    if (crc32(bytes, at + checkedFrom, at + length, length) !== uint32(bytes, at + 4))
+    if (crc32(bytes.subarray(at + checkedFrom, at + length), length) !== uint32(bytes, at + 4))
       throw unreadable(at, "has a wrong checksum");
     if (bytes[at + 8] !== format) throw unreadable(at, `has format ${bytes[at + 8]}, not ${format}`);
     const record = new LogRecord(bytes.subarray(at, at + length));

@@ -23,6 +23,7 @@
 import { ApplyingMachine } from "./applying-machine.ts";
 import { ConfigurationMachine } from "./configuration-machine.ts";
 import type { DiskId, ExitCertificate, Holder, ReplicaPolicy, Versioned } from "./configuration.ts";
+import { crc32, type Crc32 } from "./crc32.ts";
 import { FollowingMachine } from "./following-machine.ts";
 import { InSyncMachine } from "./in-sync-machine.ts";
 import { LeasesMachine } from "./leases-machine.ts";
@@ -56,6 +57,8 @@ export interface ReplicaOptions {
   log: RecoveredLog;
   meta: ReplicaMeta;
   state: AppliedState;
+  /** The runtime's, where there is one; the machine's own takes its place. */
+  crc32?: Crc32;
 }
 
 /** Of a disk on which there is nothing yet. */
@@ -78,6 +81,7 @@ export class ReplicaMachine implements Replica {
   readonly self: Holder;
   readonly sink: ReplicaSink;
   readonly timings: ReplicaTimings;
+  readonly crc32: Crc32;
   readonly log: ReplicaLog;
   readonly configurations: ConfigurationMachine;
   readonly roles: RoleMachine;
@@ -107,6 +111,7 @@ export class ReplicaMachine implements Replica {
     this.self = options.self;
     this.sink = options.sink;
     this.timings = options.timings ?? defaultTimings;
+    this.crc32 = options.crc32 ?? crc32;
     this.#policy = options.policy;
     this.#nowMs = options.nowMs;
     this.#lapsedMs = options.nowMs - 1;
@@ -272,7 +277,7 @@ export class ReplicaMachine implements Replica {
   /** Records that the sink was asked to fetch for `reader`; none: they are not in the log any more. */
   fetched(nowMs: number, reader: DiskId, bytes: Uint8Array): void {
     this.#enter(nowMs);
-    const records = readable(bytes);
+    const records = this.#readable(bytes);
     if (reader === this.self.disk) return this.applying.fetched(records);
     const peer = this.replication.peer(reader);
     if (peer) this.replication.fetched(peer, records);
@@ -401,13 +406,13 @@ export class ReplicaMachine implements Replica {
     if (durability === "replicated" || log.durable === log.lastIndex)
       configurations.saveMeta({ mode: durability });
   }
-}
 
-/** Of the own disk: what is damaged there is as if it was not there, until the log has repaired it. */
-function readable(bytes: Uint8Array): LogRecord[] {
-  try {
-    return decodeRecords(bytes);
-  } catch {
-    return [];
+  /** Of the own disk: what is damaged there is as if it was not there, until the log has repaired it. */
+  #readable(bytes: Uint8Array): LogRecord[] {
+    try {
+      return decodeRecords(bytes, this.crc32);
+    } catch {
+      return [];
+    }
   }
 }

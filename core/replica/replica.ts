@@ -5,6 +5,7 @@
 import type { ApplyingMachine } from "./applying-machine.ts";
 import type { ConfigurationMachine } from "./configuration-machine.ts";
 import type { DiskId, Holder, ReplicaPolicy } from "./configuration.ts";
+import type { Crc32 } from "./crc32.ts";
 import type { FollowingMachine } from "./following-machine.ts";
 import type { InSyncMachine } from "./in-sync-machine.ts";
 import type { LeasesMachine } from "./leases-machine.ts";
@@ -25,6 +26,8 @@ export interface Replica {
   readonly self: Holder;
   readonly sink: ReplicaSink;
   readonly timings: ReplicaTimings;
+  /** Of records. */
+  readonly crc32: Crc32;
   readonly log: ReplicaLog;
   readonly configurations: ConfigurationMachine;
   readonly roles: RoleMachine;

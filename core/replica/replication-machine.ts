@@ -21,7 +21,7 @@ const nothing = new Uint8Array(0);
 
 export class ReplicationMachine {
   readonly #replica: Replica;
-  readonly #encoder = new RecordEncoder();
+  readonly #encoder: RecordEncoder;
   readonly peers = new Map<DiskId, Peer>();
   /** Members of all sets that may be in force, without this replica: the primary is alive while all of these promise. */
   #promising: Peer[] = [];
@@ -41,6 +41,7 @@ export class ReplicationMachine {
 
   constructor(replica: Replica) {
     this.#replica = replica;
+    this.#encoder = new RecordEncoder(replica.crc32);
   }
 
   get promising(): readonly Peer[] {

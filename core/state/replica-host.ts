@@ -5,6 +5,7 @@
 import { randomFillSync } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { join } from "node:path";
+import { crc32 } from "../checksum.ts";
 import { DvsError } from "../errors.ts";
 import { stateTickMs } from "../limits.ts";
 import type { LogListener } from "../log/log.ts";
@@ -174,6 +175,7 @@ export class ReplicaHost implements ReplicaSink {
       log: disk.recovered,
       meta: disk.meta,
       state: disk.database.state(),
+      crc32,
     });
     this.#timer = setInterval(() => {
       if (!this.#installing) this.machine.tick(this.now());
