@@ -42,7 +42,9 @@ export const changeIdsKept = 32;
 export const exitsKept = 8;
 /** A compare-and-set without an answer for this long has an unknown outcome; below `stateAttemptMs`. */
 export const changeSettleMs = 1_500;
-/** What a replica asks goes to the next coordinator when one has not answered for this long, */
+/** What a replica asks goes to the next coordinator as well when one has not answered for this long: far above a write, */
+export const stateBesideMs = 300;
+/** one that has not answered for this long does not count any more, */
 export const stateAttemptMs = 2_000;
 /** and is given up after this: three coordinators have been asked. */
 export const stateRequestTimeoutMs = 7_000;

@@ -35,8 +35,8 @@ export interface CoordinatorLink {
   /** An exit certificate. */
   containerExited(uid: string, incarnation: string, signal: AbortSignal): Promise<void>;
   /**
-   * For state processes: asked of one coordinator after another until one answers, since a takeover cannot wait for the
-   * one that acts. UNAVAILABLE: none was reached, and nothing was done.
+   * For state processes: asked of one coordinator after another until one answers, and of others beside one that is
+   * silent, since a takeover cannot wait for the one that acts. UNAVAILABLE: none was reached, and nothing was done.
    */
   state: {
     read(of: StateOf, signal: AbortSignal): Promise<ReplicaSet>;

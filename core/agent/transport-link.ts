@@ -3,10 +3,11 @@ import { ChangeAnswer, HeartbeatAnswer, StateGone, type StateOf, ToAgent } from 
 import { DvsError, parseOrThrow } from "../errors.ts";
 import { type Client, type ClientRequest, createClient } from "../transport/client.ts";
 import { parseNdjson } from "../transport/ndjson.ts";
-import { stateAttemptMs } from "../limits.ts";
+import { stateAttemptMs, stateBesideMs } from "../limits.ts";
 import { ReplicaSet } from "../state/replica-set.ts";
 import { peerOf } from "../transport/peer.ts";
 import { z } from "zod";
+import { askAny } from "./ask-any.ts";
 import type { CoordinatorLink } from "./coordinator-link.ts";
 import type { Enrolled } from "./identity.ts";
 
@@ -57,30 +58,23 @@ function linkOver(known: readonly string[], connect: (address: string) => Client
     return parseOrThrow(schema, await response.json(), `answer to ${path}`);
   }
 
-  /** Asks one coordinator after another, as long as no harm can come of it. */
-  async function postAny<T>(
+  /** Asks any coordinator, and others beside one that is silent: what is asked so may be asked twice. */
+  function postAny<T>(
     part: string,
     of: StateOf,
     schema: Schema<T>,
     signal: AbortSignal,
-    idempotent = true,
+    { besideMs = stateBesideMs, idempotent = true } = {},
   ): Promise<T> {
     const path = `${instance(of.uid)}/state${part}`;
     const addresses = [current, ...[...clients.keys()].filter((address) => address !== current)];
-    for (;;) {
-      const address = addresses.shift()!;
-      try {
-        const asked = { ...posting(path, of, signal, idempotent), timeoutMs: stateAttemptMs };
-        const response = await request(asked, address);
-        return parseOrThrow(schema, await response.json(), `answer to ${path}`);
-      } catch (e) {
-        const { code } = DvsError.from(e);
-        const again = code === "UNAVAILABLE" || (idempotent && code === "TIMEOUT");
-        if (!again || signal.aborted) throw e;
-        while (addresses.length > 0 && !clients.has(addresses[0]!)) addresses.shift();
-        if (addresses.length === 0) throw e;
-      }
-    }
+    const ask = async (address: string, stop: AbortSignal) => {
+      if (!clients.has(address)) throw new DvsError("UNAVAILABLE", `${address} is no coordinator any more.`);
+      const asked = { ...posting(path, of, stop, idempotent), timeoutMs: stateAttemptMs };
+      const response = await request(asked, address);
+      return parseOrThrow(schema, await response.json(), `answer to ${path}`);
+    };
+    return askAny(addresses, ask, { signal, besideMs });
   }
 
   return {
@@ -111,10 +105,12 @@ function linkOver(known: readonly string[], connect: (address: string) => Client
     state: {
       read: (of, signal) => postAny("", of, ReplicaSet, signal),
       async register(registration, signal) {
-        await postAny("/replica", registration, z.object({}), signal);
+        // One that is late must not replace what was registered after it.
+        await postAny("/replica", registration, z.object({}), signal, { besideMs: Infinity });
       },
-      // Sent again it would be made once, but what became of it must be known: it counts until it is read back.
-      change: (proposal, signal) => postAny("/change", proposal, ChangeAnswer, signal, false),
+      // By its id it is made once, whoever is asked; it counts until it is read back. Not `idempotent`: whether it may
+      // have been made must be told.
+      change: (proposal, signal) => postAny("/change", proposal, ChangeAnswer, signal, { idempotent: false }),
       async exit(exit, signal) {
         await postAny("/exit", exit, z.object({}), signal);
       },
