@@ -20,7 +20,7 @@ interface Waiting {
   ticket: number;
   /** Null: all there is. */
   buckets: readonly number[] | null;
-  untilMs: number;
+  sinceMs: number;
 }
 
 export class ReadsMachine {
@@ -47,10 +47,10 @@ export class ReadsMachine {
   }
 
   read(ticket: number, buckets: readonly number[] | null): void {
-    const { nowMs, timings, isRetiring } = this.#replica;
+    const { nowMs, isRetiring } = this.#replica;
     if (isRetiring) return this.#refuse(ticket, "stopping");
     if (this.waiting >= readsWaitingMax) return this.#refuse(ticket, "busy");
-    this.#decide({ ticket, buckets, untilMs: nowMs + timings.waitMs });
+    this.#decide({ ticket, buckets, sinceMs: nowMs });
   }
 
   /** They are in the log, and not acknowledged yet. */
@@ -125,7 +125,7 @@ export class ReadsMachine {
 
   tick(): void {
     const { nowMs, timings } = this.#replica;
-    const isLate = (read: Waiting) => nowMs >= read.untilMs;
+    const isLate = (read: Waiting) => this.#replica.isLate(read.sinceMs);
     if (this.#applying.some(({ read }) => isLate(read))) {
       for (const { read } of this.#applying) if (isLate(read)) this.#refuse(read.ticket, "no-primary");
       this.#applying = this.#applying.filter(({ read }) => !isLate(read));
@@ -201,10 +201,10 @@ export class ReadsMachine {
   }
 
   #withoutLate(reads: Waiting[]): Waiting[] {
-    const { nowMs } = this.#replica;
-    if (!reads.some((read) => nowMs >= read.untilMs)) return reads;
-    for (const read of reads) if (nowMs >= read.untilMs) this.#refuse(read.ticket, "no-primary");
-    return reads.filter((read) => nowMs < read.untilMs);
+    const isLate = (read: Waiting) => this.#replica.isLate(read.sinceMs);
+    if (!reads.some(isLate)) return reads;
+    for (const read of reads) if (isLate(read)) this.#refuse(read.ticket, "no-primary");
+    return reads.filter((read) => !isLate(read));
   }
 
   #answer(ticket: number): void {

@@ -167,6 +167,13 @@ export class ReplicaMachine implements Replica {
   get isServing(): boolean {
     return this.isEstablished ? this.leases.isAlive : this.role === "backup" && this.promises.hasReadLease;
   }
+  /** Where no primary serves, another replica may reach one; but one that has just changed is waited for. */
+  isLate(sinceMs: number): boolean {
+    const { nowMs, roles, leases } = this;
+    const { waitMs, elsewhereMs } = this.timings;
+    const aloneMs = Math.max(sinceMs, roles.primaryMs, leases.aliveUntilMs);
+    return nowMs >= Math.min(sinceMs + waitMs, aloneMs + elsewhereMs);
+  }
   get status(): ReplicaStatus {
     return statusOf(this);
   }

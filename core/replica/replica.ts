@@ -64,6 +64,8 @@ export interface Replica {
   readonly isEstablished: boolean;
   /** There is something that goes out at the end of the turn. */
   wantFlush(): void;
+  /** Whether a read or a write that came then has waited here for long enough. Who came later has not waited longer. */
+  isLate(sinceMs: number): boolean;
   /** What this replica is may have changed. */
   review(): void;
 }

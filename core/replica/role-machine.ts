@@ -18,6 +18,8 @@ export class RoleMachine {
   #isEstablished = false;
   /** Since when the configuration before was gone by. */
   #knewMs = -Infinity;
+  /** Another primary since, or none. */
+  #primaryMs = -Infinity;
 
   constructor(replica: Replica) {
     this.#replica = replica;
@@ -29,6 +31,10 @@ export class RoleMachine {
   /** It has begun to be the primary of its configuration. */
   get isPrimary(): boolean {
     return this.#isPrimary;
+  }
+  /** Since when the primary is the same one, or nobody. */
+  get primaryMs(): number {
+    return this.#primaryMs;
   }
   /** It is promoted, and its promises are over; whether it may answer reads is for the leases. */
   get isEstablished(): boolean {
@@ -124,7 +130,8 @@ export class RoleMachine {
   }
 
   #primaryChanged(): void {
-    const { writes, reads } = this.#replica;
+    const { writes, reads, nowMs } = this.#replica;
+    this.#primaryMs = nowMs;
     writes.primaryChanged();
     reads.primaryChanged();
   }

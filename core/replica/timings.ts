@@ -19,6 +19,8 @@ export interface ReplicaTimings {
   stuckMs: number;
   /** Reads and writes that nobody can answer are refused after this; clients ask elsewhere. */
   waitMs: number;
+  /** The same where no primary serves or is heard of: another replica may reach one, and clients ask there. Above G. */
+  elsewhereMs: number;
 }
 
 const defaultAliveMs = 800;
@@ -37,6 +39,7 @@ export function tunedTimings(aliveMs: number): ReplicaTimings {
     retryMs: Math.ceil(aliveMs * 0.3),
     stuckMs: aliveMs * 3,
     waitMs: aliveMs * 5,
+    elsewhereMs: aliveMs * 2,
   };
 }
 

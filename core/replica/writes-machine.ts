@@ -6,7 +6,7 @@
  *   rule 7   below min-in-sync, or with a full disk, refused at once; so is what would wait without bound
  *
  * A replica keeps each write of its own clients until it is answered, and gives it to each primary that comes: sent
- * twice, it is carried out once. What is still unanswered after `waitMs` is `uncertain` when it was ever sent: it may
+ * twice, it is carried out once. What is still unanswered after its time is `uncertain` when it was ever sent: it may
  * be carried out yet, and the same request may be made again anywhere.
  */
 import type { DiskId } from "./configuration.ts";
@@ -30,7 +30,7 @@ export interface WriteRequest {
 }
 
 interface Write extends WriteRequest {
-  untilMs: number;
+  sinceMs: number;
   /** How often it was given to a primary, and when last. */
   sent: number;
   /** In `#unsent`. */
@@ -77,7 +77,7 @@ export class WritesMachine {
   }
 
   write(request: WriteRequest): void {
-    const { nowMs, timings } = this.#replica;
+    const { nowMs } = this.#replica;
     const { ticket } = request;
     if (this.#replica.isRetiring)
       return this.#replica.sink.answer(ticket, refusal("stopping", textOf("stopping")));
@@ -89,7 +89,7 @@ export class WritesMachine {
     }
     const write: Write = {
       ...request,
-      untilMs: nowMs + timings.waitMs,
+      sinceMs: nowMs,
       sent: 0,
       queued: false,
       sentMs: -Infinity,
@@ -158,7 +158,7 @@ export class WritesMachine {
     const { nowMs, timings, isPrimary } = this.#replica;
     for (const write of this.#writes.values()) {
       // The oldest come first.
-      if (nowMs < write.untilMs) break;
+      if (!this.#replica.isLate(write.sinceMs)) break;
       this.#answerOwn(
         write.ticket,
         write.sent > 0 ? { type: "uncertain" } : refusal("no-primary", textOf("no-primary")),

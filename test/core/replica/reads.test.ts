@@ -103,7 +103,7 @@ test("without any primary a read is refused after its time", () => {
   lab.cutStore("b");
   lab.run(1_000);
   const read = lab.at("b").read("x");
-  lab.run(lab.timings.waitMs - 50);
+  lab.run(lab.timings.elsewhereMs - 50);
   expect(read.outcome).toBeNull();
   lab.run(100);
   expect(read.outcome).toMatchObject({ type: "refused", reason: "no-primary" });

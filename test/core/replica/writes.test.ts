@@ -80,13 +80,29 @@ test("without a primary a write that was sent to nobody is refused after its tim
   a.kill();
   lab.cutStore("b");
   const sent = b.set("x", "1", "k1", 1);
-  lab.run(lab.timings.waitMs + 50);
+  lab.run(lab.timings.elsewhereMs + 50);
   expect(sent.outcome?.type).toBe("uncertain");
   b.kill();
   b.start();
   const unsent = b.set("x", "1", "k1", 2);
-  lab.run(lab.timings.waitMs + 50);
+  lab.run(lab.timings.elsewhereMs + 50);
   expect(unsent.outcome).toMatchObject({ type: "refused", reason: "no-primary" });
+});
+
+test("a replica that is cut off from the primary alone lets its clients ask another one soon", () => {
+  const lab = Lab.of("abc");
+  const [b, c] = [lab.at("b"), lab.at("c")];
+  lab.cut("a", "b");
+  lab.run(lab.timings.readLeaseMs);
+  const stuck = b.set("x", "1", "k1", 1);
+  const read = b.read("x");
+  lab.run(lab.timings.elsewhereMs + 50);
+  expect([stuck.outcome?.type, read.outcome?.type]).toEqual(["uncertain", "refused"]);
+  const elsewhere = c.set("x", "1", "k1", 1);
+  lab.run(50);
+  expect(elsewhere.outcome?.type).toBe("ok");
+  // No takeover is needed for that, nor is one in sight.
+  expect(lab.primaries).toBe("a");
 });
 
 test("one that nobody repeats is not sent twice: its outcome is unknown", () => {
