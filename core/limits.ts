@@ -46,7 +46,7 @@ export const changeSettleMs = 1_500;
 export const stateBesideMs = 300;
 /** one that has not answered for this long does not count any more, */
 export const stateAttemptMs = 2_000;
-/** and is given up after this: three coordinators have been asked. */
+/** and it is given up after this: three coordinators have been asked. */
 export const stateRequestTimeoutMs = 7_000;
 
 // Leadership of coordinators

@@ -17,7 +17,7 @@ export interface ReplicaTimings {
   retryMs: number;
   /** A member that takes beacons, and no record for so long, is removed: its disk hangs. */
   stuckMs: number;
-  /** Reads and writes that nobody can answer are refused after this; clients ask elsewhere. */
+  /** Reads and writes that nobody can answer are refused after this. */
   waitMs: number;
   /** The same where no primary serves or is heard of: another replica may reach one, and clients ask there. Above G. */
   elsewhereMs: number;
