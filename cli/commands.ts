@@ -51,8 +51,6 @@ export const commands: Record<string, Entry> = {
       },
       restore: {
         summary: "Replace the state of an instance by a backup",
-        // Until state processes take one (TransferHandlers.restore).
-        hidden: true,
         load: () => import("./commands/instance/restore.ts"),
       },
       recover: {

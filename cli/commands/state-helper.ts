@@ -3,7 +3,12 @@ import { command } from "../command.ts";
 
 export default command({
   args: {
-    job: { type: "enum", options: ["snapshot", "checkpoint"], required: true, description: "What to do" },
+    job: {
+      type: "enum",
+      options: ["snapshot", "checkpoint", "unpack"],
+      required: true,
+      description: "What to do",
+    },
     "data-dir": {
       type: "string",
       value: "DIR",

@@ -14,21 +14,40 @@ import { snapshotPieceBytes } from "./limits.ts";
 import { databaseName } from "./schema.ts";
 import { listSnapshots, publishSnapshot, type SnapshotInfo, snapshotsDir } from "./snapshots.ts";
 
-export type HelperJob = "checkpoint" | "snapshot";
+export type HelperJob = "checkpoint" | "snapshot" | "unpack";
+
+const jobs: Record<HelperJob, (dataDir: string) => Promise<object>> = {
+  snapshot: makeSnapshot,
+  checkpoint,
+  async unpack(dataDir) {
+    // Only here: a checkpoint takes hardly longer than loading these.
+    const [{ unpackBackup }, { modules }] = await Promise.all([
+      import("./backup/unpack.ts"),
+      import("./modules.ts"),
+    ]);
+    return unpackBackup(dataDir, modules);
+  },
+};
+const does: Record<HelperJob, string> = {
+  snapshot: "make a snapshot of",
+  checkpoint: "move on the write-ahead log of",
+  unpack: "unpack a backup for",
+};
 
 /** Rejects with what went wrong; nothing has changed then. */
 export async function runHelper(job: HelperJob, dataDir: string): Promise<object> {
   // Whoever answers clients goes first.
   setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
   try {
-    return await (job === "snapshot" ? makeSnapshot(dataDir) : checkpoint(dataDir));
+    return await jobs[job](dataDir);
   } catch (cause) {
     const full = isFull(cause) || (cause as NodeJS.ErrnoException).code === "ENOSPC";
     const why = full ? "the disk is full" : cause instanceof Error ? cause.message : String(cause);
-    const what = job === "snapshot" ? "make a snapshot of" : "move on the write-ahead log of";
-    throw new DvsError(full ? "EXHAUSTED" : "FAILED", `Cannot ${what} the state in ${dataDir}: ${why}.`, {
-      cause,
-    });
+    throw new DvsError(
+      full ? "EXHAUSTED" : "FAILED",
+      `Cannot ${does[job]} the state in ${dataDir}: ${why}.`,
+      { cause },
+    );
   }
 }
 

@@ -24,19 +24,19 @@ export interface ApplyContext {
   level: number;
 }
 
-/** A table of a module, as backups carry it. */
+/** A table of a module, as backups carry it. `begun`: the record with which the restore began; nothing else is at its index. */
 export interface RestoredTable {
   readonly name: string;
   readonly columns: readonly string[];
   /** SQL that makes an empty one of this name. Indexes have names of their own in a database: `tag` tells them apart. */
   readonly create: (name: string, tag: string) => string;
   /**
-   * A row of a backup (`columns`, in their order) as it is to be here; the record that brings it is at `index`. Throws
-   * ModuleRefusal for what cannot be one. Missing: the table is empty after a restore.
+   * A row of a backup (`columns`, in their order) as it is to be here. Throws ModuleRefusal for what cannot be one.
+   * Missing: the table is empty after a restore.
    */
   readonly take?: (
     row: readonly unknown[],
-    context: { index: number; timeMs: number },
+    context: { begun: number; timeMs: number },
   ) => readonly ColumnValue[];
 }
 export type ColumnValue = string | number | Uint8Array | null;
@@ -46,7 +46,7 @@ export interface RestoreRules {
   /** All that backups have, or that has to begin empty. */
   readonly tables: readonly RestoredTable[];
   /** In the same step in which the tables took their places: what else has to fit to them. Short. */
-  restored(tables: StateTables, context: { index: number; timeMs: number }): void;
+  restored(tables: StateTables, context: { begun: number; index: number; timeMs: number }): void;
   /** Why rows that are each well cannot be taken together; null: they can. In the helper, over a backup. */
   problem?(backup: StateTables): string | null;
 }

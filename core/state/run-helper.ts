@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { z } from "zod";
 import { DvsError } from "../errors.ts";
 import { selfCommand } from "../platform/runtime.ts";
+import { Unpacked } from "./backup/unpacked.ts";
 import type { HelperJob } from "./helper.ts";
 import { helperMsMax } from "./limits.ts";
 import { SnapshotInfo } from "./snapshots.ts";
@@ -11,6 +12,7 @@ const outputCharsMax = 64 * 1024;
 const results = {
   snapshot: SnapshotInfo,
   checkpoint: z.object({ frames: z.number(), moved: z.number() }),
+  unpack: Unpacked,
 } as const;
 
 /** Rejects with FAILED when it ends otherwise than well; with the reason of `signal` when that ends it. */
@@ -34,7 +36,7 @@ export function askHelper<J extends HelperJob>(
     const timer = setTimeout(kill, helperMsMax);
     signal.addEventListener("abort", kill, { once: true });
     const failed = (why: string, cause?: unknown): DvsError =>
-      new DvsError("FAILED", `Cannot make a ${job} of the state in ${dataDir}: ${why}.`, { cause });
+      new DvsError("FAILED", `The ${job} of the state in ${dataDir} failed: ${why}.`, { cause });
     const end = (outcome: () => void): void => {
       clearTimeout(timer);
       signal.removeEventListener("abort", kill);

@@ -8,11 +8,14 @@ import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DvsError } from "../errors.ts";
 import { controlLineCharsMax, failedLingerMs } from "../limits.ts";
+import type { WriteOutcome } from "../replica/sink.ts";
 import type { ReplicaTimings } from "../replica/timings.ts";
 import { ControlServer } from "../transport/control-server.ts";
 import { join } from "node:path";
 import { giveBackup } from "./backup/give-backup.ts";
+import { BackupTaker } from "./backup/take-backup.ts";
 import { serveTransfers } from "./backup/transfer.ts";
+import { removeRestoreDir } from "./backup/unpacked.ts";
 import { type StateBoot, stateSockets, type StateTls } from "./boot.ts";
 import { ClientServer } from "./client-server.ts";
 import { type FromState, ToState } from "./control.ts";
@@ -24,6 +27,7 @@ import { type LinkIdentity, listenState, type StateListener } from "./link/liste
 import { modules } from "./modules.ts";
 import { RemovedClients } from "./removed-clients.ts";
 import { ReplicaHost } from "./replica-host.ts";
+import { askHelper } from "./run-helper.ts";
 import { ReplicaLinks } from "./replica-links.ts";
 import { isOlder, type ReplicaSet } from "./replica-set.ts";
 import type { ReplicaStatus } from "./replica-status.ts";
@@ -63,6 +67,7 @@ export class StateProcess {
   #statusTold = "";
   #diskBytes = 0;
   #seconds = 0;
+  readonly #ended = new AbortController();
   readonly #stopAsked = Promise.withResolvers<number>();
   readonly #failed = Promise.withResolvers<never>();
 
@@ -103,6 +108,7 @@ export class StateProcess {
     } catch (e) {
       return await this.#fail(DvsError.from(e));
     } finally {
+      this.#ended.abort(new DvsError("UNAVAILABLE", "The state process ends."));
       this.#backups?.close();
       this.#listener?.stop();
       this.#links?.close();
@@ -160,19 +166,7 @@ export class StateProcess {
       sent: (disk) => host.machine.snapshotSent(host.now(), disk),
       say: this.#log,
     });
-    const transfers = join(runDir, stateSockets.transfer);
-    await rm(transfers, { force: true });
-    this.#backups = await serveTransfers(transfers, {
-      backup: () =>
-        giveBackup(
-          {
-            isPrimary: () => host.machine.status.serving && host.machine.role === "primary",
-            snapshotNow: () => host.snapshotNow(),
-            keeper: host.keeper,
-          },
-          this.#boot,
-        ),
-    });
+    await this.#serveTransfers(host);
     this.#listener = await listenState({
       identity,
       socket: join(runDir, stateSockets.links),
@@ -182,6 +176,34 @@ export class StateProcess {
       user: this.#acceptor(links, this.#clients),
     });
     if (this.#replicas) this.#apply(this.#replicas);
+  }
+
+  async #serveTransfers(host: ReplicaHost): Promise<void> {
+    const { runDir, dataDir } = this.#boot;
+    const path = join(runDir, stateSockets.transfer);
+    await rm(path, { force: true });
+    await removeRestoreDir(dataDir);
+    const isPrimary = () => host.machine.status.serving && host.machine.role === "primary";
+    const taker = new BackupTaker(
+      {
+        isPrimary,
+        level: (module) => host.machine.levels.inForce(module),
+        write: (operation) => writeAlone(host, "restore", operation),
+        unpack: () => askHelper("unpack", dataDir, this.#ended.signal),
+      },
+      this.#boot,
+    );
+    const { keeper } = host;
+    const source = { isPrimary, snapshotNow: () => host.snapshotNow(), keeper };
+    this.#backups = await serveTransfers(path, {
+      backup: () => giveBackup(source, this.#boot),
+      restore: async (header, chunks) => {
+        const { instance, index, madeAt } = header;
+        const answer = await taker.take(header, chunks);
+        this.#log("info", "the state was restored from a backup", { ...answer, instance, of: index, madeAt });
+        return answer;
+      },
+    });
   }
 
   #applied(): void {
@@ -331,4 +353,12 @@ export class StateProcess {
       ...(status ? [{ type: "status" as const, ...status }] : []),
     ];
   }
+}
+
+/** An operation of this process's own, which nothing but its module keeps from being carried out twice. */
+function writeAlone(host: ReplicaHost, module: string, operation: unknown): Promise<WriteOutcome> {
+  const encoded = host.module(module).encode(operation);
+  return new Promise((resolve) => {
+    host.write({ client: "", sequence: 0, ackedBelow: 0, module, operation: encoded }, resolve);
+  });
 }

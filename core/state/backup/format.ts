@@ -4,16 +4,25 @@
  *   header line of JSON | frames: length (4 bytes, big-endian), bytes | length 0 | SHA-256 of all before (32 bytes)
  *
  * Instead of the header a line `{"error": …}` may come: there is no backup, and why. What the frames hold is the state
- * process's own (its snapshot); everything between it and the file passes them on.
+ * process's own; everything between it and the file passes them on: the streams that the header names, behind one
+ * another. `state` is a snapshot of its database. In version 1 there were no names: all of it is `state`.
  */
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { DvsError } from "../../errors.ts";
-import { KiB, MiB } from "../../limits.ts";
+import { MiB } from "../../limits.ts";
+
+const Stream = z.object({
+  name: z.string().regex(/^[a-z0-9][a-z0-9/.-]{0,254}$/),
+  bytes: z.number().int().min(0),
+});
+export const stateStream = "state";
 
 export const BackupHeader = z.object({
   format: z.literal("dvs-state-backup"),
-  version: z.literal(1),
+  version: z.union([z.literal(1), z.literal(2)]),
+  /** Each once, in their order; from version 2 on. */
+  streams: z.array(Stream).min(1).max(16_384).optional(),
   tenant: z.string(),
   instance: z.string(),
   uid: z.string(),
@@ -25,7 +34,7 @@ export const BackupHeader = z.object({
 });
 export type BackupHeader = z.infer<typeof BackupHeader>;
 
-const headerBytesMax = 64 * KiB;
+const headerBytesMax = 8 * MiB;
 const frameBytesMax = 1 * MiB;
 const digestBytes = 32;
 
@@ -91,6 +100,25 @@ export async function* checkedBackup(
   yield* encodeBackup(header, chunks);
 }
 
+/** Chunks by the name of their stream. Throws FAILED at the end when there is more or less than the header says. */
+export async function* streamsOf(
+  { streams }: BackupHeader,
+  chunks: AsyncIterable<Uint8Array>,
+): AsyncGenerator<[name: string, bytes: Uint8Array]> {
+  const left = (streams ?? [{ name: stateStream, bytes: Infinity }]).map((stream) => ({ ...stream }));
+  for await (let chunk of chunks) {
+    while (chunk.length > 0) {
+      const stream = left.find(({ bytes }) => bytes > 0);
+      if (!stream) throw damaged();
+      const part = chunk.subarray(0, Math.min(chunk.length, stream.bytes));
+      stream.bytes -= part.length;
+      yield [stream.name, part];
+      chunk = chunk.subarray(part.length);
+    }
+  }
+  if (left.some(({ bytes }) => bytes > 0 && bytes !== Infinity)) throw damaged();
+}
+
 /** What is sent instead of a backup. */
 export function backupError(error: DvsError): Uint8Array {
   return new TextEncoder().encode(`${JSON.stringify(error.toBody())}\n`);
@@ -105,7 +133,8 @@ function headerOf(line: Uint8Array): BackupHeader {
   }
   if (json !== null && typeof json === "object" && "error" in json) throw DvsError.fromBody(json);
   const header = BackupHeader.safeParse(json);
-  if (header.success) return header.data;
+  if (header.success && (header.data.version === 1) === (header.data.streams === undefined))
+    return header.data;
   throw new DvsError(
     "INVALID",
     "This is no backup of an instance's state, or one of another version of dvs.",

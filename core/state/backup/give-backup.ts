@@ -3,7 +3,7 @@ import { DvsError } from "../../errors.ts";
 import type { StateBoot } from "../boot.ts";
 import type { Keeper } from "../keeper.ts";
 import { readSnapshot, type SnapshotInfo } from "../snapshots.ts";
-import type { BackupHeader } from "./format.ts";
+import { type BackupHeader, stateStream } from "./format.ts";
 import type { TransferHandlers } from "./transfer.ts";
 
 export interface BackupSource {
@@ -26,7 +26,8 @@ export async function giveBackup(
   try {
     const info = await source.snapshotNow();
     const header: BackupHeader = {
-      ...{ format: "dvs-state-backup", version: 1, tenant, instance, uid, os },
+      ...{ format: "dvs-state-backup", version: 2, tenant, instance, uid, os },
+      streams: [{ name: stateStream, bytes: info.bytes }],
       ...{ epoch: info.epoch, index: info.index, madeAt: new Date().toISOString() },
     };
     return { header, chunks: readSnapshot(dataDir, info), release };

@@ -28,7 +28,7 @@ export interface TransferHandlers {
    * Takes the state of the instance's place. Acts only after `chunks` has ended without an error. Resolves with the
    * index of the record after which every replica in sync has it.
    */
-  restore?(header: BackupHeader, chunks: AsyncIterable<Uint8Array>): Promise<RestoreAnswer>;
+  restore(header: BackupHeader, chunks: AsyncIterable<Uint8Array>): Promise<RestoreAnswer>;
 }
 
 /** The state process's side. Resolves when it listens; `close` cuts what is under way. */
@@ -90,7 +90,6 @@ async function answer(socket: Socket, handlers: TransferHandlers): Promise<void>
     const { request, rest } = await requestOf(bytesOf(socket));
     if (request.type === "restore") {
       const { header, chunks } = await readBackup(rest);
-      if (!handlers.restore) throw new DvsError("INVALID", "This state process cannot take a backup back.");
       socket.end(`${JSON.stringify(await handlers.restore(header, chunks))}\n`);
       return;
     }
@@ -103,8 +102,11 @@ async function answer(socket: Socket, handlers: TransferHandlers): Promise<void>
     }
   } catch (e) {
     // In the middle of a backup it is cut short, which its end tells.
-    if (socket.bytesWritten === 0) socket.end(backupError(DvsError.from(e)));
-    else socket.destroy();
+    if (socket.bytesWritten > 0) return void socket.destroy();
+    socket.end(backupError(DvsError.from(e)));
+    // Whoever still sends a backup hears of it when that is done.
+    socket.removeAllListeners("data");
+    socket.resume();
   }
 }
 

@@ -1,12 +1,12 @@
 /**
  * Tables of the key-value, and how those of a backup take their places.
  *
- * A restored key has the revision of the record that brought it, which no key had before: a compare-and-set that goes
- * by a revision from before the restore is refused. Changes are not restored: who watches is told to list the keys.
- * Leases get their full time again, as after a takeover.
+ * A restored key has the revision of the record with which the restore began, which no key had before: a compare-and-set
+ * that goes by a revision from before is refused. Changes are not restored: who watches is told to list the keys, and
+ * begins behind the highest revision, which may be that one. Leases get their full time again, as after a takeover.
  */
 import { kvKeyBytesMax, kvLeaseKeysMax, kvLeaseTtlMsMax, kvValueBytesMax } from "../../limits.ts";
-import { ModuleRefusal, type RestoredTable, type RestoreRules } from "../module.ts";
+import { ModuleRefusal, type RestoredTable, type RestoreRules, type StateTables } from "../module.ts";
 
 const lease = /^[A-Za-z0-9-]{1,64}$/;
 const utf8 = new TextDecoder("utf-8", { fatal: true });
@@ -23,13 +23,13 @@ const entry: RestoredTable = {
     ) STRICT;
     CREATE INDEX kv_entry_by_lease${tag} ON ${name} (lease, key) WHERE lease IS NOT NULL;
   `,
-  take([key, value, , of], { index }) {
+  take([key, value, , of], { begun }) {
     if (!(key instanceof Uint8Array) || key.length < 1 || key.length > kvKeyBytesMax || !isText(key))
       throw new ModuleRefusal(`a key has to be text of 1 to ${kvKeyBytesMax} bytes`);
     if (!(value instanceof Uint8Array) || value.length > kvValueBytesMax)
       throw new ModuleRefusal(`a value has at most ${kvValueBytesMax} bytes`);
-    if (of === null) return [key, value, index, null];
-    return [key, value, index, leaseOf(of)];
+    if (of === null) return [key, value, begun, null];
+    return [key, value, begun, leaseOf(of)];
   },
 };
 
@@ -71,13 +71,29 @@ const counter = `
   INSERT INTO kv_counter VALUES (0, 0, 0, 0);
 `;
 
+/** Made by the first restore. The last one: where its keys' revision is in the order of changes. */
+const mark = `
+  CREATE TABLE IF NOT EXISTS kv_restored (begun INTEGER NOT NULL, record INTEGER NOT NULL) STRICT;
+  DELETE FROM kv_restored;
+`;
+
 const restored = [entry, leases, changes];
 
 export const kvTables = restored.map(({ name, create }) => create(name, "")).join("") + counter;
 
+/** Null: this state never was restored. */
+export function lastRestore(db: StateTables): { begun: number; record: number } | null {
+  if (!db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'kv_restored'").get()) return null;
+  return (db.prepare("SELECT begun, record FROM kv_restored").get() ?? null) as ReturnType<
+    typeof lastRestore
+  >;
+}
+
 export const kvRestore: RestoreRules = {
   tables: restored,
-  restored(db, { index, timeMs }) {
+  restored(db, { begun, index, timeMs }) {
+    db.exec(mark);
+    db.prepare("INSERT INTO kv_restored VALUES (?, ?)").run(begun, index);
     db.prepare("UPDATE kv_counter SET serving = ?, forgotten = ?, changes = 0, bytes = 0").run(timeMs, index);
   },
   problem(backup) {

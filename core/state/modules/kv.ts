@@ -26,7 +26,7 @@ import {
 } from "./kv-messages.ts";
 import { checkedOperation, checkedQuery, type EncodedPut, readEncodedPut, textOfPut } from "./kv-quick.ts";
 import { KvFollower } from "./kv-follower.ts";
-import { kvRestore, kvTables } from "./kv-tables.ts";
+import { kvRestore, kvTables, lastRestore } from "./kv-tables.ts";
 
 const statements = {
   get: "SELECT key, value, revision, lease FROM kv_entry WHERE key = ?",
@@ -96,11 +96,13 @@ export const kv: StateModule = {
 };
 
 class Kv implements OpenModule {
+  readonly #db: StateTables;
   readonly #sql: Sql;
   readonly #encoder = new Encoder();
   readonly #decoder = new Decoder();
 
   constructor(db: StateTables) {
+    this.#db = db;
     const prepared = Object.entries(statements).map(([name, sql]) => [name, db.prepare(sql)] as const);
     this.#sql = Object.fromEntries(prepared) as Sql;
   }
@@ -206,7 +208,9 @@ class Kv implements OpenModule {
           value: Uint8Array | null;
         }[],
     };
-    return new KvFollower(source, prefix, after ?? this.#lastRevision());
+    const restore = lastRestore(this.#db);
+    const from = restore && after === restore.begun ? restore.record : after;
+    return new KvFollower(source, prefix, from ?? this.#lastRevision());
   }
 
   *rows(): Iterable<readonly (string | number | Uint8Array | null)[]> {
@@ -215,6 +219,8 @@ class Kv implements OpenModule {
       for (const row of statement.iterate())
         yield Object.values(row) as (string | number | Uint8Array | null)[];
     }
+    const restore = lastRestore(this.#db);
+    if (restore) yield Object.values(restore);
   }
 
   /** Bytes that a replica has checked and encoded; those of a newer dvs may be none to this one. */

@@ -175,7 +175,7 @@ class Restore implements OpenModule {
   #piece(
     { id: of, number, content: bytes }: Extract<RestoreOperation, { op: "piece" }>,
     state: State,
-    { index, timeMs }: ApplyContext,
+    { timeMs }: ApplyContext,
   ): RestoreResult {
     checkUnderWay(of, state);
     if (number < state.pieces) return { pieces: state.pieces, record: 0 };
@@ -186,7 +186,7 @@ class Restore implements OpenModule {
     const { columns } = table;
     const sql = `INSERT INTO ${stagedName(state, name)} (${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})`;
     const insert = this.#db.prepare(sql);
-    for (const row of rows) insert.run(...table.take(row, { index, timeMs }));
+    for (const row of rows) insert.run(...table.take(row, { begun: state.tag, timeMs }));
     this.#save({ ...state, pieces: number + 1, time: timeMs });
     return { pieces: number + 1, record: 0 };
   }
@@ -203,7 +203,7 @@ class Restore implements OpenModule {
       this.#rename(name, trashName(index, name));
       this.#rename(stagedName(state, name), name);
     }
-    for (const { restore } of this.#modules) restore?.restored(this.#db, { index, timeMs });
+    for (const { restore } of this.#modules) restore?.restored(this.#db, { begun: state.tag, index, timeMs });
     this.#save({ ...state, id: "", pieces: 0, done_id: of, done_record: index });
     return { pieces, record: index };
   }

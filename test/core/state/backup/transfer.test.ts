@@ -10,6 +10,7 @@ import {
   checkedBackup,
   encodeBackup,
   readBackup,
+  streamsOf,
 } from "../../../../core/state/backup/format.ts";
 import {
   openBackup,
@@ -135,4 +136,39 @@ test("a restore that is refused, damaged or cut short changes nothing, and says 
   expect(await codeOf(sendRestore(join(dir, "nobody.sock"), pieces(whole, 1_000), never))).toBe(
     "UNAVAILABLE",
   );
+});
+
+test("a restore that is refused at once is told so, however much is still being sent", async () => {
+  const path = await serve({ restore: () => Promise.reject(new DvsError("INVALID", "of another OS")) });
+  expect(await codeOf(sendRestore(path, pieces(await encoded(), 50_000), never))).toBe("INVALID");
+});
+
+test("streams are told apart by the sizes in the header, however the bytes are cut", async () => {
+  const streams = ["state", "empty", "blocks/1"].map((name, i) => ({ name, bytes: [100_000, 0, 7][i]! }));
+  const of: BackupHeader = { ...header, version: 2, streams };
+  const bytes = large.subarray(0, 100_007);
+  for (const size of [1, 9_999, 100_007]) {
+    const found = new Map<string, number>();
+    for await (const [name, part] of streamsOf(of, pieces(bytes, size)))
+      found.set(name, (found.get(name) ?? 0) + part.length);
+    expect([...found]).toEqual([
+      ["state", 100_000],
+      ["blocks/1", 7],
+    ]);
+  }
+  const all = async (chunks: Uint8Array) => {
+    for await (const part of streamsOf(of, pieces(chunks, 9_999))) void part;
+  };
+  expect(await codeOf(all(large.subarray(0, 100_006)))).toBe("FAILED");
+  expect(await codeOf(all(large.subarray(0, 100_008)))).toBe("FAILED");
+  const whole = await joined(encodeBackup(of, pieces(bytes, 9_999)));
+  expect((await readBackup(pieces(whole, 999))).header).toEqual(of);
+  for (const wrong of [
+    { ...of, version: 3 },
+    { ...header, version: 2 },
+    { ...of, version: 1 },
+  ]) {
+    const line = new TextEncoder().encode(`${JSON.stringify(wrong)}\n`);
+    expect(await codeOf(readAll(pieces(line, 99)))).toBe("INVALID");
+  }
 });
