@@ -27,7 +27,7 @@ import {
 import { ModuleRefusal, type OpenModule, type StateModule, type StateStatement } from "./module.ts";
 import { encodeRefusal, encodeResult } from "./result.ts";
 import { prepareSchema } from "./schema.ts";
-import { readSessions } from "./sessions.ts";
+import { readSessions, SessionTables } from "./sessions.ts";
 import { sweepTrash } from "./trash.ts";
 
 const statements = {
@@ -37,12 +37,6 @@ const statements = {
   release: "RELEASE operation",
   rollback: "ROLLBACK TO operation",
   applied: "UPDATE applied SET record = ?, epoch = ?, time = ?",
-  acked: `INSERT INTO session VALUES (?, ?) ON CONFLICT (client) DO UPDATE SET acked_below = excluded.acked_below`,
-  forgetResults: "DELETE FROM session_result WHERE client = ? AND sequence < ?",
-  result: "INSERT INTO session_result VALUES (?, ?, ?, ?)",
-  removeSession: "DELETE FROM session WHERE client = ?",
-  removed: "INSERT INTO removed_client (client) VALUES (?)",
-  forgetRemoved: "DELETE FROM removed_client WHERE client = ?",
   level: "INSERT INTO module VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET level = excluded.level",
 } as const;
 
@@ -65,6 +59,7 @@ export class StateDatabase {
   readonly #options: StateDatabaseOptions;
   readonly #db: DatabaseSync;
   readonly #sql: Record<keyof typeof statements, StateStatement>;
+  readonly #sessions: SessionTables;
   readonly #modules = new Map<string, OpenModule>();
   readonly #levels = new Map<string, number>();
   #appliedIndex: number;
@@ -89,6 +84,7 @@ export class StateDatabase {
     this.#db = openFile(options.path, options.modules);
     const prepared = Object.entries(statements).map(([name, sql]) => [name, this.#db.prepare(sql)] as const);
     this.#sql = Object.fromEntries(prepared) as Record<keyof typeof statements, StateStatement>;
+    this.#sessions = new SessionTables(this.#db);
     for (const module of options.modules) this.#modules.set(module.name, module.open(this.#db));
     const row = this.#db.prepare("SELECT * FROM applied").get() as {
       record: number;
@@ -116,6 +112,7 @@ export class StateDatabase {
 
   /** What the replica machine begins with. Reads all sessions. */
   state(): AppliedState {
+    if (this.#open >= 0) this.#guarded(() => this.#sessions.save());
     const inForce = [...this.#levels].filter(([, level]) => level > 0);
     return {
       index: this.#appliedIndex,
@@ -171,27 +168,10 @@ export class StateDatabase {
     }
   }
 
+  /** It is part of what the next COMMIT writes. */
   sessionChanged(change: SessionChange): void {
     this.#begin();
-    this.#redo.push(() => this.#changeSession(change));
-    this.#changeSession(change);
-  }
-
-  #changeSession(change: SessionChange): void {
-    const { client } = change;
-    const sql = this.#sql;
-    this.#guarded(() => {
-      if (change.type === "result") sql.result.run(client, change.sequence, change.result, change.index);
-      else if (change.type === "acked") {
-        sql.acked.run(client, change.ackedBelow);
-        sql.forgetResults.run(client, change.ackedBelow);
-      } else {
-        sql.removeSession.run(client);
-        sql.forgetResults.run(client, Number.MAX_SAFE_INTEGER);
-        sql.removed.run(client);
-        for (const forgotten of change.forgotten) sql.forgetRemoved.run(forgotten);
-      }
-    });
+    this.#sessions.change(change);
   }
 
   levelRaised(module: string, level: number): void {
@@ -243,12 +223,14 @@ export class StateDatabase {
   commit(): void {
     if (this.#open <= 0 || this.#failed || this.#closed) return;
     try {
+      this.#sessions.save();
       this.#sql.applied.run(this.#appliedIndex, this.#appliedEpoch, this.#appliedTimeMs);
       this.#sql.commit.run();
     } catch (e) {
       if (isFull(e)) return this.#repeat(e as Error);
       return this.#fail(e as Error);
     }
+    this.#sessions.saved();
     this.#open = -1;
     this.#openBytes = 0;
     this.#redo = [];
@@ -319,6 +301,7 @@ export class StateDatabase {
 
   /** Of what is applied: core/state/digest.ts. Reads everything; for tests and short states. */
   digest(): string {
+    if (this.#open >= 0) this.#guarded(() => this.#sessions.save());
     return stateDigest(this.#db, this.#options.modules);
   }
 

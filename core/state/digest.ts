@@ -5,12 +5,10 @@
 import { createHash } from "node:crypto";
 import { Encoder } from "@msgpack/msgpack";
 import type { StateModule, StateTables } from "./module.ts";
+import { readSessions } from "./sessions.ts";
 
 const ownTables = [
   "SELECT record, epoch, time FROM applied",
-  "SELECT client, acked_below FROM session ORDER BY client",
-  "SELECT client, sequence, result, record FROM session_result ORDER BY client, sequence",
-  "SELECT client FROM removed_client ORDER BY position",
   "SELECT name, level FROM module WHERE level > 0 ORDER BY name",
 ];
 
@@ -23,6 +21,9 @@ export function stateDigest(tables: StateTables, modules: readonly StateModule[]
     add(sql);
     for (const row of tables.prepare(sql).iterate()) add(Object.values(row));
   }
+  const { sessions, removed } = readSessions(tables);
+  for (const { client, ackedBelow, results } of sessions) add([client, ackedBelow, results]);
+  add(removed);
   for (const module of [...modules].sort((a, b) => (a.name < b.name ? -1 : 1))) {
     add(module.name);
     for (const row of module.open(tables).rows()) add(row);

@@ -10,12 +10,13 @@ import type { StateModule } from "./module.ts";
 export const databaseName = "state.db";
 /** "dvsS": tells this file from any other SQLite database. */
 export const applicationId = 0x64767353;
-export const schemaVersion = 1;
+/** 2: newest results of a client are in its row. */
+export const schemaVersion = 2;
 
 const tables = `
   CREATE TABLE applied (record INTEGER NOT NULL, epoch INTEGER NOT NULL, time INTEGER NOT NULL) STRICT;
   INSERT INTO applied VALUES (0, 0, 0);
-  CREATE TABLE session (client TEXT PRIMARY KEY, acked_below INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE session (client TEXT PRIMARY KEY, acked_below INTEGER NOT NULL, recent BLOB) STRICT, WITHOUT ROWID;
   CREATE TABLE session_result (
     client   TEXT NOT NULL,
     sequence INTEGER NOT NULL,
@@ -43,6 +44,9 @@ export function prepareSchema(db: DatabaseSync, path: string, modules: readonly 
   db.exec("BEGIN IMMEDIATE");
   if (id === 0) {
     db.exec(`${tables} PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${schemaVersion};`);
+  }
+  if (id === applicationId && version < 2) {
+    db.exec("ALTER TABLE session ADD COLUMN recent BLOB; PRAGMA user_version = 2;");
   }
   for (const module of modules) {
     const known = db.prepare("SELECT 1 FROM module WHERE name = ?").get(module.name);
