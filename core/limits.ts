@@ -304,6 +304,10 @@ export const stateRetryMs = 50;
 /** Dials of a client that finds nobody: a random share of a time that doubles between these. */
 export const stateRedialMinMs = 20;
 export const stateRedialMaxMs = 500;
+/** Beside a dial that has not led to a link for this long another replica is dialled: far above a handshake. */
+export const stateSecondDialMs = 250;
+/** A client's link that has been silent for this long is asked for a sign of life, and left after as long again. */
+export const stateClientSilentMs = 500;
 /** What a follower has not read; then it is cut off, with an error. */
 export const followedMax = 65_536;
 

@@ -5,7 +5,13 @@
  * OUTCOME_UNKNOWN if it may have been carried out.
  */
 import { DvsError } from "../../errors.ts";
-import { stateRedialMaxMs, stateRedialMinMs, stateRetryMs, stateTimeoutMs } from "../../limits.ts";
+import {
+  stateRedialMaxMs,
+  stateRedialMinMs,
+  stateRetryMs,
+  stateSecondDialMs,
+  stateTimeoutMs,
+} from "../../limits.ts";
 import { Malformed } from "../../kernel/proxy/malformed.ts";
 import type { ReplicaAddress } from "../replica-set.ts";
 import type { Fields } from "../link/frames.ts";
@@ -52,8 +58,11 @@ export class StateClient {
   readonly #identity: LinkIdentity;
   readonly #random: () => number;
   #replicas: ReplicaAddress[] = [];
+  /** It is open. */
   #link: Link | null = null;
-  /** Which of the replicas is asked next. */
+  /** Not open yet. */
+  readonly #dialled = new Map<Link, ReplicaAddress>();
+  /** Which of the replicas is dialled next. */
   #next = 0;
   #backoffMs = stateRedialMinMs;
   #redial: ReturnType<typeof setTimeout> | undefined;
@@ -152,6 +161,7 @@ export class StateClient {
     clearTimeout(this.#redial);
     clearTimeout(this.#retry);
     this.#link?.close();
+    for (const link of this.#dialled.keys()) link.destroy("the client was closed");
     for (const asked of [this.#writes, this.#reads]) {
       for (const key of asked.keys()) this.#giveUp(asked, key, "the client was closed");
     }
@@ -207,39 +217,66 @@ export class StateClient {
     );
   }
 
+  /** The next replica, and soon another one beside it: a stopped process, a machine that is cut off, takes its time to fail. */
   #dial(): void {
     clearTimeout(this.#redial);
-    if (this.#closed || this.#link || this.#replicas.length === 0) return;
-    const to = this.#replicas[this.#next++ % this.#replicas.length]!;
+    if (this.#closed || this.#link) return;
+    const to = this.#nextToDial();
+    if (!to) return;
     const user = {
       onOpen: (link: Link) => this.#onOpen(link),
-      onMessage: (fields: Fields) => this.#onMessage(fields),
+      onMessage: (fields: Fields, link: Link) => {
+        if (link === this.#link) this.#onMessage(fields);
+      },
       onClose: (why: string, link: Link) => this.#onClose(why, link, to),
     };
-    this.#link = dialState({ identity: this.#identity, to, role: "client", toDisk: to.disk, user });
+    this.#dialled.set(dialState({ identity: this.#identity, to, role: "client", toDisk: to.disk, user }), to);
+    this.#redial = setTimeout(() => this.#dial(), stateSecondDialMs);
+  }
+
+  /** None when all are being dialled. */
+  #nextToDial(): ReplicaAddress | undefined {
+    const dialled = [...this.#dialled.values()];
+    for (let i = 0; i < this.#replicas.length; i++) {
+      const to = this.#replicas[this.#next++ % this.#replicas.length]!;
+      if (!dialled.some((other) => isSame(other, to))) return to;
+    }
+    return undefined;
   }
 
   #onOpen(link: Link): void {
+    clearTimeout(this.#redial);
+    this.#dialled.delete(link);
+    this.#link = link;
+    for (const other of this.#dialled.keys()) other.destroy("another replica was faster");
     this.#backoffMs = stateRedialMinMs;
+    this.#askAgain(link);
+  }
+
+  #askAgain(link: Link): void {
     for (const asked of this.#writes.values()) this.#send(asked);
     for (const asked of this.#reads.values()) this.#send(asked);
     for (const following of this.#followings.values()) link.send(following.fields());
   }
 
   #onClose(why: string, link: Link, to: ReplicaAddress): void {
-    if (this.#link !== link) return;
-    this.#link = null;
-    for (const asked of this.#writes.values()) {
-      asked.uncertain ||= asked.waiting;
-      asked.waiting = false;
-    }
+    const wasOpen = this.#link === link;
+    if (!wasOpen && !this.#dialled.delete(link)) return;
+    if (wasOpen) {
+      this.#link = null;
+      for (const asked of this.#writes.values()) {
+        asked.uncertain ||= asked.waiting;
+        asked.waiting = false;
+      }
+    } else if (this.#link) return;
     this.#why = `the replica on node ${to.node} cannot be reached: ${why}`;
     if (this.#closed) return;
     // A link that had been open is followed at once; a round of dials that all failed by a pause that grows.
-    const pause = link.peer ? 0 : this.#backoffMs * (0.5 + this.#random() / 2);
+    const pause = wasOpen ? 0 : this.#backoffMs * (0.5 + this.#random() / 2);
     if (this.#next % Math.max(1, this.#replicas.length) === 0) {
       this.#backoffMs = Math.min(2 * this.#backoffMs, stateRedialMaxMs);
     }
+    clearTimeout(this.#redial);
     this.#redial = setTimeout(() => this.#dial(), pause);
   }
 
@@ -309,7 +346,11 @@ export class StateClient {
         link.close();
         return;
       }
-      this.#onOpen(link);
+      this.#askAgain(link);
     }, stateRetryMs);
   }
+}
+
+function isSame(a: ReplicaAddress, b: ReplicaAddress): boolean {
+  return a.disk === b.disk && a.unix === b.unix && a.host === b.host && a.port === b.port;
 }

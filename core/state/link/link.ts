@@ -4,7 +4,13 @@
  * sends again what was not acknowledged. What is sent in one turn of the event loop leaves as one write.
  */
 import { Malformed } from "../../kernel/proxy/malformed.ts";
-import { stateFrameBytesMax, stateHandshakeMs, stateQueueBytesMax, stateSilentMs } from "../../limits.ts";
+import {
+  stateClientSilentMs,
+  stateFrameBytesMax,
+  stateHandshakeMs,
+  stateQueueBytesMax,
+  stateSilentMs,
+} from "../../limits.ts";
 import type { Stream, StreamUser } from "../../platform/tcp.ts";
 import { encodeFrame, type Fields, FrameSplitter } from "./frames.ts";
 import {
@@ -258,13 +264,16 @@ export class Link implements StreamUser {
 
   /** Asks for a sign of life after a silence, and breaks a link that gives none. */
   #listen(): void {
-    this.#timer = setTimeout(() => {
-      if (!this.#heard && this.#asked) return this.destroy("the peer is silent");
-      this.#asked = !this.#heard;
-      if (this.#asked) this.#push(encodeFrame([linkNumbers.ping]));
-      this.#heard = false;
-      this.#listen();
-    }, stateSilentMs);
+    this.#timer = setTimeout(
+      () => {
+        if (!this.#heard && this.#asked) return this.destroy("the peer is silent");
+        this.#asked = !this.#heard;
+        if (this.#asked) this.#push(encodeFrame([linkNumbers.ping]));
+        this.#heard = false;
+        this.#listen();
+      },
+      this.#dials?.role === "client" ? stateClientSilentMs : stateSilentMs,
+    );
   }
 
   #push(frame: Uint8Array): void {

@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { clientNumbers, outcomes, readClientMessage } from "../../../core/state/client/messages.ts";
@@ -118,6 +119,27 @@ test("a replica that does not serve is left for another", async () => {
   const first = await replica((fields, link) => link.send(written(fields, outcomes.refused, "no primary")));
   const second = await replica((fields, link) => link.send(written(fields, outcomes.ok, 5)));
   expect((await client(first, second).write("kv", 1)).value).toBe(5);
+});
+
+test("a replica that takes connections and says nothing, like a stopped one, is not waited for", async () => {
+  const { address } = await replica(() => {});
+  const stopped = { ...address, disk: "stopped", unix: join(dir, "stopped.sock") };
+  const taken: Socket[] = [];
+  const server = createServer((socket) => void taken.push(socket)).listen(stopped.unix);
+  cleanups.push(() => {
+    server.close();
+    for (const socket of taken) socket.destroy();
+  });
+  const well = await replica((fields, link) => link.send(written(fields, outcomes.ok, 5)));
+  const made = new StateClient({ identity: identity("", `c${names++}`), random: () => 0 });
+  cleanups.push(() => made.close());
+  made.setReplicas([stopped, well.address]);
+  // A handshake has longer than this.
+  expect((await made.write("kv", 1, 1_500)).value).toBe(5);
+  expect(taken).toHaveLength(1);
+  // Told of them anew, it stays with the one that answers.
+  made.setReplicas([stopped, well.address]);
+  expect((await made.write("kv", 2, 1_500)).value).toBe(5);
 });
 
 test("what no replica takes is not carried out, and the error says why", async () => {
