@@ -4,16 +4,19 @@
  * Records are applied inside an open transaction, together with their sessions and the applied index, and answered from
  * there; a COMMIT follows after at most `commitMs` or `commitRecords`. Nothing is synced (synchronous=OFF): what the
  * host process had committed survives its death, and after an unclean end of the operating system the file is thrown
- * away and made anew from a snapshot and the log. Checkpoints of its write-ahead log and snapshots are the work of a
+ * away and made anew from a snapshot and the log. A COMMIT waits until the blocks that its operations have put into
+ * segments (core/blocks) are in their files: so the file never names bytes that are not there. Checkpoints of its write-ahead log and snapshots are the work of a
  * helper host process (helper.ts), since both take longer than the event loop may stand still.
  */
 import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import type { BlockStore } from "../blocks/block-store.ts";
 import { DvsError } from "../errors.ts";
 import { type LogRecord, recordKinds } from "../replica/record.ts";
 import type { AppliedState, SessionChange } from "../replica/sink.ts";
 import { isDeterministic, isFull, isSqliteError } from "../store/sqlite/sqlite-errors.ts";
+import { DatabaseBlocks } from "./database-blocks.ts";
 import { stateDigest } from "./digest.ts";
 import {
   commitBytes,
@@ -43,6 +46,8 @@ const statements = {
 export interface StateDatabaseOptions {
   path: string;
   modules: readonly StateModule[];
+  /** Beside the database: modules put there what is too much for tables. Missing: they have none. */
+  blocks?: BlockStore;
   /** Once, so much later. */
   after(ms: number, run: () => void): void;
   /** All up to this record is in the file: other host processes that read it see it. */
@@ -61,6 +66,7 @@ export class StateDatabase {
   readonly #sql: Record<keyof typeof statements, StateStatement>;
   readonly #sessions: SessionTables;
   readonly #modules = new Map<string, OpenModule>();
+  readonly #blocks: DatabaseBlocks | null;
   readonly #levels = new Map<string, number>();
   #appliedIndex: number;
   #appliedEpoch: number;
@@ -73,6 +79,10 @@ export class StateDatabase {
   #redo: (() => void)[] = [];
   #timer = false;
   #sweeping = false;
+  /** A COMMIT waits for blocks. */
+  #waiting = false;
+  /** Records that somebody waits for until they are in the file, ascending. */
+  #settling: { index: number; done: (isSettled: boolean) => void }[] = [];
   /** The last COMMIT found no room on the disk. */
   #full = false;
   #failed = false;
@@ -85,7 +95,9 @@ export class StateDatabase {
     const prepared = Object.entries(statements).map(([name, sql]) => [name, this.#db.prepare(sql)] as const);
     this.#sql = Object.fromEntries(prepared) as Record<keyof typeof statements, StateStatement>;
     this.#sessions = new SessionTables(this.#db);
-    for (const module of options.modules) this.#modules.set(module.name, module.open(this.#db));
+    this.#blocks = options.blocks ? new DatabaseBlocks(this.#db, options.blocks) : null;
+    for (const module of options.modules)
+      this.#modules.set(module.name, module.open(this.#db, this.#blocks ?? undefined));
     const row = this.#db.prepare("SELECT * FROM applied").get() as {
       record: number;
       epoch: number;
@@ -108,6 +120,11 @@ export class StateDatabase {
 
   get appliedEpoch(): number {
     return this.#appliedEpoch;
+  }
+
+  /** Segments of blocks that it needs, as of now, and how many bytes of each. */
+  get segments(): ReadonlyMap<number, number> {
+    return this.#blocks?.lengths ?? noSegments;
   }
 
   /** What the replica machine begins with. Reads all sessions. */
@@ -151,8 +168,10 @@ export class StateDatabase {
       const result = encodeResult(module.apply(record.operation, { index, timeMs, random, client, level }));
       this.#sql.release.run();
       if (module.leavesTrash) this.#sweepLater();
+      this.#blocks?.carriedOut(index);
       return result;
     } catch (e) {
+      this.#blocks?.refused();
       if (isEnvironmental(e)) {
         this.#fail(e as Error);
         return encodeRefusal("the database has failed");
@@ -191,14 +210,10 @@ export class StateDatabase {
       throw new Error(`record ${record.index} cannot be applied after record ${this.#appliedIndex}`);
     }
     this.#begin();
-    if (record.kind === recordKinds.epochStart) {
-      const { index, timeMs } = record;
-      const begin = (): void =>
-        this.#guarded(() => {
-          for (const module of this.#modules.values()) module.epochStarted?.({ index, timeMs });
-        });
-      this.#redo.push(begin);
-      begin();
+    if (record.kind === recordKinds.epochStart || record.kind === recordKinds.clientRemoved) {
+      const tell = (): void => this.#tellModules(record);
+      this.#redo.push(tell);
+      tell();
     }
     if (this.#failed) return;
     this.#appliedIndex = record.index;
@@ -211,6 +226,16 @@ export class StateDatabase {
     this.#commitLater(commitMs);
   }
 
+  /** What concerns them beside their own operations. */
+  #tellModules({ kind, index, timeMs, client }: LogRecord): void {
+    this.#guarded(() => {
+      for (const [name, module] of this.#modules) {
+        if (kind === recordKinds.epochStart) module.epochStarted?.({ index, timeMs });
+        else if ((this.#levels.get(name) ?? 0) > 0) module.clientRemoved?.(client, { index, timeMs });
+      }
+    });
+  }
+
   #commitLater(ms: number): void {
     this.#timer = true;
     this.#options.after(ms, () => {
@@ -219,11 +244,13 @@ export class StateDatabase {
     });
   }
 
-  /** Ends the open transaction, if there is one. */
+  /** Ends the open transaction, if there is one: now, or when the blocks of its operations are in their files. */
   commit(): void {
     if (this.#open <= 0 || this.#failed || this.#closed) return;
+    if (this.#blocks && !this.#blocks.store.isWritten) return this.#commitWhenWritten(this.#blocks.store);
     try {
       this.#sessions.save();
+      this.#blocks?.save();
       this.#sql.applied.run(this.#appliedIndex, this.#appliedEpoch, this.#appliedTimeMs);
       this.#sql.commit.run();
     } catch (e) {
@@ -234,8 +261,36 @@ export class StateDatabase {
     this.#open = -1;
     this.#openBytes = 0;
     this.#redo = [];
+    this.#blocks?.committed();
     if (this.#full) this.#options.full?.((this.#full = false));
     this.#options.committed?.(this.#appliedIndex);
+    while ((this.#settling[0]?.index ?? Infinity) <= this.#appliedIndex) this.#settling.shift()!.done(true);
+  }
+
+  #commitWhenWritten(store: BlockStore): void {
+    if (this.#waiting) return;
+    this.#waiting = true;
+    store.whenWritten(() => {
+      this.#waiting = false;
+      // More may have come meanwhile.
+      this.commit();
+    });
+  }
+
+  /** Resolves when all that is applied now is in the file: false when nobody knows when that will be, as on a full disk. */
+  settled(): Promise<boolean> {
+    this.commit();
+    if (this.#open <= 0) return Promise.resolve(!this.#failed);
+    if (this.#full || this.#failed || this.#closed || this.#blocks?.store.isFull)
+      return Promise.resolve(false);
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    this.#settling.push({ index: this.#appliedIndex, done: resolve });
+    return promise;
+  }
+
+  /** The disk is full, or this is the end. */
+  giveUpSettling(): void {
+    for (const { done } of this.#settling.splice(0)) done(false);
   }
 
   /**
@@ -244,6 +299,7 @@ export class StateDatabase {
    */
   #repeat(cause: Error): void {
     if (!this.#full) this.#options.full?.((this.#full = true));
+    this.giveUpSettling();
     const open = this.#open;
     this.#guarded(() => {
       if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
@@ -301,7 +357,12 @@ export class StateDatabase {
 
   /** Of what is applied: core/state/digest.ts. Reads everything; for tests and short states. */
   digest(): string {
-    if (this.#open >= 0) this.#guarded(() => this.#sessions.save());
+    if (this.#open >= 0) {
+      this.#guarded(() => {
+        this.#sessions.save();
+        this.#blocks?.save();
+      });
+    }
     return stateDigest(this.#db, this.#options.modules);
   }
 
@@ -311,8 +372,9 @@ export class StateDatabase {
     this.#db.exec(`PRAGMA max_page_count = ${pages + more}`);
   }
 
-  /** As `close`, and on the disk: after this an end counts as clean. */
+  /** As `close`, and on the disk, after all that is applied has got there: after this an end counts as clean. */
   async closeSynced(): Promise<void> {
+    await this.settled();
     this.close();
     for (const path of [this.#options.path, dirname(this.#options.path)]) {
       const file = await open(path, "r");
@@ -324,12 +386,14 @@ export class StateDatabase {
     }
   }
 
-  /** Everything is in the one file then, but not on the disk. */
+  /** Everything is in the one file then, but not on the disk; what waits for its blocks is only in the log. */
   close(): void {
     if (this.#closed) return;
     this.commit();
     this.#closed = true;
+    this.giveUpSettling();
     try {
+      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
       if (!this.#failed) this.#db.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get();
     } finally {
       this.#db.close();
@@ -357,9 +421,12 @@ export class StateDatabase {
   #fail(error: Error): void {
     if (this.#failed) return;
     this.#failed = true;
+    this.giveUpSettling();
     this.#options.failed(error);
   }
 }
+
+const noSegments: ReadonlyMap<number, number> = new Map();
 
 /** Of the disk or the memory of this machine, and not of the operation. */
 function isEnvironmental(e: unknown): boolean {

@@ -10,6 +10,7 @@ import { readSessions } from "./sessions.ts";
 const ownTables = [
   "SELECT record, epoch, time FROM applied",
   "SELECT name, level FROM module WHERE level > 0 ORDER BY name",
+  "SELECT number, length FROM segment ORDER BY number",
 ];
 
 /** SHA-256 in hex. */

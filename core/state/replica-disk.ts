@@ -4,6 +4,7 @@
  *     log/metadata    who it is and what it has promised; says "open, in this boot" before anything else happens
  *     log/…           segments of the log (core/log)
  *     snapshots/…     of the database: what the log no longer has (snapshots.ts)
+ *     blocks/…        bytes that are too many for tables (core/blocks): the database and its snapshots name them
  *     state.db        what the log has brought about; thrown away where it may be wrong, and made anew from these
  *
  * Of a machine that lost its power without an orderly end, the database is worth nothing (it is never synced), and
@@ -12,13 +13,14 @@
  */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { type BlockStore, openBlockStore } from "../blocks/block-store.ts";
 import { DvsError } from "../errors.ts";
 import { makePrivateDir } from "../files.ts";
 import type { Log, LogListener } from "../log/log.ts";
 import { type Metadata, MetadataFile, readMetadata, writeMetadata } from "../log/metadata.ts";
 import { nodeFiles } from "../log/node-files.ts";
 import { openLog } from "../log/open-log.ts";
-import { promised } from "../log/steps.ts";
+import { call, promised } from "../log/steps.ts";
 import { loopTiming } from "../log/timing.ts";
 import { bootId } from "../platform/uptime.ts";
 import type { EpochRun } from "../replica/epoch-table.ts";
@@ -28,7 +30,7 @@ import type { ReplicaMeta } from "../replica/sink.ts";
 import { StateDatabase } from "./database.ts";
 import { fullRetryMs } from "./limits.ts";
 import type { StateModule } from "./module.ts";
-import { databaseName } from "./schema.ts";
+import { blocksDir, databaseName } from "./schema.ts";
 import { listSnapshots, removeDatabase, restoreDatabase, type SnapshotInfo } from "./snapshots.ts";
 
 export interface ReplicaDisk {
@@ -36,6 +38,7 @@ export interface ReplicaDisk {
   log: Log;
   /** Another one after a snapshot was installed. */
   database: StateDatabase;
+  blocks: BlockStore;
   /** The newest. */
   snapshot: SnapshotInfo | null;
   /** What a ReplicaMachine begins with. */
@@ -51,6 +54,8 @@ export interface ReplicaDiskOptions {
   databaseFailed: (error: Error) => void;
   /** The database finds no room on the disk, or has found some again. */
   databaseFull?: (full: boolean) => void;
+  /** So do blocks. */
+  blocksFull?: (full: boolean) => void;
   /** All records up to there are in the database's file. */
   databaseCommitted?: (index: number) => void;
   log: (level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>) => void;
@@ -102,12 +107,15 @@ export async function openReplicaDisk(options: ReplicaDiskOptions): Promise<Repl
     await promised(writeMetadata(files, metadata));
     log.truncateAfter(damaged.from - 1);
   }
-  const database = await openDatabase(options, log, snapshots);
+  const blocks = await openBlocks(options);
+  const database = await openDatabase(options, log, snapshots, blocks);
+  blocks.begin(database.appliedIndex, database.segments);
   const { epochSeen, generationSeen, mode, amnesiac, memberVersion = 0 } = metadata;
   return {
     metadata: new MetadataFile(files, metadata, (run) => loopTiming.after(fullRetryMs, run)),
     log,
     database,
+    blocks,
     snapshot,
     recovered: { ...recoveredOf(log), timeMs: await timeOfLast(log) },
     meta: { epochSeen, generationSeen, mode, amnesiac, memberVersion },
@@ -126,19 +134,29 @@ export async function installSnapshot(
   disk.database.close();
   const path = join(options.dir, databaseName);
   await restoreDatabase(options.dir, info, path);
-  disk.database = newDatabase(options, path);
+  disk.database = newDatabase(options, path, disk.blocks);
+  disk.blocks.begin(info.index, disk.database.segments);
   disk.snapshot = info;
+}
+
+async function openBlocks({ dir, databaseFailed, blocksFull }: ReplicaDiskOptions): Promise<BlockStore> {
+  const path = blocksDir(dir);
+  await makePrivateDir(path);
+  const after = (ms: number, run: () => void): void => loopTiming.after(ms, run);
+  const events = { full: (full: boolean) => blocksFull?.(full), failed: databaseFailed };
+  return promised(call((done) => openBlockStore({ files: nodeFiles(path), after, ...events }, done)));
 }
 
 async function openDatabase(
   options: ReplicaDiskOptions,
   log: Log,
   snapshots: readonly SnapshotInfo[],
+  blocks: BlockStore,
 ): Promise<StateDatabase> {
   const { dir, log: say } = options;
   const path = join(dir, databaseName);
   try {
-    const database = newDatabase(options, path);
+    const database = newDatabase(options, path, blocks);
     if (isOf(log, database)) return database;
     // It is so, too, where it was just made.
     if (database.appliedIndex > 0)
@@ -153,14 +171,14 @@ async function openDatabase(
     if (info.index < log.firstIndex - 1) break;
     try {
       await restoreDatabase(dir, info, path);
-      return newDatabase(options, path);
+      return newDatabase(options, path, blocks);
     } catch (e) {
       if (!(e instanceof DvsError) || e.code !== "FAILED") throw e;
       say("error", "a snapshot is damaged", { index: info.index, error: e.message });
       await removeDatabase(path);
     }
   }
-  if (log.firstIndex === 1) return newDatabase(options, path);
+  if (log.firstIndex === 1) return newDatabase(options, path, blocks);
   throw new DvsError(
     "FAILED",
     `Cannot go on with the replica in ${dir}: its log begins with record ${log.firstIndex}, and no snapshot has those before. Remove it; another one takes its place.`,
@@ -177,10 +195,12 @@ function isOf(log: Log, { appliedIndex, appliedEpoch }: StateDatabase): boolean 
 function newDatabase(
   { modules, databaseFailed, databaseFull, databaseCommitted, log: say }: ReplicaDiskOptions,
   path: string,
+  blocks: BlockStore,
 ): StateDatabase {
   return new StateDatabase({
     path,
     modules,
+    blocks,
     after: (ms, run) => void setTimeout(run, ms),
     defect: (module, e) => say("error", `module ${module} has a defect`, { error: String(e) }),
     ...(databaseCommitted && { committed: databaseCommitted }),

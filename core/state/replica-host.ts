@@ -92,7 +92,10 @@ export class ReplicaHost implements ReplicaSink {
   #timer: ReturnType<typeof setInterval>;
   #ended = false;
   #databaseFull = false;
+  #blocksFull = false;
   #mending = false;
+  /** A module keeps what belongs to a client. */
+  readonly #hasClients: boolean;
   readonly #scrubbed: ScrubOptions;
   readonly #stopScrub: () => void;
   /** The machine stands still meanwhile: its log and its state are being replaced. */
@@ -122,6 +125,12 @@ export class ReplicaHost implements ReplicaSink {
       databaseFull: (full) => {
         if (!host) return;
         host.#databaseFull = full;
+        host.spaceChanged();
+      },
+      blocksFull: (full) => {
+        if (!host) return;
+        host.#blocksFull = full;
+        if (full) host.#disk.database.giveUpSettling();
         host.spaceChanged();
       },
       databaseCommitted: (index) => host?.guard?.committed(index),
@@ -162,6 +171,7 @@ export class ReplicaHost implements ReplicaSink {
     this.#clock = new BootClock();
     this.#timeOfDay = new SlewedClock(() => this.#clock.nowMs());
     this.disk = disk.metadata.current.disk;
+    this.#hasClients = options.modules.some(({ name }) => "clientRemoved" in this.module(name));
     this.#scrubbed = { files: nodeFiles(join(options.dir, "log")), disk: this.disk, timing: loopTiming };
     this.#stopScrub = startScrub(disk.log, this.#scrubbed);
     const { incarnation, policy, timings, modules } = options;
@@ -238,8 +248,7 @@ export class ReplicaHost implements ReplicaSink {
     if (this.#ended || this.#mending || last === 0 || last > database.appliedIndex) return;
     this.#mending = true;
     try {
-      database.commit();
-      const { index } = await this.keeper.makeSnapshot();
+      const { index } = await this.snapshotNow();
       this.#options.log("info", "a snapshot has taken the place of damaged records", { index });
     } catch (e) {
       this.#options.log("error", "damaged records could not be replaced yet", { error: String(e) });
@@ -249,8 +258,9 @@ export class ReplicaHost implements ReplicaSink {
   }
 
   /** A snapshot of all that is applied now, or of a moment later. Rejects with FAILED. */
-  snapshotNow(): Promise<SnapshotInfo> {
-    this.#disk.database.commit();
+  async snapshotNow(): Promise<SnapshotInfo> {
+    if (!(await this.#disk.database.settled()))
+      throw new DvsError("EXHAUSTED", "Cannot make a snapshot: the disk is full.");
     return this.keeper.makeSnapshot();
   }
 
@@ -261,7 +271,7 @@ export class ReplicaHost implements ReplicaSink {
 
   /** The log, or the keeper, has met the end of the room on the disk, or found room again. */
   spaceChanged(): void {
-    const full = this.#disk.log.full || this.#databaseFull || this.keeper.spaceLow;
+    const full = this.#disk.log.full || this.#databaseFull || this.#blocksFull || this.keeper.spaceLow;
     this.machine.diskFull(this.now(), full);
   }
 
@@ -313,9 +323,11 @@ export class ReplicaHost implements ReplicaSink {
     this.guard?.close();
     this.#stopScrub();
     await this.keeper.close();
-    const { log, database, metadata } = this.#disk;
+    const { log, database, blocks, metadata } = this.#disk;
     await new Promise<void>((resolve, reject) => log.close((e) => (e ? reject(e) : resolve())));
     await database.closeSynced();
+    await new Promise<void>((resolve, reject) => blocks.sync((e) => (e ? reject(e) : resolve())));
+    blocks.close();
     // An end without this is an unclean one; nothing is waited for.
     metadata.retry = null;
     const clean: Metadata["clean"] = { durable: log.durable };
@@ -395,6 +407,8 @@ export class ReplicaHost implements ReplicaSink {
   #bucketsOf(record: LogRecord): readonly number[] | null {
     // What reads answer changes with operations, and with the level that they are carried out at.
     if (record.kind === recordKinds.level) return null;
+    // What was a client's own goes with it, and that may be anything.
+    if (record.kind === recordKinds.clientRemoved) return this.#hasClients ? null : [];
     if (record.kind !== recordKinds.operation) return [];
     try {
       const keys = this.module(record.module).touched(record.operation);

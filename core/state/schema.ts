@@ -2,12 +2,17 @@
  * Tables of a replica's database that belong to no module. Values of clients and modules are blobs or names without
  * NUL, because text ends at a NUL in one of our runtimes.
  */
+import { join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { DvsError } from "../errors.ts";
 import type { StateModule } from "./module.ts";
 
 /** In a replica's data directory. */
 export const databaseName = "state.db";
+/** Of segments (core/blocks), in a replica's data directory. */
+export function blocksDir(dataDir: string): string {
+  return join(dataDir, "blocks");
+}
 /** "dvsS": tells this file from any other SQLite database. */
 export const applicationId = 0x64767353;
 /** 2: newest results of a client are in its row. */
@@ -27,6 +32,12 @@ const tables = `
   CREATE TABLE removed_client (position INTEGER PRIMARY KEY AUTOINCREMENT, client TEXT NOT NULL UNIQUE) STRICT;
   CREATE TABLE module (name TEXT PRIMARY KEY, level INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 `;
+
+/**
+ * Of the block store: how many bytes each segment has that is needed. Databases from before blocks do not have it, and
+ * need it no sooner than all replicas know of it.
+ */
+const segmentTable = `CREATE TABLE IF NOT EXISTS segment (number INTEGER PRIMARY KEY, length INTEGER NOT NULL) STRICT;`;
 
 /** Creates what is missing. Throws INVALID for a file of something else, or a newer dvs's. */
 export function prepareSchema(db: DatabaseSync, path: string, modules: readonly StateModule[]): void {
@@ -48,6 +59,7 @@ export function prepareSchema(db: DatabaseSync, path: string, modules: readonly 
   if (id === applicationId && version < 2) {
     db.exec("ALTER TABLE session ADD COLUMN recent BLOB; PRAGMA user_version = 2;");
   }
+  db.exec(segmentTable);
   for (const module of modules) {
     const known = db.prepare("SELECT 1 FROM module WHERE name = ?").get(module.name);
     if (known) continue;

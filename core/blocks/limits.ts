@@ -1,0 +1,12 @@
+/** Sizes of the block store, with their reasons. */
+import { KiB, MiB } from "../limits.ts";
+
+/** Written at once; what comes meanwhile is the next batch. */
+export const batchBytesMax = 4 * MiB;
+export const batchWritesMax = 256;
+/** Files of segments that are kept open: reads of 4 GiB at random open none anew. */
+export const segmentsOpenMax = 64;
+/** A disk that was full is tried again. */
+export const fullRetryMs = 250;
+/** Read at once by a container's own process: some 10 µs where the page cache has it. */
+export const readNowBytesMax = 64 * KiB;
