@@ -95,6 +95,9 @@ export class ApplyingMachine {
         sessions.remove(record.client);
         done = { result: new Uint8Array(0), index: record.index };
         break;
+      case recordKinds.sync:
+        done = { result: new Uint8Array(0), index: record.index };
+        break;
       case recordKinds.level:
         this.#stuck = !levels.apply(record);
         if (this.#stuck) return;

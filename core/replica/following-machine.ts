@@ -11,7 +11,7 @@
 import type { DiskId } from "./configuration.ts";
 import type { Position } from "./epoch-table.ts";
 import { messageTable, type ReplicaMessage } from "./messages.ts";
-import { decodeRecords, type LogRecord } from "./record.ts";
+import { decodeRecords, type LogRecord, recordKinds } from "./record.ts";
 import type { Replica } from "./replica.ts";
 
 export class FollowingMachine {
@@ -75,7 +75,8 @@ export class FollowingMachine {
     if (fresh.length > 0) {
       log.append(fresh);
       replica.reads.prepared(fresh);
-      if (replica.policy.durability === "fsync") replica.sink.wantDurable();
+      const isFsync = replica.policy.durability === "fsync";
+      if (isFsync || fresh.some(({ kind }) => kind === recordKinds.sync)) replica.sink.wantDurable();
     } else if (records.length > 0 || before === 0) this.#tellDue = true;
     replica.wantFlush();
     this.commit(commitIndex);

@@ -25,6 +25,8 @@ export const recordKinds = {
   level: 3,
   /** `client` is gone: its results are forgotten, and nothing of it is carried out any more. */
   clientRemoved: 4,
+  /** Changes nothing: answered when all up to it is on the disks of all replicas in sync, whatever the durability. */
+  sync: 5,
 } as const;
 export type RecordKind = (typeof recordKinds)[keyof typeof recordKinds];
 

@@ -366,6 +366,14 @@ export class ReplicaMachine implements Replica {
     });
   }
 
+  /** Answered when all that was acknowledged before, by whomever, is on the disks of all replicas in sync. */
+  sync(nowMs: number, ticket: number): void {
+    this.#enter(nowMs);
+    const nothing = new Uint8Array(0);
+    const empty = { client: "", sequence: 0, ackedBelow: 0, module: "", operation: nothing };
+    this.writes.write({ ticket, kind: recordKinds.sync, ...empty });
+  }
+
   /** The host process is about to end: clients are sent elsewhere. What is under way goes on; see `isIdle`. */
   retire(nowMs: number): void {
     this.#enter(nowMs);

@@ -248,7 +248,7 @@ export class ReplicationMachine {
       const batch = this.#batch;
       this.#batch = [];
       log.append(batch);
-      if (this.isFsync) sink.wantDurable();
+      if (this.isFsync || batch.some(({ kind }) => kind === recordKinds.sync)) sink.wantDurable();
     }
     for (const peer of this.peers.values()) this.#pump(peer);
   }
@@ -261,6 +261,13 @@ export class ReplicationMachine {
     let index = isFsync ? log.durable : log.written;
     for (const peer of this.#deciding) index = Math.min(index, this.#has(peer, isFsync));
     if (index >= this.#epochStart) applying.commitTo(index);
+  }
+
+  /** Up to where a power cut of all machines takes nothing away. */
+  get durable(): number {
+    let index = this.#replica.log.durable;
+    for (const peer of this.#deciding) index = Math.min(index, peer.durable);
+    return index;
   }
 
   /** Up to where a replica has the log for good. */

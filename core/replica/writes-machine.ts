@@ -3,7 +3,8 @@
  *
  *   rule 1   answered when the record is committed and applied, with the result of applying it
  *   rule 6   a retry finds the result that is kept, or the record that is under way, and makes no second one
- *   rule 7   below min-in-sync, or with a full disk, refused at once; so is what would wait without bound
+ *   rule 7   below min-in-sync, or with a full disk, refused at once; so is what would wait without bound; a sync is
+ *            answered when what is before it is on every disk, also where the policy is `replicated`
  *
  * A replica keeps each write of its own clients until it is answered, and gives it to each primary that comes: sent
  * twice, it is carried out once. What is still unanswered after its time is `uncertain` when it was ever sent: it may
@@ -63,6 +64,8 @@ export class WritesMachine {
   /** Records under way: client → sequence → index. */
   readonly #under = new Map<string, Map<number, number>>();
   #uncommittedBytes = 0;
+  /** Carried out, and not yet on all disks. In the order of their indices. */
+  #syncs: { index: number; waiters: Waiter[] }[] = [];
   /** Others' writes that came before it was established. */
   #early: { from: DiskId; incarnation: string; write: ForwardedWrite }[] = [];
   /** Disk → what it is told at the end of the turn. */
@@ -150,6 +153,10 @@ export class WritesMachine {
     this.#uncommittedBytes -= record.bytes.length;
     this.#waiters.delete(index);
     this.#forgetUnder(record.client, record.sequence);
+    if (record.kind === recordKinds.sync) {
+      this.#syncs.push({ index, waiters });
+      return this.#answerSyncs();
+    }
     const outcome: WriteOutcome = done ? { type: "ok", ...done } : { type: "unknown" };
     for (const waiter of waiters) this.#tell(waiter, outcome);
   }
@@ -174,6 +181,7 @@ export class WritesMachine {
 
   flush(): void {
     const { isPrimary, configurations, sink } = this.#replica;
+    this.#answerSyncs();
     for (const [disk, { incarnation, answers }] of this.#answers) {
       for (const batch of batches(answers, ([, , result]) => result.length + answerOverheadBytes)) {
         sink.send(disk, [messageTable.forwarded.number, incarnation, batch]);
@@ -238,6 +246,7 @@ export class WritesMachine {
       if (known.type === "gone") return this.#tell(waiter, { type: "unknown" });
       if (known.type === "beyond") return this.#refuse(waiter, "busy");
     }
+    if (kind === recordKinds.sync && this.#isAllSynced()) return this.#tell(waiter, synced(this.#replica));
     const reason = this.#refusalOf(operation);
     if (reason) return this.#refuse(waiter, reason);
     const record = replication.append({ kind, client, sequence, ackedBelow, module, operation });
@@ -251,6 +260,20 @@ export class WritesMachine {
       let sequences = this.#under.get(client);
       if (!sequences) this.#under.set(client, (sequences = new Map()));
       sequences.set(sequence, record.index);
+    }
+  }
+
+  /** All that was acknowledged is on every disk already, as it always is where the policy is `fsync`. */
+  #isAllSynced(): boolean {
+    const { leases, replication, applying } = this.#replica;
+    return leases.isAlive && replication.durable >= applying.commitIndex;
+  }
+
+  #answerSyncs(): void {
+    if (this.#syncs.length === 0) return;
+    const { durable } = this.#replica.replication;
+    while (this.#syncs[0] && this.#syncs[0].index <= durable) {
+      for (const waiter of this.#syncs.shift()!.waiters) this.#tell(waiter, synced(this.#replica));
     }
   }
 
@@ -329,12 +352,17 @@ export class WritesMachine {
     this.#under.clear();
     this.#answers.clear();
     this.#early = [];
+    this.#syncs = [];
     this.#uncommittedBytes = 0;
   }
 }
 
 /** Other kinds a primary draws up by itself. */
-const mayBeForwarded: ReadonlySet<number> = new Set([recordKinds.operation, recordKinds.clientRemoved]);
+const mayBeForwarded: ReadonlySet<number> = new Set([
+  recordKinds.operation,
+  recordKinds.clientRemoved,
+  recordKinds.sync,
+]);
 
 /** In order, each at most appendBytesMax, or one. */
 function batches<T>(items: readonly T[], bytesOf: (item: T) => number): T[][] {
@@ -355,6 +383,10 @@ function batches<T>(items: readonly T[], bytesOf: (item: T) => number): T[][] {
 /** Carried out twice, it does no more than once. */
 function isRepeatable({ client, kind }: Write): boolean {
   return client !== "" || kind !== recordKinds.operation;
+}
+
+function synced({ applying }: Replica): WriteOutcome {
+  return { type: "ok", result: nothing, index: applying.appliedIndex };
 }
 
 function refusal(reason: RefusalReason, text: string): WriteOutcome {

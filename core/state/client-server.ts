@@ -46,6 +46,8 @@ export class ClientServer implements LinkUser {
         return this.#write(client, link, fields);
       case clientNumbers.read:
         return this.#read(client, link, fields);
+      case clientNumbers.sync:
+        return this.#sync(client, link, fields);
       case clientNumbers.follow:
         return this.#follow(client, link, fields);
       case clientNumbers.unfollow:
@@ -114,7 +116,13 @@ export class ClientServer implements LinkUser {
         if (outcome.type === "refused") return answer(codeOf(outcome.reason), outcome.text, 0);
         try {
           // Another one, if a snapshot was installed meanwhile.
-          answer(outcomes.ok, this.#host.module(name).read(query), outcome.index);
+          const value = this.#host.module(name).read(query);
+          if (!(value instanceof Promise)) return answer(outcomes.ok, value, outcome.index);
+          // What is true was decided now; bytes come from the disk.
+          value.then(
+            (bytes: unknown) => answer(outcomes.ok, bytes, outcome.index),
+            (e: unknown) => answer(outcomes.refused, DvsError.from(e).message, 0),
+          );
         } catch (e) {
           answer(outcomes.invalid, refusalOf(e), 0);
         }
@@ -122,6 +130,22 @@ export class ClientServer implements LinkUser {
     } catch (e) {
       answer(outcomes.invalid, refusalOf(e), 0);
     }
+  }
+
+  #sync(client: Client, link: Link, fields: Fields): void {
+    const [, ticket] = readClientMessage("sync", fields);
+    const answer = (outcome: Outcome, value: unknown, index: number) => {
+      client.asked--;
+      link.send([clientNumbers.answer, ticket, outcome, value, index]);
+    };
+    client.asked++;
+    if (client.asked > stateAskedMax) return answer(outcomes.refused, tooMany, 0);
+    this.#host.sync((outcome) => {
+      if (outcome.type === "ok") return answer(outcomes.ok, null, outcome.index);
+      // Asked again, it does no harm.
+      const why = outcome.type === "refused" ? outcome.text : "the primary has changed";
+      answer(outcome.type === "refused" ? codeOf(outcome.reason) : outcomes.refused, why, 0);
+    });
   }
 
   #follow(client: Client, link: Link, fields: Fields): void {

@@ -301,6 +301,13 @@ export class ReplicaHost implements ReplicaSink {
     this.machine.removeClient(this.now(), ticket, client);
   }
 
+  /** Ends when all that was acknowledged before is on the disks of all replicas in sync. */
+  sync(done: WriteDone): void {
+    const ticket = ++this.#ticket;
+    this.#writes.set(ticket, done);
+    this.machine.sync(this.now(), ticket);
+  }
+
   /** `done` is to evaluate the query before it returns: then and only then the answer is linearizable. */
   read(keys: readonly string[] | null, done: ReadDone): void {
     const ticket = ++this.#ticket;

@@ -6,6 +6,7 @@
  *     read     ticket, module, query                       → answer    ticket, outcome, value, index
  *     follow   ticket, module, query                       → event     ticket, value …, then ended
  *     unfollow ticket
+ *     sync     ticket                                      → answer    ticket, outcome, value, index
  *
  * A client's name is the incarnation in its hello. A write that is sent again, to whomever, is carried out once: its
  * result is kept until `ackedBelow` of the same client is above its sequence.
@@ -22,6 +23,7 @@ export const clientNumbers = {
   event: 21,
   ended: 22,
   unfollow: 23,
+  sync: 24,
 } as const;
 
 /** What became of a write or a read. */
@@ -51,6 +53,7 @@ interface Messages {
   event: [number: 21, ticket: number, value: unknown];
   ended: [number: 22, ticket: number, outcome: Outcome, why: string];
   unfollow: [number: 23, ticket: number];
+  sync: [number: 24, ticket: number];
 }
 
 type Check = (value: unknown) => boolean;
@@ -72,6 +75,7 @@ const checks: Record<keyof Messages, readonly Check[]> = {
   event: [counter, anything],
   ended: [counter, outcome, text],
   unfollow: [counter],
+  sync: [counter],
 };
 
 /** Fields of a message by its number, checked. Throws Malformed. */

@@ -62,6 +62,8 @@ export class StateClient {
   #link: Link | null = null;
   /** Not open yet. */
   readonly #dialled = new Map<Link, ReplicaAddress>();
+  /** The disk of the replica that was left last. */
+  #left = "";
   /** Which of the replicas is dialled next. */
   #next = 0;
   #backoffMs = stateRedialMinMs;
@@ -90,7 +92,9 @@ export class StateClient {
     const far = replicas.filter((replica) => replica.node !== node);
     // Not all clients of other nodes ask the same one.
     const turn = far.length > 0 ? Math.floor(this.#random() * far.length) : 0;
-    this.#replicas = [...near, ...far.slice(turn), ...far.slice(0, turn)];
+    const all = [...near, ...far.slice(turn), ...far.slice(0, turn)];
+    const isLeft = ({ disk }: ReplicaAddress) => disk === this.#left;
+    this.#replicas = [...all.filter((replica) => !isLeft(replica)), ...all.filter(isLeft)];
     this.#next = 0;
     const peer = this.#link?.peer;
     if (peer && !replicas.some(({ disk }) => disk === peer.disk)) this.#link!.close();
@@ -128,6 +132,16 @@ export class StateClient {
     const ticket = ++this.#ticket;
     const fields = [clientNumbers.read, ticket, module, query];
     return this.#ask(this.#reads, ticket, { what: `read of ${module}`, fields, isWrite: false, timeoutMs });
+  }
+
+  /**
+   * Resolves when all that was acknowledged before, to whomever, survives a power cut of all machines. Rejects with
+   * UNAVAILABLE.
+   */
+  async sync(timeoutMs = stateTimeoutMs): Promise<void> {
+    const ticket = ++this.#ticket;
+    const fields = [clientNumbers.sync, ticket];
+    await this.#ask(this.#reads, ticket, { what: "sync", fields, isWrite: false, timeoutMs });
   }
 
   /**
@@ -264,6 +278,7 @@ export class StateClient {
     if (!wasOpen && !this.#dialled.delete(link)) return;
     if (wasOpen) {
       this.#link = null;
+      this.#left = to.disk;
       for (const asked of this.#writes.values()) {
         asked.uncertain ||= asked.waiting;
         asked.waiting = false;
