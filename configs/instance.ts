@@ -7,7 +7,7 @@ import { Labels, Name, Port } from "../core/names.ts";
 import { nearest } from "../core/nearest.ts";
 import { InstanceSpec, PublishedPort } from "../core/records.ts";
 import { policyMistakes, stateFields, StateRequest } from "../core/state/policy.ts";
-import type { VosPlugin, VosRegistry } from "../core/vos.ts";
+import { needsOf, type VosPlugin, type VosRegistry } from "../core/vos.ts";
 import type { ConfigKind } from "./kind.ts";
 import { type Mistake, mistakesOf } from "./mistakes.ts";
 
@@ -134,7 +134,11 @@ function stateMistakes(value: Record<string, unknown>, plugin: VosPlugin): Mista
   const request = StateRequest.safeParse(stateRequestOf(value));
   const nodes = InstanceSpec.shape.nodes.safeParse(value["nodes"] ?? 1);
   if (!request.success || !nodes.success) return [];
-  const mistakes = policyMistakes(request.data, nodes.data, plugin.needs?.state === true);
+  // Wrong options are told already; what they need nobody can say.
+  const options = plugin.options.safeParse(value["options"] ?? {});
+  if (!options.success) return [];
+  const keepsState = needsOf(plugin, options.data).state === true;
+  const mistakes = policyMistakes(request.data, nodes.data, keepsState);
   return mistakes.map(({ path, message }) => ({ path: [path], message }));
 }
 

@@ -335,3 +335,59 @@ export const stateAskedMax = 8_192;
 export const stateUnsentBytesMax = 1 * MiB;
 /** A name that somebody has used once (`dvs kv`) is forgotten so long after: a repetition came before. */
 export const onceClientMs = 10 * 60_000;
+
+// File system of an instance: its clients (core/files/client)
+/** Bytes of one write, which is one record; what is larger goes in several. */
+export const writeBytesMax = 256 * KiB;
+/** Writes of one file that are under way: 4 MiB, enough to keep log and link busy. */
+export const writesAheadMax = 16;
+/** Bytes of one answer; what is larger is asked for in several, which come beside one another. */
+export const readBytesMaxPerAsk = 1 * MiB;
+export const readsAheadMax = 4;
+/** Attempts of what finds each time that somebody else was faster. */
+export const changedTriesMax = 64;
+/** A file that stays open for so long is told to be: well before `orphanKeptMs`, after which it would be gone. */
+export const openToldMs = 1_000;
+export const openRetryMs = 250;
+/** What was closed is told so much later, or by so many: nobody waits for it. */
+export const releaseMs = 200;
+export const releaseInosMax = 512;
+/** What a client that is no kernel has open or locked goes when it was silent for so long; it speaks thrice as often. */
+export const attendTtlMs = 30_000;
+
+// Files of an instance (core/files)
+/** As Linux's NAME_MAX, PATH_MAX, and what a symbolic link can hold. */
+export const fileNameBytesMax = 255;
+export const filePathBytesMax = 4_096;
+export const linkTargetBytesMax = 4_095;
+/** Integers up to there are exact in JavaScript and in SQLite. */
+export const fileSizeMax = Number.MAX_SAFE_INTEGER;
+/** Names of one file, subdirectories of one directory: as ext4. */
+export const fileLinksMax = 65_000;
+/** Entries of one answer: with their attributes some 100 KiB. */
+export const fileEntriesMax = 1_000;
+/** Pages that checksums are of: what is read at least, to check what is read. */
+export const filePageBytes = 4 * KiB;
+/** Bytes that follow one another in a file and in a segment are one row up to here. */
+export const extentBytesMax = 256 * KiB;
+/** Extents that one operation takes away by itself; more are left to the reaper. */
+export const extentsPerStep = 64;
+/** Rows that one step of the reaper takes away: below two milliseconds. */
+export const reapedPerStep = 256;
+/** What each operation that makes garbage takes of older garbage: more than it makes, so that none piles up. */
+export const reapedPerOperation = 4;
+/** As files beside the database: few, and each quickly made free by moving what is left of it. */
+export const segmentBytes = 64 * MiB;
+/** A file without a name is kept for whoever is about to open it. */
+export const orphanKeptMs = 5_000;
+/** Further groups of a user: a tenth of what Linux allows, in each operation. */
+export const groupsPerUserMax = 4_096;
+/** Names of those who lock, and of shared offsets. */
+export const lockOwnerCharsMax = 64;
+/** Entries of an image in one operation: about a hundred KiB. */
+export const seedEntriesMax = 256;
+/** Pieces of a segment that one operation moves. */
+export const movedPiecesMax = 256;
+/** Until somebody sets a quota. */
+export const volumeBytesMaxDefault = 1024 * 1024 * MiB;
+export const volumeInodesMaxDefault = 16 * 1024 * 1024;

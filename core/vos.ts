@@ -4,6 +4,7 @@
  */
 import type { z } from "zod";
 import type { KernelState } from "./agent-protocol.ts";
+import type { FileSystem } from "./files/file-system.ts";
 import type { BindRequest } from "./kernel/kernel.ts";
 import type { Process } from "./kernel/process.ts";
 import type { KeyValue } from "./state/client/key-value.ts";
@@ -17,23 +18,37 @@ export interface VosPlugin<Options extends z.ZodType = z.ZodType> {
   options: Options;
   /** Whether an instance boots from an image (`--site`, `--image`). */
   image: "required" | "optional" | "none";
-  /** What its containers have beside the host's basic services; nothing costs anything that is not asked for. */
-  needs?: {
-    /** `host.kernel`: calls between the containers of the instance. */
-    kernel?: true;
-    /** OS state that is replicated on nodes of the instance, and outlives its containers. */
-    state?: true;
-    /**
-     * It goes on serving while its kernel is frozen, and when it was removed: nothing that it does then depends on
-     * what other containers do. Otherwise the container ends with its kernel, and is started anew.
-     */
-    servesFrozen?: true;
-  };
+  /**
+   * What its containers have beside the host's basic services; nothing costs anything that is not asked for. As a
+   * function, where that depends on the instance's options: of these alone, so that every node comes to the same.
+   */
+  needs?: VosNeeds | NeedsOf<z.output<Options>>;
   /**
    * Boots one container of an instance. Runs in the container's own host process, once.
    * A rejection with a DvsError INVALID is permanent: the container is not started again.
    */
   boot(host: VosHost, options: z.output<Options>): Promise<Vos>;
+}
+
+export interface VosNeeds {
+  /** `host.kernel`: calls between the containers of the instance. */
+  kernel?: boolean;
+  /** OS state that is replicated on nodes of the instance, and outlives its containers. */
+  state?: boolean;
+  /**
+   * It goes on serving while its kernel is frozen, and when it was removed: nothing that it does then depends on
+   * what other containers do. Otherwise the container ends with its kernel, and is started anew.
+   */
+  servesFrozen?: boolean;
+}
+
+/** A method's type, so that a plugin of some options is a plugin: what it is given has passed its own schema. */
+type NeedsOf<Values> = { of(options: Values): VosNeeds }["of"];
+
+/** Of an instance with these options, which the plugin's schema has passed. */
+export function needsOf(plugin: VosPlugin, options: unknown): VosNeeds {
+  const { needs = {} } = plugin;
+  return typeof needs === "function" ? needs(options) : needs;
 }
 
 /** One booted container. */
@@ -74,6 +89,8 @@ export interface VosKernel {
  */
 export interface VosState {
   readonly kv: KeyValue;
+  /** One tree of files for all nodes, whose owner is uid 0; `as` makes it another's. */
+  readonly files: FileSystem;
 }
 
 /** What dvs gives a VOS in its container. */

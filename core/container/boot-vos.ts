@@ -1,7 +1,15 @@
 /** Boots the VOS that boot.json names, on the host that dvs gives it. */
 import { DvsError, parseOrThrow } from "../errors.ts";
 import { openImage } from "../image/reader.ts";
-import type { ImageReader, Vos, VosHost, VosKernel, VosRegistry, VosState } from "../vos.ts";
+import {
+  type ImageReader,
+  needsOf,
+  type Vos,
+  type VosHost,
+  type VosKernel,
+  type VosRegistry,
+  type VosState,
+} from "../vos.ts";
 import type { ContainerBoot } from "./control.ts";
 
 export interface VosServices {
@@ -45,7 +53,8 @@ export async function bootVos(
     const onBadBlob = (digest: string) => services.repairBlob(digest);
     image = await openImage({ blobDir: boot.blobDir, digest: spec.image, onBadBlob });
   }
-  const { kernel: needsKernel = false, state: needsState = false, servesFrozen = false } = plugin.needs ?? {};
+  const needs = needsOf(plugin, options);
+  const { kernel: needsKernel = false, state: needsState = false, servesFrozen = false } = needs;
   const host: VosHost = {
     tenant: spec.tenant,
     instance: spec.instance,

@@ -182,7 +182,7 @@ export class Container {
     }
     await Promise.race([listeners.stop(Math.max(0, deadline - performance.now())), cut]);
     await vos.close?.();
-    this.#stateHost?.close();
+    await this.#stateHost?.close(Math.max(0, deadline - performance.now()));
     await this.#kernel?.leave(Math.min(kernelLeaveMs, Math.max(0, deadline - performance.now())));
     this.#log("info", "stopped", { requests: service.requests });
   }

@@ -3,6 +3,8 @@
  * so that what it writes is carried out once. Which replicas there are, the agent says.
  */
 import { dirname } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { VolumeClient } from "../files/client/volume-client.ts";
 import { KeyValue } from "../state/client/key-value.ts";
 import { LocalReader } from "../state/client/local-reader.ts";
 import { StateClient } from "../state/client/state-client.ts";
@@ -14,8 +16,12 @@ import type { VosState } from "../vos.ts";
 import type { ContainerBoot, ContainerTls } from "./control.ts";
 import { StateRecords } from "./state-records.ts";
 
+/** Otherwise it goes with the removal of the client. */
+const releaseGraceMs = 200;
+
 export class StateHost implements VosState {
   readonly kv: KeyValue;
+  readonly files: VolumeClient;
   /** The order of the instance's records. */
   readonly records: StateRecords;
   readonly #client: StateClient;
@@ -42,6 +48,7 @@ export class StateHost implements VosState {
     };
     this.#client = new StateClient({ identity });
     this.kv = new KeyValue(this.#client);
+    this.files = VolumeClient.open({ state: this.#client, client: incarnation });
     this.records = new StateRecords(this.#client);
   }
 
@@ -61,7 +68,9 @@ export class StateHost implements VosState {
     this.#tls = tls;
   }
 
-  close(): void {
+  /** What it has open is given back, if that takes no longer. */
+  async close(graceMs: number): Promise<void> {
+    await Promise.race([this.files.close(), sleep(Math.min(graceMs, releaseGraceMs), null, { ref: false })]);
     this.#reader?.close();
     this.#client.close();
   }

@@ -67,7 +67,7 @@ export interface FileOperations {
     pid: number,
     wait: number,
   ];
-  /** The client waits no more. It may have got it before. */
+  /** The client waits no more. It may have got it before: 1 then, else 0. */
   cancelLock: [11, ino: number, wait: number];
   makeOffset: [12, ino: number, id: string];
   joinOffset: [13, id: string];
@@ -86,18 +86,23 @@ export interface FileOperations {
   reap: [32];
   /** Live bytes of a segment, put elsewhere so that it can be given back. */
   move: [33, segment: number, pieces: readonly MovedPiece[], bytes: Uint8Array];
+  /** Takes from clients that have not attended what they have open or locked. */
+  expire: [34];
 }
 /** `[path, mode with kind bits, size, digest of a file's content or a link's target]` */
 export type SeedEntry = readonly [path: string, mode: number, size: number, content: string];
-/** `[content id, start in it, where it was, bytes]`: those that follow one another in `bytes`. */
-export type MovedPiece = readonly [content: number, start: number, position: number, length: number];
+/** `[inode, start in it, where that was in the segment, bytes]`: those that follow one another in `bytes`. */
+export type MovedPiece = readonly [ino: number, start: number, position: number, length: number];
 
 export type FileOperationName = keyof FileOperations;
 export type FileOperation = FileOperations[FileOperationName];
 
 /**
- * Results: `[errno name, or "" ]` and then: create, link, rename, setAttributes, lookup: an AttributesRow (create: and 1 where it was
- * made); write: offset, size, change; takeOffset: offset, length; lock: 1 granted, 0 waiting. "changed" in place of an errno: look again.
+ * Results: `[errno name, or "" ]` and then: create, link, rename, setAttributes, lookup: an AttributesRow (create: and 1
+ * where it was made); write: offset, size, change; takeOffset: offset, length; lock: 1 granted, 0 waiting; seed: entries
+ * so far, 1 where they are all. "changed" in place of an errno: look again. Queries answer `["", value]` alike: entries
+ * `[name, ino, kind, cookie, AttributesRow | null]` each; lockedBy null or `[kind, start, end, pid]`; usage
+ * `[bytes, bytesMax, inodes, inodesMax, bytesFree]`.
  */
 export type FileResult = readonly [error: string, ...values: unknown[]];
 
@@ -111,6 +116,8 @@ export type FileQuery =
   | readonly ["read", ino: number, offset: number, length: number]
   /** Where they are: `[start, length, segment, position, lead, bytes, checksums]` each. For readers beside a replica. */
   | readonly ["extents", ino: number, offset: number, length: number]
+  /** Digest of an image's file, which is segment −row. */
+  | readonly ["blob", row: number]
   | readonly ["lockedBy", ino: number, type: number, kind: number, start: number, end: number, owner: string]
   | readonly ["offset", id: string]
   | readonly ["usage"]
@@ -119,7 +126,7 @@ export type FileQuery =
 
 /**
  * What can be followed, as it happens. `changes`: `[ino, change]`, each inode at least once after its last change above
- * `after`; −1: from now on. `granted`: `[wait, index]` of locks that a client has waited for and has got by a record
+ * `after`; −1: from now on, and where that begins is told first, as `[0, index]`. `granted`: `[wait, index]` of locks that a client has waited for and has got by a record
  * above `after`, as long as it holds them.
  */
 export type FileFollow =

@@ -9,7 +9,7 @@ import { keys, type InstanceRecord, type InstanceSpec } from "../../records.ts";
 import { settleTxn } from "../../store/settle.ts";
 import type { KeyValue, TxnResult } from "../../store/store.ts";
 import { completePolicy, policyMistakes } from "../../state/policy.ts";
-import type { VosPlugin, VosRegistry } from "../../vos.ts";
+import { needsOf, type VosRegistry } from "../../vos.ts";
 import type { Coordinator } from "../context.ts";
 import { eventStamp, randomId } from "../random.ts";
 import { unchanged } from "./images.ts";
@@ -95,12 +95,11 @@ async function complete(registry: VosRegistry, spec: Request["spec"]): Promise<I
     throw new DvsError("INVALID", `OS ${spec.os} takes no image.`);
   }
   const options = parseOrThrow(plugin.options, spec.options, `options of OS ${spec.os}`);
-  const state = stateOf(plugin, spec);
+  const state = stateOf(needsOf(plugin, options).state === true, spec);
   return { ...spec, options: options as Record<string, unknown>, state };
 }
 
-function stateOf(plugin: VosPlugin, { os, nodes, state }: Request["spec"]): InstanceSpec["state"] {
-  const keepsState = plugin.needs?.state === true;
+function stateOf(keepsState: boolean, { os, nodes, state }: Request["spec"]): InstanceSpec["state"] {
   const mistakes = policyMistakes(state ?? {}, nodes, keepsState);
   if (mistakes.length === 0) return keepsState ? completePolicy(state ?? {}, nodes) : null;
   const issues = mistakes.map(({ path, message }) => ({ path: `spec.state.${path}`, message }));

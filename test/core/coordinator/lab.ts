@@ -11,7 +11,7 @@ import {
 } from "../../../core/coordinator/main.ts";
 import { DvsError, type ErrorCode } from "../../../core/errors.ts";
 import type { Store } from "../../../core/store/store.ts";
-import type { VosRegistry } from "../../../core/vos.ts";
+import { needsOf, type VosRegistry } from "../../../core/vos.ts";
 import { registry } from "../../../plugins/registry.ts";
 
 /** The agents here are only what a test makes them: they run no replicas, so no VOS keeps state. */
@@ -19,9 +19,7 @@ const stateless: VosRegistry = {
   names: () => registry.names(),
   async load(name) {
     const plugin = await registry.load(name);
-    if (!plugin?.needs?.state) return plugin;
-    const { state: _, ...needs } = plugin.needs;
-    return { ...plugin, needs };
+    return plugin && { ...plugin, needs: (options) => ({ ...needsOf(plugin, options), state: false }) };
   },
 };
 

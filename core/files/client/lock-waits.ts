@@ -1,0 +1,116 @@
+/** Locks that somebody waits for: each has a ticket, and the replicas tell which ones were granted. */
+import { FileError } from "../errno.ts";
+import type { LockRequest } from "../file-system.ts";
+import type { FileFollow } from "../operations.ts";
+import { numberIn, rowsIn } from "./results.ts";
+import type { Volume } from "./volume.ts";
+
+interface Wait {
+  ino: number;
+  granted(): void;
+  failed(error: unknown): void;
+}
+
+const what = () => "wait for a lock";
+
+export class LockWaits {
+  readonly #volume: Volume;
+  readonly #waits = new Map<number, Wait>();
+  #tickets = 0;
+  /** Records up to this one have been told. */
+  #toldTo = 0;
+  #following: AbortController | null = null;
+  #idle: ReturnType<typeof setTimeout> | undefined;
+  /** Inode, type and owner of those that may hold one: a close that unlocks asks nobody for the others. */
+  readonly #held = new Set<string>();
+
+  constructor(volume: Volume) {
+    this.#volume = volume;
+  }
+
+  /**
+   * `ask` writes the operation with a ticket, and resolves with whether the lock was granted at once; otherwise this
+   * waits. Rejects with EINTR when the signal is aborted first: then the lock is not held.
+   */
+  async wait(
+    ino: number,
+    signal: AbortSignal | null,
+    ask: (ticket: number) => Promise<boolean>,
+  ): Promise<void> {
+    if (signal?.aborted) throw interrupted(ino);
+    const ticket = ++this.#tickets;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    promise.catch(() => undefined);
+    this.#waits.set(ticket, { ino, granted: resolve, failed: reject });
+    this.#follow();
+    const onAbort = () => void this.#cancel(ticket).then(resolve, reject);
+    try {
+      if (await ask(ticket)) return;
+      if (signal?.aborted) onAbort();
+      else signal?.addEventListener("abort", onAbort, { once: true });
+      await promise;
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+      this.#waits.delete(ticket);
+      if (this.#waits.size === 0) this.#unfollowSoon();
+    }
+  }
+
+  /** A lock is about to be asked for. */
+  held(ino: number, { type, owner }: Pick<LockRequest, "type" | "owner">): void {
+    this.#held.add(`${ino} ${type} ${owner}`);
+  }
+  mayHold(ino: number, type: LockRequest["type"], owner: string): boolean {
+    return this.#held.has(`${ino} ${type} ${owner}`);
+  }
+  released(ino: number, type: LockRequest["type"], owner: string): void {
+    this.#held.delete(`${ino} ${type} ${owner}`);
+  }
+
+  /** Resolves where it was granted before. */
+  async #cancel(ticket: number): Promise<void> {
+    const wait = this.#waits.get(ticket);
+    if (!wait) return;
+    const [granted] = await this.#volume.operate([11, wait.ino, ticket], () => "cancel the wait for a lock");
+    if (granted !== 1) throw interrupted(wait.ino);
+  }
+
+  #follow(): void {
+    if (this.#following) return;
+    const following = new AbortController();
+    this.#following = following;
+    void this.#tell(following).catch((e: unknown) => {
+      if (this.#following === following) this.#following = null;
+      for (const wait of this.#waits.values()) wait.failed(e);
+    });
+  }
+
+  async #tell(following: AbortController): Promise<void> {
+    // One record may grant several, of which not all were told: those of the last one come again.
+    const query = (): FileFollow => ["granted", this.#volume.client, Math.max(0, this.#toldTo - 1)];
+    const signal = AbortSignal.any([following.signal, this.#volume.closed]);
+    for await (const value of this.#volume.follow(query(), query, signal)) {
+      const [row] = rowsIn([value], what);
+      this.#toldTo = Math.max(this.#toldTo, numberIn(row![1], what));
+      this.#waits.get(numberIn(row![0], what))?.granted();
+    }
+    this.#volume.closed.throwIfAborted();
+  }
+
+  /** Whoever waits often waits again. */
+  #unfollowSoon(): void {
+    clearTimeout(this.#idle);
+    this.#idle = setTimeout(() => {
+      if (this.#waits.size > 0) return;
+      this.#following?.abort();
+      this.#following = null;
+    }, followedOnMs);
+    this.#idle.unref?.();
+  }
+}
+
+const followedOnMs = 5_000;
+
+function interrupted(ino: number): FileError {
+  return new FileError("EINTR", `cannot lock inode ${ino}: the wait was ended`);
+}

@@ -1,0 +1,104 @@
+/**
+ * What all users of an instance's file system in one host process share: the way to the replicas, what is open, which
+ * locks are waited for. `volume-client.ts` is the FileSystem over it, one for each owner.
+ */
+import { DvsError } from "../../errors.ts";
+import { changedTriesMax } from "../../limits.ts";
+import type { StateAnswer } from "../../state/client/state-client.ts";
+import { FileError } from "../errno.ts";
+import type { FileFollow, FileOperation, FileQuery } from "../operations.ts";
+import { LockWaits } from "./lock-waits.ts";
+import type { NearVolume } from "./near-volume.ts";
+import { Opens } from "./opens.ts";
+import { Changed, valuesOf, type What } from "./results.ts";
+
+/** What it needs of a StateClient. */
+export interface VolumeState {
+  write(module: string, operation: unknown, timeoutMs?: number): Promise<StateAnswer>;
+  read(module: string, query: unknown, timeoutMs?: number): Promise<StateAnswer>;
+  follow(
+    module: string,
+    query: unknown,
+    resume: (query: unknown, last: unknown) => unknown,
+    signal: AbortSignal,
+  ): AsyncIterable<unknown>;
+  /** Resolves when all that was acknowledged before is on the disks of all replicas in sync. */
+  sync(): Promise<void>;
+}
+
+export interface VolumeOptions {
+  state: VolumeState;
+  /** The name of the state's client: its opens and locks are by it. */
+  client: string;
+  /** Reads beside a replica; null where it has to be asked. */
+  near?: () => NearVolume | null;
+}
+
+const module = "files";
+
+export class Volume {
+  readonly state: VolumeState;
+  readonly client: string;
+  readonly opens: Opens;
+  readonly locks: LockWaits;
+  readonly #near: () => NearVolume | null;
+  readonly #closed = new AbortController();
+
+  constructor({ state, client, near = () => null }: VolumeOptions) {
+    this.state = state;
+    this.client = client;
+    this.#near = near;
+    this.opens = new Opens((operation) => this.operate(operation, () => "say which files are open"));
+    this.locks = new LockWaits(this);
+  }
+
+  get near(): NearVolume | null {
+    return this.#near();
+  }
+
+  /** Aborted when the volume is closed. */
+  get closed(): AbortSignal {
+    return this.#closed.signal;
+  }
+
+  /** Rejects with FileError, Changed, or a DvsError of the state. */
+  async operate(operation: FileOperation, what: What): Promise<readonly unknown[]> {
+    const { value } = await this.state.write(module, operation);
+    return valuesOf(value, what);
+  }
+
+  async query(query: FileQuery, what: What): Promise<readonly unknown[]> {
+    const { value } = await this.state.read(module, query);
+    return valuesOf(value, what);
+  }
+
+  /** Values as they come; after a broken link behind the last one. */
+  follow(
+    query: FileFollow,
+    resume: (query: FileFollow, last: unknown) => FileFollow,
+    signal: AbortSignal,
+  ): AsyncIterable<unknown> {
+    return this.state.follow(module, query, resume as (query: unknown, last: unknown) => unknown, signal);
+  }
+
+  /** What somebody looked at before has changed: looks again, and acts by it. */
+  async again<T>(act: () => Promise<T>, what: What): Promise<T> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await act();
+      } catch (e) {
+        if (!(e instanceof Changed)) throw e;
+        if (tries === changedTriesMax) {
+          throw new FileError("EBUSY", `cannot ${what()}: it has changed ${tries} times meanwhile`);
+        }
+      }
+    }
+  }
+
+  /** Says what is not open any more. Files of it that are open lose what keeps them, once they are unlinked. */
+  async close(): Promise<void> {
+    if (this.#closed.signal.aborted) return;
+    this.#closed.abort(new DvsError("UNAVAILABLE", "The file system was closed."));
+    await this.opens.close();
+  }
+}
