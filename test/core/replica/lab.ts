@@ -318,6 +318,8 @@ export class LabReplica implements ReplicaSink {
   toldByStore = false;
   readonly roles: Role[] = [];
   snapshotsSent = 0;
+  /** How often it was told that somebody waits for the disk. */
+  syncsWanted = 0;
   #lives = 0;
   #written = 0;
   #metas: { meta: ReplicaMeta; ticket: number }[] = [];
@@ -420,6 +422,12 @@ export class LabReplica implements ReplicaSink {
     const written = new Written();
     this.#writes.set(++this.#ticket, written);
     this.machine.removeClient(this.nowMs, this.#ticket, client);
+    return written;
+  }
+  sync(): Written {
+    const written = new Written();
+    this.#writes.set(++this.#ticket, written);
+    this.machine.sync(this.nowMs, this.#ticket);
     return written;
   }
   /** Undefined outcome: it waits. */
@@ -559,7 +567,9 @@ export class LabReplica implements ReplicaSink {
     storage.durable = Math.min(storage.durable, index);
     this.#written = Math.min(this.#written, index);
   }
-  wantDurable(): void {}
+  wantDurable(): void {
+    this.syncsWanted++;
+  }
   discardTo(index: number): void {
     const { storage } = this;
     const count = index - storage.base.index;
