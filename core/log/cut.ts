@@ -1,7 +1,7 @@
 /** Changes of the log's segments as a whole. Each leaves, at every moment, files from which the log can be recovered. */
-import { type LogRecord, markBytes, segmentSeed } from "./frame.ts";
+import { type LogRecord, type Mark, markBytes, segmentSeed } from "./frame.ts";
 import { type LogFile, type LogFiles, NoSpace } from "./log-files.ts";
-import { beginOf, type Place, walkOver } from "./scan.ts";
+import { beginOf, findMark, type Place, walk } from "./scan.ts";
 import { type Segment, waypointOf } from "./segment.ts";
 import { call, type Steps } from "./steps.ts";
 import type { Writer } from "./writer.ts";
@@ -35,7 +35,7 @@ export function* cut(writer: Writer): Steps<void> {
   yield* writer.resumeAt(place.checksum!, place.epoch ?? 0);
 }
 
-/** Where the frame of the record after `index` begins. */
+/** Where the frame of the record after `index` begins; that one, and others before, may be damaged. */
 function* placeAfter({ files, disk }: Writer, segment: Segment, index: number): Steps<Place> {
   const place = beginOf(segmentSeed(disk, segment.firstIndex), segment.firstIndex);
   const from = waypointOf(segment, index + 1);
@@ -44,7 +44,12 @@ function* placeAfter({ files, disk }: Writer, segment: Segment, index: number): 
   const file = yield* call<LogFile>((done) => files.open(segment.name, "read", done));
   try {
     const visitor = { record: (record: LogRecord): boolean => record.index <= index };
-    yield* walkOver(file, place, segment.end, visitor, () => {});
+    while ((yield* walk(file, place, segment.end, visitor)) === "broken" && place.nextIndex <= index) {
+      const mark: Mark | null = yield* findMark(file, place, segment.end);
+      if (!mark) break;
+      const { position, nextIndex } = mark;
+      Object.assign(place, { position, nextIndex, epoch: null, checksum: null });
+    }
   } finally {
     yield* call((done) => file.close(done));
   }

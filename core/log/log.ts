@@ -14,9 +14,9 @@ import { recordBytesMax } from "./limits.ts";
 import type { Done } from "./log-files.ts";
 import { DamagedRecords, readRecords } from "./read-records.ts";
 import type { IndexRange } from "./recover.ts";
-import { repair } from "./repair.ts";
+import { CannotRepair, repair } from "./repair.ts";
 import type { Segment } from "./segment.ts";
-import { run } from "./steps.ts";
+import { run, type Steps } from "./steps.ts";
 import type { Tail } from "./tail.ts";
 import type { Writer, WriterEvents } from "./writer.ts";
 
@@ -37,6 +37,8 @@ export interface LogParts {
   firstIndex: number;
   lastIndex: number;
   damage: IndexRange[];
+  /** It was opened with its last record damaged: the chain of checksums cannot be gone on with. */
+  endIsLost: boolean;
 }
 
 export class Log {
@@ -73,7 +75,10 @@ export class Log {
     return this.#parts.writer.failed;
   }
 
-  /** Records known to be damaged, ascending. While the last one is, nothing can be appended: repair, cut or reset first. */
+  /**
+   * Records known to be damaged, ascending. Where the last one was found to be so at the start, nothing can be appended:
+   * repair, cut or reset first.
+   */
   get damage(): readonly IndexRange[] {
     return this.#parts.damage;
   }
@@ -106,8 +111,7 @@ export class Log {
   /** Indices follow `lastIndex` without a gap, epochs do not fall. The bytes must not change any more. */
   append(records: LogRecord[]): void {
     const parts = this.#parts;
-    if (this.#endIsDamaged())
-      throw new Error("the end of the log is damaged: repair or cut it before appending");
+    if (parts.endIsLost) throw new Error("the end of the log is damaged: repair or cut it before appending");
     for (const record of records) {
       if (record.index !== parts.lastIndex + 1) {
         throw new Error(`record ${record.index} cannot follow record ${parts.lastIndex} in the log`);
@@ -130,6 +134,7 @@ export class Log {
       throw new Error(`the log begins with record ${parts.firstIndex} and cannot be cut after ${index}`);
     }
     parts.lastIndex = index;
+    parts.endIsLost = false;
     parts.epochs.truncateAfter(index);
     parts.tail.truncateAfter(index);
     parts.damage = parts.damage
@@ -149,7 +154,7 @@ export class Log {
       () => discard(writer.files, writer.segments, Math.min(index, writer.durable)),
       () => this.#beginsWith(writer.segments[0]?.firstIndex ?? 1),
     );
-    if (this.#parts.damage.some((range) => range.to <= index)) this.#beginsWith(index + 1);
+    if (this.#parts.damage.some((range) => range.from <= index)) this.#beginsWith(index + 1);
   }
 
   /** Forgets everything and goes on after `index`, whose state a snapshot on the disk has. Nothing may be appended before `done`. */
@@ -162,7 +167,7 @@ export class Log {
         if (!error) {
           parts.tail.clear();
           parts.epochs.reset(index, epoch);
-          Object.assign(parts, { firstIndex: index + 1, lastIndex: index, damage: [] });
+          Object.assign(parts, { firstIndex: index + 1, lastIndex: index, damage: [], endIsLost: false });
         }
         done(error);
       },
@@ -196,26 +201,37 @@ export class Log {
     });
   }
 
-  /** Writes good records, from another replica, in place of the damaged ones; all of `damage` is covered by them. */
+  /**
+   * Writes good records, from another replica, in place of the damaged ones; all of `damage` is covered by them. Where
+   * they are not enough, nothing has changed, and the log goes on.
+   */
   repair(records: LogRecord[], done: Done): void {
     const parts = this.#parts;
     const { writer, epochs } = parts;
-    writer.job(
-      () => repair(writer, parts.damage, records),
-      (error) => {
-        if (error) return done(error);
-        for (const { from, to } of parts.damage) {
-          const repaired = records.filter(({ index }) => index >= from && index <= to);
-          epochs.fill(
-            from,
-            repaired.map(({ epoch }) => epoch),
-            parts.lastIndex,
-          );
-        }
-        parts.damage = [];
-        done(null);
-      },
-    );
+    let refused: CannotRepair | null = null;
+    function* repairOrRefuse(): Steps<void> {
+      try {
+        yield* repair(writer, parts.damage, records);
+      } catch (e) {
+        if (!(e instanceof CannotRepair)) throw e;
+        refused = e;
+      }
+    }
+    writer.job(repairOrRefuse, (error) => {
+      if (refused?.index) this.noteDamage({ from: refused.index, to: refused.index });
+      if (error ?? refused) return done(error ?? refused);
+      for (const { from, to } of parts.damage) {
+        const repaired = records.filter(({ index }) => index >= from && index <= to);
+        epochs.fill(
+          from,
+          repaired.map(({ epoch }) => epoch),
+          parts.lastIndex,
+        );
+      }
+      parts.damage = [];
+      parts.endIsLost = false;
+      done(null);
+    });
   }
 
   /** Notes damage of records that a reader has met. */
@@ -243,9 +259,5 @@ export class Log {
     parts.damage = parts.damage
       .filter((range) => range.to >= index)
       .map(({ from, to }) => ({ from: Math.max(from, index), to }));
-  }
-
-  #endIsDamaged(): boolean {
-    return this.#parts.damage.at(-1)?.to === this.#parts.lastIndex;
   }
 }

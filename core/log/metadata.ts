@@ -23,6 +23,8 @@ export interface Metadata {
   clean: { durable: number } | null;
   /** Records that it acknowledged as written are lost: by a power cut, or by a sync that failed. */
   amnesiac: boolean;
+  /** `ReplicaMeta.damaged`. */
+  damaged?: boolean;
   /** `ReplicaMeta.memberVersion`. */
   memberVersion?: number;
 }

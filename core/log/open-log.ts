@@ -87,7 +87,9 @@ function* open(files: LogFiles, options: LogOptions): Steps<OpenedLog> {
     damage = [{ from: base + 1, to: lastIndex }];
   }
   const tail = new Tail(options.tailBytes ?? tailBytes);
-  const parts: LogParts = { writer, epochs, tail, listener: options.listener, firstIndex, lastIndex, damage };
+  const endIsLost = damage.at(-1)?.to === lastIndex;
+  const { listener } = options;
+  const parts: LogParts = { writer, epochs, tail, listener, firstIndex, lastIndex, damage, endIsLost };
   return { log: new Log(parts), torn: found.torn };
 }
 

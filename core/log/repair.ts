@@ -12,17 +12,26 @@ import type { Writer } from "./writer.ts";
 const temporaryName = "repair";
 const groupBytes = 256 * 1024;
 
-/** A job of the writer. On an error nothing has changed. */
+/** What was given is not enough. Nothing has changed. */
+export class CannotRepair extends Error {
+  /** The record that is missing; 0: no record would do. */
+  readonly index: number;
+  constructor(why: string, index = 0) {
+    super(why);
+    this.index = index;
+  }
+}
+
+/** A job of the writer. Throws CannotRepair. */
 export function* repair(writer: Writer, damage: readonly IndexRange[], records: LogRecord[]): Steps<void> {
   const good = new Map(records.map((record) => [record.index, record]));
   for (const { from, to } of damage) {
     for (let index = from; index <= to; index++) {
-      if (!good.has(index))
-        throw new Error(`record ${index} of the log is damaged and was not given for its repair`);
+      if (!good.has(index)) throw missing(index);
     }
   }
   if (damage.some(({ from }) => from < writer.segments[0]!.firstIndex)) {
-    throw new Error("the log's first segment is missing: it has to begin anew, with a snapshot");
+    throw new CannotRepair("the log's first segment is missing: it has to begin anew, with a snapshot");
   }
   yield* writer.settle();
   for (const segment of writer.segments) {
@@ -41,7 +50,7 @@ function* rewrite(
   const all: LogRecord[] = [];
   for (let index = segment.firstIndex; index < segment.nextIndex; index++) {
     const record = records.get(index) ?? good.get(index);
-    if (!record) throw new Error(`record ${index} of the log is damaged and was not given for its repair`);
+    if (!record) throw missing(index);
     all.push(record);
   }
   const file = yield* call<LogFile>((done) => files.open(temporaryName, "create", done));
@@ -74,6 +83,10 @@ function* rewrite(
   yield* call((done) => files.syncDirectory(done));
   Object.assign(segment, { end: next.end, waypoints: next.waypoints });
   return { checksum, epoch };
+}
+
+function missing(index: number): CannotRepair {
+  return new CannotRepair(`record ${index} of the log is damaged and was not given for its repair`, index);
 }
 
 function* readGood(

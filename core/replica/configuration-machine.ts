@@ -106,6 +106,10 @@ export class ConfigurationMachine {
   get isAmnesiac(): boolean {
     return this.#saved.amnesiac || this.#saving.amnesiac;
   }
+  /** An amnesiac whose disk has lost more than a power cut takes away. */
+  get isDamaged(): boolean {
+    return this.#saved.damaged || this.#saving.damaged;
+  }
   get mayBootstrap(): boolean {
     return this.#empty !== null && this.#proposals.length === 0;
   }
@@ -278,7 +282,7 @@ export class ConfigurationMachine {
 
   /** An amnesiac is in no set any more, and whoever takes it in sees to it that it has everything. */
   remember(): void {
-    if (this.version > (this.#saving.memberVersion ?? 0)) this.saveMeta({ amnesiac: false });
+    if (this.version > (this.#saving.memberVersion ?? 0)) this.saveMeta({ amnesiac: false, damaged: false });
   }
 
   /** Fsynced later. Lowering what it says is for who knows that it is safe. */

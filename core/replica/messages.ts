@@ -117,6 +117,16 @@ export const messageTable = {
     ],
     says: "The record that an append was to follow is not there; this is the last one that may be the same. Diverged: what is committed here is not the primary's, and a snapshot has to take its place.",
   },
+  wantRecords: {
+    number: 75,
+    fields: [["index", "uint"]],
+    says: "The sender's disk has damaged its records from there on. Answered by givenRecords.",
+  },
+  givenRecords: {
+    number: 76,
+    fields: [["records", "records"]],
+    says: "The sender's records from the one that was wanted on; none: it has them no more, or not yet.",
+  },
   beacon: {
     number: 80,
     fields: [

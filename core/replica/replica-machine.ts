@@ -12,6 +12,7 @@
  *   promises-, leases-      the two promises, as a backup and as the primary (rule 2)
  *   standing-machine        becoming primary (rules 2, 4)          in-sync-machine      who is in sync (rule 1)
  *   replication-machine     the log, as the primary (rules 1, 3)   following-machine    the log, as another
+ *   repair-machine          what the own disk has damaged
  *   applying-, sessions-, levels-machine   the state machine (rule 6)
  *   writes-, reads-machine  clients (rules 5, 6)
  *
@@ -33,6 +34,7 @@ import { handlers } from "./handlers.ts";
 import { PromisesMachine } from "./promises-machine.ts";
 import { ReadsMachine } from "./reads-machine.ts";
 import { checkOperation, decodeRecords, type LogRecord, recordKinds } from "./record.ts";
+import { type IndexRange, RepairMachine } from "./repair-machine.ts";
 import { type RecoveredLog, ReplicaLog } from "./replica-log.ts";
 import type { Replica } from "./replica.ts";
 import { ReplicationMachine } from "./replication-machine.ts";
@@ -62,7 +64,9 @@ export interface ReplicaOptions {
 }
 
 /** Of a disk on which there is nothing yet. */
-export const emptyMeta: ReplicaMeta = { epochSeen: 0, generationSeen: 0, mode: "fsync", amnesiac: false };
+export const emptyMeta: ReplicaMeta = {
+  ...{ epochSeen: 0, generationSeen: 0, mode: "fsync", amnesiac: false, damaged: false },
+};
 
 export interface ClientWrite {
   /** Answered once, with it. */
@@ -97,6 +101,7 @@ export class ReplicaMachine implements Replica {
   readonly writes: WritesMachine;
   readonly reads: ReadsMachine;
   readonly levels: LevelsMachine;
+  readonly repair: RepairMachine;
   readonly startedMs: number;
 
   #policy: ReplicaPolicy;
@@ -131,6 +136,7 @@ export class ReplicaMachine implements Replica {
     this.sessions = new SessionsMachine(this, options.state.sessions);
     this.levels = new LevelsMachine(this, options.levels, options.state.levels);
     this.applying = new ApplyingMachine(this, options.state);
+    this.repair = new RepairMachine(this);
     this.writes = new WritesMachine(this);
     this.reads = new ReadsMachine(this);
     this.reads.untrusted();
@@ -163,16 +169,16 @@ export class ReplicaMachine implements Replica {
   get isEstablished(): boolean {
     return this.roles.isEstablished;
   }
-  /** Whether a read that comes now, with the time of the last event, would be answered here without asking anybody. */
-  get isServing(): boolean {
-    return this.isEstablished ? this.leases.isAlive : this.role === "backup" && this.promises.hasReadLease;
-  }
   /** Where no primary serves, another replica may reach one; but one that has just changed is waited for. */
   isLate(sinceMs: number): boolean {
     const { nowMs, roles, leases } = this;
     const { waitMs, elsewhereMs } = this.timings;
     const aloneMs = Math.max(sinceMs, roles.primaryMs, leases.aliveUntilMs);
     return nowMs >= Math.min(sinceMs + waitMs, aloneMs + elsewhereMs);
+  }
+  /** Whether a read that comes now, with the time of the last event, would be answered here without asking anybody. */
+  get isServing(): boolean {
+    return this.isEstablished ? this.leases.isAlive : this.role === "backup" && this.promises.hasReadLease;
   }
   get status(): ReplicaStatus {
     return statusOf(this);
@@ -197,6 +203,7 @@ export class ReplicaMachine implements Replica {
       this.inSync.review();
       this.levels.review();
     } else this.reporting.tick();
+    this.repair.tick();
     this.writes.tick();
     this.reads.tick();
     this.#saveMode();
@@ -281,9 +288,16 @@ export class ReplicaMachine implements Replica {
     this.wantFlush();
   }
 
-  /** Records that the sink was asked to fetch for `reader`; none: they are not in the log any more. */
-  fetched(nowMs: number, reader: DiskId, bytes: Uint8Array): void {
+  /** These records of the log are damaged on the disk, and no others are; none: all are good. */
+  damaged(nowMs: number, ranges: readonly IndexRange[]): void {
     this.#enter(nowMs);
+    this.repair.damaged(ranges);
+  }
+
+  /** Records that the sink was asked to fetch for `reader`; none: they are not in the log any more, or are damaged. */
+  fetched(nowMs: number, reader: string, bytes: Uint8Array): void {
+    this.#enter(nowMs);
+    if (this.repair.isLoan(reader)) return this.repair.fetched(reader, bytes);
     const records = this.#readable(bytes);
     if (reader === this.self.disk) return this.applying.fetched(records);
     const peer = this.replication.peer(reader);

@@ -12,6 +12,7 @@ import type { LeasesMachine } from "./leases-machine.ts";
 import type { LevelsMachine } from "./levels-machine.ts";
 import type { PromisesMachine } from "./promises-machine.ts";
 import type { ReadsMachine } from "./reads-machine.ts";
+import type { RepairMachine } from "./repair-machine.ts";
 import type { ReplicaLog } from "./replica-log.ts";
 import type { ReplicationMachine } from "./replication-machine.ts";
 import type { ReportingMachine } from "./reporting-machine.ts";
@@ -43,6 +44,7 @@ export interface Replica {
   readonly writes: WritesMachine;
   readonly reads: ReadsMachine;
   readonly levels: LevelsMachine;
+  readonly repair: RepairMachine;
 
   readonly policy: ReplicaPolicy;
   /** Of replicas that the coordinator wants, in its order; null where none has registered yet. */
@@ -62,10 +64,10 @@ export interface Replica {
   readonly isPrimary: boolean;
   /** Primary, promoted, and its promises are over; whether it may answer reads is for `leases.isAlive`. */
   readonly isEstablished: boolean;
-  /** There is something that goes out at the end of the turn. */
-  wantFlush(): void;
   /** Whether a read or a write that came then has waited here for long enough. Who came later has not waited longer. */
   isLate(sinceMs: number): boolean;
+  /** There is something that goes out at the end of the turn. */
+  wantFlush(): void;
   /** What this replica is may have changed. */
   review(): void;
 }

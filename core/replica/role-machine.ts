@@ -52,7 +52,7 @@ export class RoleMachine {
     promises.adopted(epochBefore);
     standing.adopted();
     if (configurations.isPrimary) {
-      if (configurations.isAmnesiac) configurations.saveMeta({ amnesiac: false });
+      if (configurations.isAmnesiac) configurations.saveMeta({ amnesiac: false, damaged: false });
       if (!this.#isPrimary) this.#begin(before);
       inSync.adopted(before?.configuration.inSync ?? []);
       for (const disk of replica.replication.peers.keys()) configurations.tell(disk);

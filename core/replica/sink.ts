@@ -49,6 +49,11 @@ export interface ReplicaMeta {
   /** It has lost such records, and learns anew until it has read that it is out of the in-sync set. */
   amnesiac: boolean;
   /**
+   * What it has lost is not the last of a power cut: its disk has damaged it. It goes on from what is left only where a
+   * person has said so.
+   */
+  damaged: boolean;
+  /**
    * Version of a configuration in which it is in sync; nothing or 0: of none. What it has only written counts as
    * acknowledged where this is on the disk, and only a configuration above tells an amnesiac that it is out: an older
    * one may have been read from somebody who does not know yet that it was taken in.
@@ -102,8 +107,13 @@ export interface ReplicaSink {
   wantDurable(): void;
   /** A fsynced snapshot has all up to here, and no member lacks any of it: the log may be cut off below. */
   discardTo(index: number): void;
-  /** Answered by `fetched(reader, …)`: records from there on, at least one, up to `bytesMax` in all. */
-  fetch(reader: DiskId, fromIndex: number, bytesMax: number): void;
+  /** Answered by `fetched(reader, …)`: records from there on, at least one, up to `bytesMax` in all. `reader` is any name. */
+  fetch(reader: string, fromIndex: number, bytesMax: number): void;
+  /**
+   * Puts these in the place of the damaged records. None: nobody has them, so that a snapshot of what is applied is to
+   * take their place, once it has them. Answered by `damaged` with what is left, whatever became of it.
+   */
+  repair(records: readonly LogRecord[]): void;
   /** Answered by `metaSaved(ticket)` once fsynced. */
   saveMeta(meta: ReplicaMeta, ticket: number): void;
 

@@ -4,7 +4,7 @@
  *   rule 1   only members propose, and the first configuration of all comes from the first wanted replica
  *   rule 2a  not before G after the last beacon that it acknowledged, except by an exit certificate (promises-machine)
  *   rule 4   a replica starts as nobody; an amnesiac proposes itself only when all members are amnesiac and have
- *            reported, and its log is the longest; the others then learn anew
+ *            reported, and its log is the longest; the others then learn anew. One whose disk is damaged never does
  *   rule 7   before the proposal that makes it the only member, its log is durable
  */
 import type { DiskId, Holder } from "./configuration.ts";
@@ -80,7 +80,7 @@ export class StandingMachine {
       return;
     if (!configurations.mayPropose || !this.#isTime(known.primary)) return;
     if (!configurations.isAmnesiac) this.#stand(this.#without(known.inSync, known.primary));
-    else if (this.#isLongestOfAmnesiacs(known.inSync)) this.#stand([self.disk]);
+    else if (!configurations.isDamaged && this.#isLongestOfAmnesiacs(known.inSync)) this.#stand([self.disk]);
   }
 
   /** Nobody has a promise of this replica, the primary has been silent, and those before it had their turn. */

@@ -81,6 +81,9 @@ function problemsOf(machine: ReplicaMachine): string[] {
   if (!configurations.known) problems.push("no coordinator has told it yet which replicas are in sync");
   if (machine.isPrimary && machine.replication.isStuck)
     problems.push("its disk takes nothing: it leaves its place to another replica");
+  const damaged = machine.repair.damage.reduce((sum, { from, to }) => sum + to - from + 1, 0);
+  if (damaged > 0)
+    problems.push(`its disk has damaged ${damaged} records of the log: they are fetched from the others`);
   if (isFull) problems.push("the disk is full: writes are refused until there is room on it");
   const members = configurations.inSync;
   if (members.length > 0 && members.length < Math.min(policy.minInSync, policy.replicas)) {
@@ -94,7 +97,13 @@ function problemsOf(machine: ReplicaMachine): string[] {
     );
   }
   const waitsFor = standing.waitsFor();
-  if (waitsFor.length > 0) {
+  const isMember = configurations.inSync.includes(machine.self.disk);
+  if (configurations.isDamaged && isMember && !machine.isPrimary) {
+    const others = waitsFor.length > 0 ? `waits for ${waitsFor.map(name).join(", ")}` : "no other has them";
+    problems.push(
+      `its disk has damaged records that were acknowledged: ${others}; "dvs instance recover --accept-loss" goes on without`,
+    );
+  } else if (waitsFor.length > 0) {
     problems.push(
       `it has lost records in a power cut, and waits for ${waitsFor.map(name).join(", ")}; "dvs instance recover --accept-loss" goes on without`,
     );

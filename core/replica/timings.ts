@@ -55,6 +55,8 @@ export const resultBytesMax = 4 * KiB;
 export const clientWindowMax = 4_096;
 /** Clients whose removal is remembered, so that a copy of an old request that comes late begins no new session. */
 export const removedClientsKept = 16_384;
+/** Damaged records that are fetched from other replicas; of more a snapshot is taken. They are in memory at once. */
+export const repairBytesMax = 16 * MiB;
 /** Records of one message; it is one frame of a link. */
 export const appendBytesMax = 256 * KiB;
 /** Sent to one replica and not yet received by it. */

@@ -9,9 +9,11 @@
  *
  * Of a machine that lost its power without an orderly end, the database is worth nothing (it is never synced), and
  * where records were acknowledged before they were synced, the replica is an amnesiac (DESIGN.md section 5, rule 4).
- * It is one, too, when the disk has damaged acknowledged records: it is cut before them, and gets them from the others.
+ * It is one, too, when the disk has damaged acknowledged records that the database has not: it is cut before them, and
+ * gets them from the others.
  */
 import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type BlockStore, openBlockStore } from "../blocks/block-store.ts";
 import { DvsError } from "../errors.ts";
@@ -30,6 +32,7 @@ import type { ReplicaMeta } from "../replica/sink.ts";
 import { StateDatabase } from "./database.ts";
 import { fullRetryMs } from "./limits.ts";
 import type { StateModule } from "./module.ts";
+import { askHelper } from "./run-helper.ts";
 import { blocksDir, databaseName } from "./schema.ts";
 import { listSnapshots, removeDatabase, restoreDatabase, type SnapshotInfo } from "./snapshots.ts";
 
@@ -98,27 +101,37 @@ export async function openReplicaDisk(options: ReplicaDiskOptions): Promise<Repl
   const { log, torn } = opened;
   if (torn > 0) say("info", "the end of the log was never synced, and is cut off", { bytes: torn });
   const [damaged] = log.damage;
-  if (damaged) {
+  const made = damaged ? await snapshotInstead(options, log) : null;
+  if (damaged && !made) {
     say("error", "the disk has damaged records of the log: they come from the other replicas", {
       ranges: log.damage,
     });
     // Known before the first of them is gone.
     metadata.amnesiac = true;
+    metadata.damaged = true;
     await promised(writeMetadata(files, metadata));
-    log.truncateAfter(damaged.from - 1);
+    if (damaged.from > log.firstIndex) log.truncateAfter(damaged.from - 1);
+    else await resetLog(log, damaged.from - 1, log.epochAt(damaged.from - 1) ?? 0);
   }
   const blocks = await openBlocks(options);
-  const database = await openDatabase(options, log, snapshots, blocks);
+  const database = await openDatabase(options, log, made ? [made, ...snapshots] : snapshots, blocks);
   blocks.begin(database.appliedIndex, database.segments);
-  const { epochSeen, generationSeen, mode, amnesiac, memberVersion = 0 } = metadata;
+  const {
+    epochSeen,
+    generationSeen,
+    mode,
+    amnesiac,
+    damaged: isDamaged = false,
+    memberVersion = 0,
+  } = metadata;
   return {
     metadata: new MetadataFile(files, metadata, (run) => loopTiming.after(fullRetryMs, run)),
     log,
     database,
     blocks,
-    snapshot,
+    snapshot: made ?? snapshot,
     recovered: { ...recoveredOf(log), timeMs: await timeOfLast(log) },
-    meta: { epochSeen, generationSeen, mode, amnesiac, memberVersion },
+    meta: { epochSeen, generationSeen, mode, amnesiac, damaged: isDamaged, memberVersion },
   };
 }
 
@@ -128,15 +141,41 @@ export async function installSnapshot(
   options: ReplicaDiskOptions,
   info: SnapshotInfo,
 ): Promise<void> {
-  await new Promise<void>((resolve, reject) =>
-    disk.log.reset(info.index, info.epoch, (e) => (e ? reject(e) : resolve())),
-  );
+  await resetLog(disk.log, info.index, info.epoch);
   disk.database.close();
   const path = join(options.dir, databaseName);
   await restoreDatabase(options.dir, info, path);
   disk.database = newDatabase(options, path, disk.blocks);
   disk.blocks.begin(info.index, disk.database.segments);
   disk.snapshot = info;
+}
+
+function resetLog(log: Log, index: number, epoch: number): Promise<void> {
+  return new Promise((resolve, reject) => log.reset(index, epoch, (e) => (e ? reject(e) : resolve())));
+}
+
+/** Nothing is lost where the database has what damaged records did: a snapshot of it takes their place. Null: it has not. */
+async function snapshotInstead(options: ReplicaDiskOptions, log: Log): Promise<SnapshotInfo | null> {
+  const { dir, log: say } = options;
+  const { to } = log.damage.at(-1)!;
+  const path = join(dir, databaseName);
+  // Opening would make one.
+  if (!existsSync(path)) return null;
+  try {
+    const database = newDatabase(options, path);
+    const has = isOf(log, database) && database.appliedIndex >= to;
+    database.close();
+    if (!has) return null;
+    const info = await askHelper("snapshot", dir, new AbortController().signal);
+    if (to === log.lastIndex) await resetLog(log, info.index, info.epoch);
+    else log.discardUpTo(info.index);
+    say("warn", "the disk has damaged records of the log: a snapshot of the database has them", info);
+    return info;
+  } catch (e) {
+    if (!(e instanceof DvsError) || e.code !== "FAILED") throw e;
+    say("error", "the database does not take the place of damaged records", { error: e.message });
+    return null;
+  }
 }
 
 async function openBlocks({ dir, databaseFailed, blocksFull }: ReplicaDiskOptions): Promise<BlockStore> {
@@ -195,12 +234,12 @@ function isOf(log: Log, { appliedIndex, appliedEpoch }: StateDatabase): boolean 
 function newDatabase(
   { modules, databaseFailed, databaseFull, databaseCommitted, log: say }: ReplicaDiskOptions,
   path: string,
-  blocks: BlockStore,
+  blocks?: BlockStore,
 ): StateDatabase {
   return new StateDatabase({
     path,
     modules,
-    blocks,
+    ...(blocks && { blocks }),
     after: (ms, run) => void setTimeout(run, ms),
     defect: (module, e) => say("error", `module ${module} has a defect`, { error: String(e) }),
     ...(databaseCommitted && { committed: databaseCommitted }),
@@ -215,7 +254,6 @@ function newMetadata(): Metadata {
   return { disk, mode: "fsync", ...none };
 }
 
-/** As the machine wants it: the base by itself, then the runs of the records that are there. */
 /** Of the last record on the disk; 0 where none can be read. */
 function timeOfLast(log: Log): Promise<number> {
   return new Promise((resolve) => {
@@ -226,6 +264,7 @@ function timeOfLast(log: Log): Promise<number> {
   });
 }
 
+/** As the machine wants it: the base by itself, then the runs of the records that are there. */
 function recoveredOf(log: Log): RecoveredLog {
   const { firstIndex, lastIndex } = log;
   const base = { epoch: log.epochAt(firstIndex - 1) ?? 0, index: firstIndex - 1 };

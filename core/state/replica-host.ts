@@ -114,7 +114,7 @@ export class ReplicaHost implements ReplicaSink {
       failed: (error) => options.failed(`the disk refuses the log: ${error.message}`),
       damaged: (range) => {
         options.log("error", "records of the log are damaged", { ...range });
-        void host?.mend();
+        host?.damageChanged();
       },
     };
     const diskOptions: ReplicaDiskOptions = {
@@ -150,7 +150,10 @@ export class ReplicaHost implements ReplicaSink {
         dataDir: options.dir,
         log: disk.log,
         database: () => disk.database,
-        snapshotTaken: ({ index }) => this.machine.snapshotTaken(this.now(), index),
+        snapshotTaken: ({ index }) => {
+          this.machine.snapshotTaken(this.now(), index);
+          this.damageChanged();
+        },
         spaceChanged: (low) => {
           options.log(
             low ? "error" : "info",
@@ -198,6 +201,7 @@ export class ReplicaHost implements ReplicaSink {
 
   start(): void {
     this.machine.start(this.now());
+    this.damageChanged();
   }
 
   /** What another replica says. Dropped while a snapshot is being installed: everything is sent again. */
@@ -238,11 +242,16 @@ export class ReplicaHost implements ReplicaSink {
     this.machine.flush(this.now());
   }
 
+  /** More records of the log are damaged, or fewer: the machine asks other replicas for good ones. */
+  damageChanged(): void {
+    if (!this.#ended && !this.#installing) this.machine.damaged(this.now(), this.#disk.log.damage);
+  }
+
   /**
-   * The disk has damaged records of the log. What they did is in the database, if they were applied: a snapshot of it
+   * No other replica has the damaged records. What they did is in the database, if they were applied: a snapshot of it
    * takes their place. Until there is one they are missing to replicas that lag, and to the next start.
    */
-  async mend(): Promise<void> {
+  async #mend(): Promise<void> {
     const { log, database } = this.#disk;
     const last = log.damage.at(-1)?.to ?? 0;
     if (this.#ended || this.#mending || last === 0 || last > database.appliedIndex) return;
@@ -362,11 +371,22 @@ export class ReplicaHost implements ReplicaSink {
   discardTo(index: number): void {
     this.#disk.log.discardUpTo(index);
   }
-  fetch(reader: DiskId, fromIndex: number, bytesMax: number): void {
+  fetch(reader: string, fromIndex: number, bytesMax: number): void {
     this.#disk.log.read(fromIndex, bytesMax, (error, records) => {
       if (error) this.#options.log("error", "the log cannot be read", { fromIndex, error: error.message });
       const found = (records ?? []).map(({ bytes }) => new LogRecord(bytes));
       if (!this.#installing) this.machine.fetched(this.now(), reader, error ? nothing : joinRecords(found));
+    });
+  }
+  repair(records: readonly LogRecord[]): void {
+    if (records.length === 0) return void this.#mend();
+    this.#disk.log.repair(records as LogRecord[], (error) => {
+      const from = records[0]!.index;
+      if (error)
+        this.#options.log("error", "damaged records are not repaired", { from, error: error.message });
+      else this.#options.log("info", "damaged records are repaired", { from, count: records.length });
+      if (error) void this.#mend();
+      this.damageChanged();
     });
   }
   saveMeta(meta: ReplicaMeta, ticket: number): void {

@@ -46,8 +46,6 @@ const statusMs = 1_000;
 /** A stopping replica answers what it was asked before, if that takes no longer. */
 const retireMs = 1_000;
 const diskUsageSeconds = 10;
-/** Damaged records that could not be replaced when they were found. */
-const mendSeconds = 30;
 
 export class StateProcess {
   readonly #boot: StateBoot;
@@ -304,7 +302,6 @@ export class StateProcess {
     }
     this.#tellStatus();
     const host = this.#host!;
-    if (this.#seconds % mendSeconds === 0) void host.mend();
     if (host.machine.role === "primary") {
       this.#removed!.review();
       this.#clients!.tidy(host.now());

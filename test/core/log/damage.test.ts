@@ -145,6 +145,48 @@ test("while its end is damaged a log takes no records; cut before the damage it 
   expect(readAll(again).at(-1)).toMatchObject({ index: range!.from, epoch: 99 });
 });
 
+test("a log can be cut before what is damaged, wherever that is, and goes on from there", () => {
+  let cut = 0;
+  for (let seed = 1; seed <= 150; seed++) {
+    const log = written(seed);
+    for (let n = log.random.integer(1, 3); n > 0; n--) damage(log);
+    const life = live(log.files, log.random, { tailBytes: 0 });
+    const [range] = life.log.damage;
+    // What is before all records is not cut, but begun anew.
+    if (!range || range.from === 1) continue;
+    cut++;
+    life.log.truncateAfter(range.from - 1);
+    life.log.append([record(range.from, 99, new Uint8Array(3))]);
+    life.settle();
+    expect(life.heard).toMatchObject({ durable: range.from, failed: null });
+    const again = live(log.files, log.random, { tailBytes: 0 });
+    expect(again.log.damage).toEqual([]);
+    expect(readAll(again).map(({ index }) => index)).toEqual(
+      Array.from({ length: range.from }, (_, i) => i + 1),
+    );
+  }
+  expect(cut).toBeGreaterThan(75);
+});
+
+test("records go on behind damage that is found while the log is open", () => {
+  const log = written(6);
+  const { life, files, records, random } = log;
+  const { length } = records;
+  const segment = life.log.segments.at(-1)!;
+  for (let at = segment.end - 1; at >= segment.end - 60; at--) files.disk.file(segment.name)!.flip(at, 255);
+  let outcome: Error | null | undefined;
+  run(scrubOnce(life.log, { files, disk: diskId }), (error) => (outcome = error));
+  life.settle();
+  expect(outcome).toBeNull();
+  expect(life.log.damage.at(-1)!.to).toBe(length);
+  life.log.append([record(length + 1, 99, new Uint8Array(3))]);
+  life.settle();
+  expect(life.heard.durable).toBe(length + 1);
+  const again = live(files, random, { tailBytes: 0 });
+  expect(again.log.damage).toEqual([...life.log.damage]);
+  expect(readFrom(again, length + 1, 1)![0]).toMatchObject({ index: length + 1, epoch: 99 });
+});
+
 test("a whole segment that is gone is damage", () => {
   const log = written(8);
   const segment = log.life.log.segments[1]!;

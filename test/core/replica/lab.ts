@@ -320,10 +320,12 @@ export class LabReplica implements ReplicaSink {
   snapshotsSent = 0;
   /** How often it was told that somebody waits for the disk. */
   syncsWanted = 0;
+  /** Indices of the records that were given for the place of damaged ones; none: nobody has them. */
+  readonly repaired: number[][] = [];
   #lives = 0;
   #written = 0;
   #metas: { meta: ReplicaMeta; ticket: number }[] = [];
-  #fetches: { reader: DiskId; from: number; bytesMax: number }[] = [];
+  #fetches: { reader: string; from: number; bytesMax: number }[] = [];
   #flush = false;
   #inbox: Wire[] = [];
   readonly #writes = new Map<number, Written>();
@@ -576,8 +578,11 @@ export class LabReplica implements ReplicaSink {
     storage.base = { index, epoch: storage.records[count - 1]!.epoch };
     storage.records = storage.records.slice(count);
   }
-  fetch(reader: DiskId, from: number, bytesMax: number): void {
+  fetch(reader: string, from: number, bytesMax: number): void {
     this.#fetches.push({ reader, from, bytesMax });
+  }
+  repair(records: readonly LogRecord[]): void {
+    this.repaired.push(records.map(({ index }) => index));
   }
   saveMeta(meta: ReplicaMeta, ticket: number): void {
     this.#metas.push({ meta, ticket });

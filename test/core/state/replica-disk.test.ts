@@ -207,24 +207,63 @@ test("a snapshot from another replica takes the place of all that was there, and
   expect(Object.keys(values(again))).toHaveLength(30);
 });
 
-test("damage of acknowledged records makes an amnesiac that waits for the others, and is told", async () => {
-  const store = empty();
-  const dir = join(root, "a");
+/** A replica that has ended in order, and whose log the disk has damaged since. */
+async function damagedAtRest(dir: string, store: Store, position: number): Promise<void> {
   const host = await open(dir, store);
   for (let i = 0; i < 50; i++) await put(host, `key${i}`, String(i));
   await host.close();
   const name = readdirSync(join(dir, "log")).find((each) => each.startsWith("log-"))!;
   const path = join(dir, "log", name);
   const bytes = readFileSync(path);
-  bytes[1_000]! ^= 1;
+  bytes[position]! ^= 1;
   writeFileSync(path, bytes);
+}
+
+test.each([100, 1_000])("damage at %d of what the database has loses nothing", async (position) => {
+  const store = empty();
+  const dir = join(root, "a");
+  await damagedAtRest(dir, store, position);
   const messages: string[] = [];
   const again = await open(dir, store, messages);
-  expect(messages.join()).toContain("damaged");
-  expect((await promised(readMetadata(nodeFiles(join(dir, "log")))))!.amnesiac).toBe(true);
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  expect(again.machine.status.role).not.toBe("primary");
+  expect(messages.join()).toContain("a snapshot of the database has them");
+  expect(again.machine.status.amnesiac).toBe(false);
+  expect(Object.keys(values(again))).toHaveLength(50);
+  // And it goes on, from then on without the damaged ones.
+  await put(again, "more", "1");
+  const copy = killed(dir);
+  rmSync(join(copy, "state.db"));
+  const third = await open(copy, store);
+  expect(Object.keys(values(third))).toHaveLength(50);
+  await until(() => third.machine.status.role === "primary");
+  expect(Object.keys(values(third))).toHaveLength(51);
 });
+
+test.each([100, 1_000])(
+  "damage at %d of what nobody has waits for the others, or a person",
+  async (position) => {
+    const store = empty();
+    const dir = join(root, "a");
+    await damagedAtRest(dir, store, position);
+    rmSync(join(dir, "state.db"));
+    const messages: string[] = [];
+    const again = await open(dir, store, messages);
+    expect(messages.join()).toContain("they come from the other replicas");
+    const metadata = await promised(readMetadata(nodeFiles(join(dir, "log"))));
+    expect(metadata).toMatchObject({ amnesiac: true, damaged: true });
+    const told = (): string => again.machine.status.problems.join();
+    await until(() => told().includes("recover --accept-loss"));
+    // Alone, and without what it had acknowledged, it serves nobody.
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    expect(again.machine.status).toMatchObject({ role: "learner", serving: false });
+    const { configuration } = store;
+    const holder = { disk: again.disk, incarnation: again.machine.self.incarnation };
+    store.version++;
+    store.configuration = { ...configuration!, epoch: configuration!.epoch + 1, primary: holder };
+    again.machine.configurationRead(again.now(), { generation: 1, ...store });
+    await put(again, "more", "1");
+    expect(again.machine.status.amnesiac).toBe(false);
+  },
+);
 
 test("a damaged snapshot is no use, and a replica that has nothing else says that it cannot go on", async () => {
   const store = empty();

@@ -216,7 +216,12 @@ export class SimReplica {
       this.#step((machine, nowMs) => machine.diskFull(nowMs, full));
     },
     failed: (error) => assert(false, `the log of ${this.name} has failed: ${error.message}`),
-    damaged: ({ from, to }) => assert(false, `the log of ${this.name} is damaged from ${from} to ${to}`),
+    damaged: ({ from, to }) => {
+      const { sim } = this.#node.world;
+      sim.count("damage:found while running");
+      sim.log(`${this.name} is damaged from ${from} to ${to}`);
+      this.#damageChanged();
+    },
   };
 
   get #isEager(): boolean {
@@ -346,12 +351,12 @@ export class SimReplica {
     discardTo: (index) => this.#log!.discardUpTo(index),
     fetch: (reader, fromIndex, bytesMax) =>
       this.#later.push(() =>
-        this.#log!.read(fromIndex, bytesMax, (error, records) => {
-          assert(!error, `${this.name} cannot read its log: ${error?.message}`);
+        this.#log!.read(fromIndex, bytesMax, (_damaged, records) => {
           const bytes = joinRecords((records ?? []) as LogRecord[]);
           this.#step((machine, nowMs) => machine.fetched(nowMs, reader, bytes));
         }),
       ),
+    repair: (records) => this.#later.push(() => this.#repair(records)),
     saveMeta: (meta, ticket) => {
       this.#metaWaiting = { meta, ticket };
       this.#later.push(() => this.#saveMeta());
@@ -408,6 +413,33 @@ export class SimReplica {
       return bytes;
     },
   };
+
+  #damageChanged(): void {
+    this.#step((machine, nowMs) => machine.damaged(nowMs, this.#log!.damage));
+  }
+
+  /** None: nobody has them. */
+  #repair(records: readonly LogRecord[]): void {
+    const { sim } = this.#node.world;
+    if (records.length === 0) return this.#mend();
+    this.#log!.repair([...records], (error) => {
+      sim.count(error ? "damage:not repaired in place" : "damage:repaired in place");
+      sim.log(
+        `${this.name} ${error ? `does not repair: ${error.message}` : `has repaired ${records.length}`}`,
+      );
+      if (error) this.#mend();
+      this.#damageChanged();
+    });
+  }
+
+  /** What damaged records did is in the state, if they were applied: a snapshot takes their place. */
+  #mend(): void {
+    const last = this.#log!.damage.at(-1)?.to ?? 0;
+    if (last === 0 || last > this.state.index || this.#snapshotting || this.#installing) return;
+    this.#node.world.sim.count("damage:given to a snapshot");
+    this.#snapshotting = true;
+    this.#takeSnapshot();
+  }
 
   #await(told: (outcome: WriteOutcome | ReadOutcome) => void): number {
     this.#tickets.set(++this.#ticket, told);
@@ -486,6 +518,7 @@ export class SimReplica {
         this.#lastSnapshot = snapshot.state.index;
         node.world.sim.count("snapshot:taken");
         this.#step((machine, nowMs) => machine.snapshotTaken(nowMs, snapshot.state.index));
+        this.#damageChanged();
       });
     });
   }
