@@ -19,6 +19,8 @@ export type Place = 0 | 1 | 2;
 export type Flag =
   "read" | "write" | "create" | "exclusive" | "truncate" | "append" | "directory" | "nofollow";
 
+export type LockKind = "shared" | "exclusive" | "none";
+
 /** Paths begin at an empty directory of root's with mode 0777. Handles are names that the case chooses. */
 export type Call =
   | ["open", handle: string, path: string, flags: Flag[], mode?: number]
@@ -50,6 +52,16 @@ export type Call =
   | ["list", path: string]
   /** "r", "w", "x" */
   | ["access", path: string, how: string]
+  /** Without waiting. */
+  | ["flock", handle: string, kind: LockKind]
+  /** A range by process; a length of 0 goes to the end. Without waiting. */
+  | ["fcntl", handle: string, kind: LockKind, start: number, length: number]
+  /** Begins to wait: the process does nothing else until `waited`, which gives the answer. */
+  | ["flockWait", handle: string, kind: LockKind]
+  | ["fcntlWait", handle: string, kind: LockKind, start: number, length: number]
+  | ["waited"]
+  /** Which lock is in the way of one: null or {kind, start, length}. */
+  | ["holder", handle: string, kind: LockKind, start: number, length: number]
   /** A new file with this text. */
   | ["put", path: string, text: string]
   /** All of a file as text. */

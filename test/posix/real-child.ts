@@ -4,6 +4,7 @@
  */
 import * as fs from "node:fs";
 import { createInterface } from "node:readline";
+import { flock, getLock, setLock } from "./locks-ffi.ts";
 import type { Answer, Call, Flag, StatAnswer } from "./calls.ts";
 
 const [root, uid, gid] = process.argv.slice(2);
@@ -114,6 +115,16 @@ function carryOut(call: Call): unknown {
         at(call[1]),
         call[2].split("").reduce((bits, letter) => bits | { r: o.R_OK, w: o.W_OK, x: o.X_OK }[letter]!, 0),
       );
+    case "flock":
+    case "flockWait":
+      return flock(fd(call[1]), call[2], call[0] === "flockWait");
+    case "fcntl":
+    case "fcntlWait":
+      return setLock(fd(call[1]), call[2], call[3], call[4], call[0] === "fcntlWait");
+    case "holder":
+      return getLock(fd(call[1]), call[2], call[3], call[4]);
+    case "waited":
+      throw new Error("the executor answers this");
     case "put": {
       const file = fs.openSync(at(call[1]), o.O_WRONLY | o.O_CREAT | o.O_TRUNC, 0o644);
       try {

@@ -1,9 +1,14 @@
 /** Cases on real directories: of this machine, or of mounts, one for each place. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { createInterface, type Interface } from "node:readline";
 import { type Answer, type Executor, type Place, type Step, type User, users } from "./calls.ts";
+
+/** Longer than a call takes on any machine: what waits longer waits for ever. */
+const answerMs = 30_000;
 
 interface Caller {
   child: ChildProcess;
@@ -22,15 +27,26 @@ export class RealExecutor implements Executor {
 
   async run({ by, at, call }: Step): Promise<Answer> {
     const caller = this.#caller(by, at);
-    caller.child.stdin!.write(`${JSON.stringify(call)}\n`);
-    const line = await caller.lines.next();
-    if (line.done) throw new Error(`the caller of ${JSON.stringify(call)} has ended`);
+    if (call[0] !== "waited") caller.child.stdin!.write(`${JSON.stringify(call)}\n`);
+    if (call[0].endsWith("Wait")) {
+      await isBlocked(caller.child.pid!);
+      return { value: null };
+    }
+    const given = new AbortController();
+    const late = sleep(answerMs, null, { signal: given.signal }).catch(() => null);
+    const line = await Promise.race([caller.lines.next(), late]);
+    given.abort();
+    if (!line || line.done) {
+      await this.close();
+      throw new Error(`${JSON.stringify(call)} has ${line ? "ended its caller" : "no answer"}`);
+    }
     return JSON.parse(line.value) as Answer;
   }
 
   async close(): Promise<void> {
     for (const { child, reader } of this.#callers.values()) {
-      child.stdin!.end();
+      // It may be waiting in the kernel.
+      child.kill("SIGKILL");
       if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
       reader.close();
     }
@@ -38,20 +54,36 @@ export class RealExecutor implements Executor {
   }
 
   #caller(by: User, at: Place): Caller {
-    const place = at % this.#roots.length;
-    const key = `${by} ${place}`;
+    // Places are processes of their own, also where they are on one node.
+    const key = `${by} ${at}`;
     const known = this.#callers.get(key);
     if (known) return known;
     const { uid, gid } = users[by];
     const script = join(import.meta.dirname, "real-child.ts");
-    const child = spawn(process.execPath, [script, this.#roots[place]!, String(uid), String(gid)], {
-      stdio: ["pipe", "pipe", "inherit"],
-    });
+    const child = spawn(
+      process.execPath,
+      [script, this.#roots[at % this.#roots.length]!, String(uid), String(gid)],
+      {
+        stdio: ["pipe", "pipe", "inherit"],
+      },
+    );
     const reader = createInterface({ input: child.stdout });
     const caller = { child, reader, lines: reader[Symbol.asyncIterator]() };
     this.#callers.set(key, caller);
     return caller;
   }
 }
+
+/** Its call has reached the kernel, and waits there; or it has its answer already. */
+async function isBlocked(pid: number): Promise<void> {
+  for (let i = 0; i < 200; i++) {
+    const wchan = readFileSync(`/proc/${pid}/syscall`, "utf8");
+    const number = wchan.split(" ")[0];
+    if (lockCalls.has(number!)) return;
+    await sleep(2);
+  }
+}
+/** fcntl and flock of x86-64 and of arm64. */
+const lockCalls = new Set(["72", "73", "25", "32"]);
 
 export const mayActAsOthers = process.getuid?.() === 0;
