@@ -171,10 +171,13 @@ export class ReplicaMachine implements Replica {
   }
   /** Where no primary serves, another replica may reach one; but one that has just changed is waited for. */
   isLate(sinceMs: number): boolean {
-    const { nowMs, roles, leases } = this;
-    const { waitMs, elsewhereMs } = this.timings;
-    const aloneMs = Math.max(sinceMs, roles.primaryMs, leases.aliveUntilMs);
-    return nowMs >= Math.min(sinceMs + waitMs, aloneMs + elsewhereMs);
+    const { nowMs, startedMs, roles, leases, promises } = this;
+    const { waitMs, elsewhereMs, retryMs } = this.timings;
+    const changedMs = Math.max(roles.primaryMs, leases.aliveUntilMs);
+    const heardMs = Math.max(startedMs, changedMs, promises.beaconMs);
+    const untilMs = Math.max(sinceMs, changedMs) + elsewhereMs;
+    const aloneMs = Math.max(sinceMs + retryMs, heardMs + elsewhereMs);
+    return nowMs >= Math.min(sinceMs + waitMs, untilMs, aloneMs);
   }
   /** Whether a read that comes now, with the time of the last event, would be answered here without asking anybody. */
   get isServing(): boolean {

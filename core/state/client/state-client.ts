@@ -87,6 +87,9 @@ export class StateClient {
 
   /** The replicas that there are now. */
   setReplicas(replicas: readonly ReplicaAddress[]): void {
+    const isKnown = (to: ReplicaAddress) => this.#replicas.some((other) => isSame(other, to));
+    // They have agreed on something that is theirs: whoever did not serve is not gone back to for that.
+    if (replicas.length === this.#replicas.length && replicas.every(isKnown)) return;
     const { node } = this.#identity;
     const near = replicas.filter((replica) => replica.node === node);
     const far = replicas.filter((replica) => replica.node !== node);

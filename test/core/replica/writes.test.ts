@@ -99,10 +99,14 @@ test("a replica that is cut off from the primary alone lets its clients ask anot
   lab.run(lab.timings.elsewhereMs + 50);
   expect([stuck.outcome?.type, read.outcome?.type]).toEqual(["uncertain", "refused"]);
   const elsewhere = c.set("x", "1", "k1", 1);
+  const late = b.set("x", "2", "k2", 1);
   lab.run(50);
   expect(elsewhere.outcome?.type).toBe("ok");
   // No takeover is needed for that, nor is one in sight.
   expect(lab.primaries).toBe("a");
+  // By now it is known that this one hears nobody.
+  lab.run(lab.timings.retryMs);
+  expect(late.outcome?.type).toBe("uncertain");
 });
 
 test("one that nobody repeats is not sent twice: its outcome is unknown", () => {

@@ -121,6 +121,18 @@ test("a replica that does not serve is left for another", async () => {
   expect((await client(first, second).write("kv", 1)).value).toBe(5);
 });
 
+test("a replica that does not serve is not gone back to at once because it is told of anew", async () => {
+  const near = await replica((fields, link) => {
+    // The others have agreed on something meanwhile.
+    made.setReplicas([near.address, far.address]);
+    link.send(written(fields, outcomes.refused, "no primary"));
+  });
+  const far = await replica((fields, link) => link.send(written(fields, outcomes.ok, 5)));
+  const made = client(near, far);
+  expect((await made.write("kv", 1)).value).toBe(5);
+  expect(near.got).toHaveLength(1);
+});
+
 test("a replica that takes connections and says nothing, like a stopped one, is not waited for", async () => {
   const { address } = await replica(() => {});
   const stopped = { ...address, disk: "stopped", unix: join(dir, "stopped.sock") };
