@@ -157,3 +157,24 @@ test("nor do acknowledgements of its life before", () => {
   lab.run(20);
   expect(peer().written).toBeLessThan(a.indices.last);
 });
+
+test("one whose disk has damaged what it acknowledged goes on when a person says so, and not before", () => {
+  const lab = Lab.of("a", { policy: { replicas: 1 } });
+  const a = lab.at("a");
+  a.set("x", "1");
+  lab.run(20);
+  a.kill();
+  a.storage.records.pop();
+  a.storage.state = new Lab().add("none").storage.state;
+  a.storage.meta = { ...a.storage.meta, damaged: true };
+  a.start(true);
+  lab.run(10_000);
+  expect(lab.primaries).toBe("");
+  expect(a.machine.status.problems.join()).toContain("recover --accept-loss");
+  const configuration = { ...lab.store.configuration!, primary: a.machine.self, changeId: "person" };
+  configuration.epoch++;
+  lab.store = { ...lab.store, version: lab.store.version + 1, configuration };
+  lab.tellAll();
+  lab.until("it serves", () => lab.primaries === "a");
+  expect([a.read("x").value, a.storage.meta.damaged]).toEqual([null, false]);
+});
