@@ -36,7 +36,7 @@ export class VolumeFile implements OpenFile {
   }
 
   async read(offset: number, length: number): Promise<Uint8Array> {
-    this.#check("read", this.#flags.read);
+    this.#check("read", this.#flags.read === true);
     checkRange(this.ino, offset, length);
     if (length === 0) return new Uint8Array(0);
     const near = this.#volume.near?.read(this.ino, offset, length);
@@ -73,7 +73,7 @@ export class VolumeFile implements OpenFile {
   }
 
   async write(offset: number, bytes: Uint8Array): Promise<number> {
-    this.#check("write", this.#flags.write);
+    this.#check("write", this.#flags.write === true);
     if (this.#flags.append) return this.#append(bytes);
     checkRange(this.ino, offset, bytes.length);
     if (bytes.length <= writeBytesMax) {
@@ -117,7 +117,7 @@ export class VolumeFile implements OpenFile {
   }
 
   async truncate(size: number): Promise<void> {
-    this.#check("truncate", this.#flags.write);
+    this.#check("truncate", this.#flags.write === true);
     checkRange(this.ino, size, 0);
     const what = () => `truncate inode ${this.ino}`;
     await this.#volume.operate([6, this.#by, this.ino, -1, -1, -1, size, null, null, 1], what);
@@ -181,7 +181,7 @@ export class VolumeFile implements OpenFile {
     locks.released(this.ino, type, owner);
   }
 
-  #check(verb: string, isAllowed: boolean | undefined = true): void {
+  #check(verb: string, isAllowed = true): void {
     if (this.#closed) throw new FileError("EBADF", `cannot ${verb} inode ${this.ino}: it was closed`);
     if (!isAllowed)
       throw new FileError("EBADF", `cannot ${verb} inode ${this.ino}: it was not opened for that`);
