@@ -136,7 +136,10 @@ export function createApi(options: ApiOptions) {
       /** Its state becomes what the backup has. */
       restore: async (name: string, backup: ReadableStream<Uint8Array>, signal?: AbortSignal) => {
         const text = await upload(client, `${instance(name)}/restore`, backup, signal);
-        return attempt(() => RestoreAnswer.parse(JSON.parse(text)), "restore");
+        // One that took long has its error where the answer would be.
+        const json = attempt(() => JSON.parse(text) as unknown, "restore");
+        if (json !== null && typeof json === "object" && "error" in json) throw DvsError.fromBody(json);
+        return attempt(() => RestoreAnswer.parse(json), "restore");
       },
       /** First what is, then `synced`, then each change. Ends when the link does: call again. */
       watch: (query: { name?: string } = {}, signal?: AbortSignal) =>

@@ -1,4 +1,5 @@
 /** The OS state of an instance as one stream, from and to the replica that serves it, by way of its node's agent. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { Hono } from "hono";
 import type { InstanceView, ReplicaView } from "../../api/views.ts";
 import { DvsError, parseOrThrow } from "../../errors.ts";
@@ -7,6 +8,8 @@ import { defaultTenant } from "../../names.ts";
 import type { ApiEnv, Coordinator } from "../context.ts";
 import { needs } from "./auth.ts";
 
+/** An answer that takes longer is begun with something: below the time that a connection to the API may be idle. */
+const quietMs = 30_000;
 const binary = { headers: { "content-type": "application/octet-stream" } };
 
 export function stateBackupRoutes({ controller, sessions }: Coordinator) {
@@ -28,12 +31,48 @@ export function stateBackupRoutes({ controller, sessions }: Coordinator) {
     const view = find(c.req.param("name"));
     if (!c.req.raw.body) throw new DvsError("INVALID", "A restore needs a backup in its body.");
     const primary = primaryOf(view, "restore");
-    const said = await sessions.restore(primary.node, view.uid, c.req.raw.body, c.req.raw.signal);
-    const json = JSON.parse(await new Response(said).text()) as unknown;
-    if (json !== null && typeof json === "object" && "error" in json) throw DvsError.fromBody(json);
-    return c.json(parseOrThrow(RestoreAnswer, json, "answer of the node"));
+    const { body, ended } = watched(c.req.raw.body);
+    const answer = (async () => {
+      const said = await sessions.restore(primary.node, view.uid, body, c.req.raw.signal);
+      const json = JSON.parse(await new Response(said).text()) as unknown;
+      if (json !== null && typeof json === "object" && "error" in json) throw DvsError.fromBody(json);
+      return parseOrThrow(RestoreAnswer, json, "answer of the node");
+    })();
+    const soon = await Promise.race([answer, ended.then(() => sleep(quietMs, null, { ref: false }))]);
+    return soon ? c.json(soon) : slowJson(answer);
   });
   return app;
+}
+
+/** The same bytes; `ended` when all of them have been read. */
+function watched(from: ReadableStream<Uint8Array>) {
+  const ended = Promise.withResolvers<void>();
+  const body = from.pipeThrough(
+    new TransformStream<Uint8Array, Uint8Array>({ flush: () => ended.resolve() }),
+  );
+  return { body, ended: ended.promise };
+}
+
+/**
+ * An answer that takes longer than a connection may be idle: spaces, then the JSON, or the error in its place, since
+ * the status is out by then.
+ */
+function slowJson(answer: Promise<unknown>): Response {
+  const encoder = new TextEncoder();
+  let timer: ReturnType<typeof setInterval>;
+  const body = new ReadableStream<Uint8Array>({
+    start(controller) {
+      timer = setInterval(() => controller.enqueue(encoder.encode(" ")), quietMs);
+      const end = (json: unknown) => {
+        clearInterval(timer);
+        controller.enqueue(encoder.encode(JSON.stringify(json)));
+        controller.close();
+      };
+      answer.then(end, (e: unknown) => end(DvsError.from(e).toBody())).catch(() => undefined);
+    },
+    cancel: () => clearInterval(timer),
+  });
+  return new Response(body, { headers: { "content-type": "application/json" } });
 }
 
 /** Throws INVALID where there is no state, UNAVAILABLE where nobody serves it. */
