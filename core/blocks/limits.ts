@@ -1,6 +1,9 @@
 /** Sizes of the block store, with their reasons. */
 import { KiB, MiB } from "../limits.ts";
 
+/** Of one replica: 64 TiB, where each has 64 MiB. */
+export const segmentsMax = 1_048_576;
+export const segmentLengthMax = 1_024 * MiB;
 /** Written at once; what comes meanwhile is the next batch. */
 export const batchBytesMax = 4 * MiB;
 export const batchWritesMax = 256;

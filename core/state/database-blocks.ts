@@ -79,7 +79,7 @@ export class DatabaseBlocks implements ModuleBlocks {
   }
 }
 
-/** `[number, bytes]`, ascending. None in a database from before there were any. */
+/** `[number, bytes]`, ascending. */
 export function segmentsIn(db: StateTables): [segment: number, length: number][] {
   const rows = db.prepare("SELECT number, length FROM segment ORDER BY number").all();
   return (rows as { number: number; length: number }[]).map(({ number, length }) => [number, length]);

@@ -8,11 +8,21 @@ import { constants, setPriority } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { DvsError } from "../errors.ts";
+import { syncSegments } from "../blocks/sync-segments.ts";
 import { makePrivateDir } from "../files.ts";
 import { isFull } from "../store/sqlite/sqlite-errors.ts";
+import { segmentsIn } from "./database-blocks.ts";
 import { snapshotPieceBytes } from "./limits.ts";
-import { databaseName } from "./schema.ts";
-import { listSnapshots, publishSnapshot, type SnapshotInfo, snapshotsDir } from "./snapshots.ts";
+import { blocksDir, databaseName } from "./schema.ts";
+import {
+  listSnapshots,
+  publishSnapshot,
+  type Segments,
+  segmentsOf,
+  snapshotInfo,
+  type SnapshotInfo,
+  snapshotsDir,
+} from "./snapshots.ts";
 
 export type HelperJob = "checkpoint" | "snapshot" | "unpack";
 
@@ -62,7 +72,7 @@ async function checkpoint(dataDir: string): Promise<{ frames: number; moved: num
   }
 }
 
-/** What was committed when it began, in a file of its own, on the disk and with its checksum. */
+/** What was committed when it began, in a file of its own, on the disk and with its checksum; its blocks are, too. */
 export async function makeSnapshot(dataDir: string): Promise<SnapshotInfo> {
   await makePrivateDir(snapshotsDir(dataDir));
   const path = join(snapshotsDir(dataDir), "making");
@@ -73,14 +83,16 @@ export async function makeSnapshot(dataDir: string): Promise<SnapshotInfo> {
   } finally {
     db.close();
   }
-  const { index, epoch } = appliedIn(path);
-  const [same] = (await listSnapshots(dataDir)).filter((each) => each.index === index);
+  const { index, epoch, segments } = contentOf(path);
+  const before = await listSnapshots(dataDir);
+  const same = before.find((each) => each.index === index);
   if (same) {
     await rm(path, { force: true });
     return same;
   }
   const { bytes, sha256 } = await syncAndHash(path);
-  const info: SnapshotInfo = { format: 1, index, epoch, bytes, sha256 };
+  await syncSegments(blocksDir(dataDir), segments, segmentsOf(before[0] ?? null));
+  const info = snapshotInfo({ index, epoch, bytes, sha256 }, segments);
   await publishSnapshot(dataDir, path, info);
   return info;
 }
@@ -96,13 +108,13 @@ async function openWal(dataDir: string): Promise<DatabaseSync> {
   return db;
 }
 
-export function appliedIn(path: string): { index: number; epoch: number } {
+function contentOf(path: string): { index: number; epoch: number; segments: Segments } {
   const db = new DatabaseSync(path);
   try {
     // A snapshot is one file: without a write-ahead log of its own.
     db.prepare("PRAGMA journal_mode = DELETE").get();
     const row = db.prepare("SELECT record, epoch FROM applied").get() as { record: number; epoch: number };
-    return { index: row.record, epoch: row.epoch };
+    return { index: row.record, epoch: row.epoch, segments: segmentsIn(db) };
   } finally {
     db.close();
   }

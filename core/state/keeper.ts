@@ -1,14 +1,23 @@
 /**
  * Keeps a replica's disk in order while it runs: moves the database's write-ahead log on, makes snapshots so that the
- * log can be cut off, gives back old ones, and looks after the free space. The heavy work is the helper's.
+ * log can be cut off, gives back old ones and segments of blocks that no snapshot needs any more, and looks after the
+ * free space. The heavy work is the helper's.
  */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { BlockStore } from "../blocks/block-store.ts";
 import { DvsError } from "../errors.ts";
 import type { Log } from "../log/log.ts";
 import type { StateDatabase } from "./database.ts";
 import { FreeSpace } from "./free-space.ts";
-import { keeperMs, keeperRetryMs, snapshotLogBytes, spaceMs, walBytesMax } from "./limits.ts";
+import {
+  keeperMs,
+  keeperRetryMs,
+  snapshotLogBytes,
+  snapshotPerDatabase,
+  spaceMs,
+  walBytesMax,
+} from "./limits.ts";
 import { askHelper } from "./run-helper.ts";
 import { databaseName } from "./schema.ts";
 import { removeOtherSnapshots, type SnapshotInfo } from "./snapshots.ts";
@@ -16,6 +25,8 @@ import { removeOtherSnapshots, type SnapshotInfo } from "./snapshots.ts";
 export interface KeeperOptions {
   dataDir: string;
   log: Log;
+  /** Beside the database. Missing: it has none. */
+  blocks?: Pick<BlockStore, "collect">;
   /** The one that is in use: it changes when a snapshot is installed. */
   database: () => StateDatabase;
   /** All up to its index is on the disk outside of the log. */
@@ -111,7 +122,8 @@ export class Keeper {
   async #lookNow(): Promise<void> {
     if (this.#ended.signal.aborted || performance.now() < this.#retryAtMs) return;
     if ((await this.#walBytes()) > (this.#options.walBytesMax ?? walBytesMax)) await this.#checkpoint();
-    if (this.#logBytes() > (this.#options.snapshotLogBytes ?? snapshotLogBytes)) await this.#makeSnapshot();
+    if (this.#logBytes() > (await this.#snapshotDueBytes())) await this.#makeSnapshot();
+    await this.#collect();
   }
 
   async #lookAtSpace(): Promise<void> {
@@ -135,7 +147,24 @@ export class Keeper {
     say("info", "snapshot", { index: info.index, bytes: info.bytes, ms });
     if (this.#holds === 0) await removeOtherSnapshots(dataDir, info);
     snapshotTaken(info);
+    await this.#collect();
     return info;
+  }
+
+  /** Segments that were discarded go as soon as no snapshot that may be read has them. */
+  async #collect(): Promise<void> {
+    const { blocks } = this.#options;
+    const index = this.#snapshot?.index;
+    if (!blocks || index === undefined || this.#holds > 0) return;
+    await new Promise<void>((resolve, reject) =>
+      blocks.collect(index, (error) => (error ? reject(error) : resolve())),
+    );
+  }
+
+  /** A snapshot writes the whole database anew: the log has to have grown by more than that. */
+  async #snapshotDueBytes(): Promise<number> {
+    const { size } = await stat(join(this.#options.dataDir, databaseName));
+    return Math.max(this.#options.snapshotLogBytes ?? snapshotLogBytes, snapshotPerDatabase * size);
   }
 
   #failed(e: unknown): void {

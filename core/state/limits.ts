@@ -15,8 +15,12 @@ export const redoMax = 100_000;
  * at 20,000 a second every other second, which costs 0.08 s of a processor, most of it the helper's start.
  */
 export const walBytesMax = 64 * MiB;
-/** A snapshot is made when the log has grown by this since the last one: what is read again at a start, at most. */
+/**
+ * A snapshot is made when the log has grown by this since the last one, or by this many times the database where that is
+ * more: what is read again after a power cut, at most. So snapshots cost no more writing than half of the log does.
+ */
 export const snapshotLogBytes = 256 * MiB;
+export const snapshotPerDatabase = 2;
 /** Pieces in which a snapshot goes to another replica. */
 export const snapshotPieceBytes = 256 * KiB;
 /** Sent ahead of what the learner has written; beacons wait behind it on the same link. */

@@ -34,7 +34,13 @@ import { fullRetryMs } from "./limits.ts";
 import type { StateModule } from "./module.ts";
 import { askHelper } from "./run-helper.ts";
 import { blocksDir, databaseName } from "./schema.ts";
-import { listSnapshots, removeDatabase, restoreDatabase, type SnapshotInfo } from "./snapshots.ts";
+import {
+  listSnapshots,
+  removeDatabase,
+  restoreDatabase,
+  segmentsOf,
+  type SnapshotInfo,
+} from "./snapshots.ts";
 
 export interface ReplicaDisk {
   metadata: MetadataFile;
@@ -115,7 +121,7 @@ export async function openReplicaDisk(options: ReplicaDiskOptions): Promise<Repl
   }
   const blocks = await openBlocks(options);
   const database = await openDatabase(options, log, made ? [made, ...snapshots] : snapshots, blocks);
-  blocks.begin(database.appliedIndex, database.segments);
+  blocks.begin(database.appliedIndex, database.segments, new Map(segmentsOf(made ?? snapshot)));
   const {
     epochSeen,
     generationSeen,
@@ -146,7 +152,7 @@ export async function installSnapshot(
   const path = join(options.dir, databaseName);
   await restoreDatabase(options.dir, info, path);
   disk.database = newDatabase(options, path, disk.blocks);
-  disk.blocks.begin(info.index, disk.database.segments);
+  disk.blocks.begin(info.index, disk.database.segments, new Map(segmentsOf(info)));
   disk.snapshot = info;
 }
 

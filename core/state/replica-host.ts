@@ -149,6 +149,7 @@ export class ReplicaHost implements ReplicaSink {
       {
         dataDir: options.dir,
         log: disk.log,
+        blocks: disk.blocks,
         database: () => disk.database,
         snapshotTaken: ({ index }) => {
           this.machine.snapshotTaken(this.now(), index);

@@ -5,10 +5,12 @@ import { DvsError } from "../errors.ts";
 import { selfCommand } from "../platform/runtime.ts";
 import { Unpacked } from "./backup/unpacked.ts";
 import type { HelperJob } from "./helper.ts";
+import { MiB } from "../limits.ts";
 import { helperMsMax } from "./limits.ts";
 import { SnapshotInfo } from "./snapshots.ts";
 
-const outputCharsMax = 64 * 1024;
+/** A snapshot lists its segments: twenty characters for 64 MiB. */
+const outputCharsMax = 32 * MiB;
 const results = {
   snapshot: SnapshotInfo,
   checkpoint: z.object({ frames: z.number(), moved: z.number() }),

@@ -1,26 +1,53 @@
 /**
  * Snapshots of a replica's database, in a directory of their own: `snapshot-INDEX.db`, and beside it `.json` with its
- * checksum, written when all of it is on the disk. One without the other does not count. The log may be given back up
+ * checksum and the segments of blocks (core/blocks) that it names, written when all of this is on the disk. One without
+ * the other does not count. Segments are not copied: they only grow, so that a snapshot is a length of each. The log may be given back up
  * to the newest, and never before it is whole: it is all that a replica has of those records.
  */
 import { createHash } from "node:crypto";
 import { open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { segmentLengthMax, segmentsMax } from "../blocks/limits.ts";
+import { segmentMax } from "../blocks/segment-name.ts";
 import { DvsError } from "../errors.ts";
 import { makePrivateDir, readJsonFile, writeSmallFile } from "../files.ts";
 import { snapshotPieceBytes } from "./limits.ts";
 
-export const SnapshotInfo = z.strictObject({
-  format: z.literal(1),
+const fields = {
   /** The last record that it has, and its epoch. */
   index: z.number().int().min(0),
   epoch: z.number().int().min(0),
   bytes: z.number().int().min(1),
   /** SHA-256 in hex. */
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
-});
+};
+const SnapshotSegment = z.tuple([
+  z.number().int().min(1).max(segmentMax),
+  z.number().int().min(0).max(segmentLengthMax),
+]);
+/** Format 2 where there are segments: older versions of dvs, which know none, read the others. */
+export const SnapshotInfo = z.discriminatedUnion("format", [
+  z.strictObject({ format: z.literal(1), ...fields }),
+  z.strictObject({ format: z.literal(2), ...fields, segments: z.array(SnapshotSegment).max(segmentsMax) }),
+]);
 export type SnapshotInfo = z.infer<typeof SnapshotInfo>;
+
+/** `[number, bytes]`, ascending. */
+export type Segments = readonly (readonly [segment: number, length: number])[];
+
+export function segmentsOf(info: SnapshotInfo | null): Segments {
+  return info?.format === 2 ? info.segments : [];
+}
+
+export function snapshotInfo(
+  { index, epoch, bytes, sha256 }: Pick<SnapshotInfo, keyof typeof fields>,
+  segments: Segments,
+): SnapshotInfo {
+  const common = { index, epoch, bytes, sha256 };
+  if (segments.length === 0) return { format: 1, ...common };
+  return { format: 2, ...common, segments: segments.map(([segment, length]) => [segment, length]) };
+}
 
 const dirName = "snapshots";
 const manifestName = /^snapshot-\d{16}\.json$/;

@@ -152,8 +152,8 @@ test("what is not there is an error, and no zeros", async () => {
   const store = await open();
   store.write(1, 0, bytes(100, 1));
   await written(store);
-  expect(store.read(1, 50, 100)).rejects.toMatchObject({ code: "FAILED" });
-  expect(store.read(2, 0, 1)).rejects.toMatchObject({ code: "NOT_FOUND" });
+  expect(await failureOf(store.read(1, 50, 100))).toBe("FAILED");
+  expect(await failureOf(store.read(2, 0, 1))).toBe("NOT_FOUND");
   expect(() => store.write(0, 0, bytes(1, 1))).toThrow(RangeError);
   expect(() => store.write(1, -1, bytes(1, 1))).toThrow(RangeError);
 });
@@ -170,7 +170,7 @@ test("a discarded segment stays until a snapshot has the record that discarded i
   expect(readdirSync(dir)).toHaveLength(3);
   await collect(store, 10);
   expect([...store.segments]).toEqual([2, 3]);
-  expect(store.read(1, 0, 1)).rejects.toMatchObject({ code: "NOT_FOUND" });
+  expect(await failureOf(store.read(1, 0, 1))).toBe("NOT_FOUND");
   expect(await store.read(2, 0, 100)).toEqual(bytes(100, 2));
   // Written again by a log that is applied once more: needed until it is discarded once more.
   store.write(2, 0, bytes(100, 2));
@@ -186,3 +186,9 @@ test("a discarded segment stays until a snapshot has the record that discarded i
   expect([...again.segments]).toEqual([3]);
   expect(readdirSync(dir)).toHaveLength(1);
 });
+
+/** Its code. */
+async function failureOf(promise: Promise<unknown>): Promise<string> {
+  const outcome: unknown = await promise.catch((e: unknown) => e);
+  return (outcome as { code?: string } | null)?.code ?? "none";
+}

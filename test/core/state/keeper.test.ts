@@ -27,7 +27,7 @@ beforeEach(() => {
       spaceChanged: () => undefined,
       say: (_, message) => void said.push(message),
       walBytesMax: 1_000_000,
-      snapshotLogBytes: 500_000,
+      snapshotLogBytes: 7_500_000,
     },
     null,
   );
@@ -41,7 +41,7 @@ function write(count: number): void {
   for (let i = 0; i < count; i++) replica.kv({ op: "put", key: `key${i}`, value: new Uint8Array(4_000) });
   replica.db.commit();
   segments[0]!.nextIndex = replica.db.appliedIndex + 1;
-  segments[0]!.end += count * 4_000;
+  segments[0]!.end += count * 60_000;
 }
 const walBytes = () => statSync(`${replica.path}-wal`).size;
 
@@ -60,6 +60,21 @@ test("a snapshot is made when the log has grown, once, and the one before is giv
   await keeper.look();
   expect(taken).toHaveLength(2);
   expect(await listSnapshots(replica.dir)).toEqual([taken[1]!]);
+});
+
+test("a snapshot of a large database waits until the log has grown by twice as much", async () => {
+  write(1_000);
+  await keeper.look();
+  replica.db.checkpoint();
+  const due = 2 * statSync(replica.path).size;
+  expect(due).toBeGreaterThan(5_000_000);
+  segments[0] = { ...segments[0]!, end: due - 1, nextIndex: replica.db.appliedIndex + 2 };
+  const before = taken.length;
+  await keeper.look();
+  expect(taken).toHaveLength(before);
+  segments[0].end = due + 1;
+  await keeper.look();
+  expect(taken).toHaveLength(before + 1);
 });
 
 test("a snapshot that is held stays beside the next one", async () => {
