@@ -179,7 +179,7 @@ export class VolumeClient implements FileSystem {
   }
 
   async unlink(parent: number, name: string): Promise<void> {
-    checkNewName(name, "EINVAL");
+    checkNewName(name, "EISDIR");
     const what = () => `remove ${JSON.stringify(name)} from directory ${parent}`;
     await this.#volume.again(async () => {
       const ino = await this.#inoOf(parent, name, what);
