@@ -66,7 +66,7 @@ export async function beginTerm(options: TermOptions): Promise<Term | null> {
     random: randomId,
     limits: options.replaceAfterMs === undefined ? {} : { replaceAfterMs: options.replaceAfterMs },
   });
-  const { generation } = await store.status();
+  const generation = await store.generation();
   const driver = new Driver({
     store,
     storeGeneration: generation,

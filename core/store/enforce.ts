@@ -64,6 +64,9 @@ class EnforcedStore implements Store {
     checkRevision("compact to revision", revision);
     return this.driver.compact(revision);
   }
+  generation() {
+    return this.driver.generation();
+  }
   status() {
     return this.driver.status();
   }

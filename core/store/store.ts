@@ -121,6 +121,9 @@ export interface Store {
   revoke(lease: string): Promise<void>;
   /** Forgets history below the revision: what can still be had is the state just before it and every change from it. */
   compact(revision: number): Promise<void>;
+  /** Raised by restore and copy. One read. */
+  generation(): Promise<number>;
+  /** For people: asks all who keep it, and waits for those that are silent. */
   status(): Promise<StoreStatus>;
   close(): Promise<void>;
 }

@@ -266,7 +266,24 @@ class HaMember implements HaStore {
       } catch {
         // No majority: those that are known are all there is to go by.
       }
+      await this.#returnHome();
       await pause(membersLookMs, signal);
+    }
+  }
+
+  /**
+   * Its own member had failed, as in each election of etcd, and another one is asked since. That one is on a machine that
+   * may be cut off, which is noticed only after a while: so it is left as soon as the own one serves again.
+   */
+  async #returnHome(): Promise<void> {
+    const gateway = this.#gateway!;
+    const own = this.etcd.client;
+    if (gateway.endpoint === own || this.#closing.signal.aborted) return;
+    try {
+      const { leader } = (await gateway.callAt(own, "maintenance/status", {})) as { leader?: string };
+      if (leader && leader !== "0") gateway.prefer(own);
+    } catch {
+      // Not yet.
     }
   }
 

@@ -179,7 +179,7 @@ export class ReplicaStore {
   }
 
   async #held(tenant: string, uid: string): Promise<Held> {
-    const { generation } = await this.#store.status();
+    const generation = await this.#store.generation();
     const { kvs, revision } = await this.#store.range(keys.state(tenant, uid));
     const kv = kvs.find(({ key }) => key === keys.configuration(tenant, uid)) ?? null;
     const replicas = kvs.filter((other) => other !== kv);

@@ -122,17 +122,19 @@ export class EtcdStore implements Driver {
     }
   }
 
+  async generation(): Promise<number> {
+    return this.#generationIn(await this.#askGeneration());
+  }
+
   async status(): Promise<StoreStatus> {
     const [answer, { warnings, members }] = await Promise.all([
-      this.#call("kv/range", { key: this.#wire.key(generationKey) }) as Promise<WireRange>,
+      this.#askGeneration(),
       healthOf(this.#gateway),
     ]);
-    const kv = answer.kvs?.[0];
-    const generation = generationOf(kv && this.#wire.kv(kv).value);
     return {
       driver: "etcd",
       revision: revisionOf(answer),
-      generation,
+      generation: this.#generationIn(answer),
       warnings,
       ...(members ? { members } : {}),
     };
@@ -141,6 +143,13 @@ export class EtcdStore implements Driver {
   async close(): Promise<void> {
     this.#closing.abort();
     this.#gateway.close();
+  }
+
+  #askGeneration(): Promise<WireRange> {
+    return this.#call("kv/range", { key: this.#wire.key(generationKey) }) as Promise<WireRange>;
+  }
+  #generationIn({ kvs }: WireRange): number {
+    return generationOf(kvs?.[0] && this.#wire.kv(kvs[0]).value);
   }
 
   #call(path: string, body: object, repeatable: "repeat" | "once" = "repeat"): Promise<WireHeader | object> {

@@ -82,6 +82,12 @@ export class Gateway {
     if (this.endpoint === endpoint) this.#current = (this.#current + 1) % this.endpoints.length;
   }
 
+  /** This endpoint is well, and nearer than others: it is used from now on. */
+  prefer(endpoint: string): void {
+    const at = this.endpoints.indexOf(endpoint);
+    if (at >= 0) this.#current = at;
+  }
+
   /** Throws StoreError: what etcd refused, UNKNOWN_OUTCOME (only `once`), or UNAVAILABLE after deadlineMs. */
   async call(path: string, body: unknown, repeatable: Repeatable): Promise<unknown> {
     const deadline = this.#clock.now() + this.#timeouts.deadlineMs;

@@ -115,10 +115,14 @@ export class LocalStore implements Driver {
     while (await this.#write(() => table.dropCompacted(compactRows)));
   }
 
-  async status(): Promise<StoreStatus> {
+  async generation(): Promise<number> {
     this.#assertOpen();
+    return generationOf(this.#table.get(generationKey)?.value);
+  }
+
+  async status(): Promise<StoreStatus> {
+    const generation = await this.generation();
     const { driver, revision } = this.#table;
-    const generation = generationOf(this.#table.get(generationKey)?.value);
     return { driver, revision, generation, warnings: this.#table.warnings() };
   }
 

@@ -28,6 +28,10 @@ export class FaultyStore implements Store {
     this.#read();
     return this.#inner.range(...args);
   }
+  async generation() {
+    this.#read();
+    return this.#inner.generation();
+  }
   async status() {
     this.#read();
     return this.#inner.status();

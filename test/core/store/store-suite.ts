@@ -533,8 +533,10 @@ export function storeSuite(name: string, open: () => Promise<Subject>, options: 
       fact("a store starts at generation 1, out of reach of its users", async () => {
         const store = await fresh();
         expect((await store.status()).generation).toBe(1);
+        expect(await store.generation()).toBe(1);
         expect(await raiseGeneration(store)).toBe(2);
         expect((await store.status()).generation).toBe(2);
+        expect(await store.generation()).toBe(2);
         expect((await store.range("")).kvs).toEqual([]);
         expect((await driverOf(store).get(generationKey))!.value).toBe("2");
       });
