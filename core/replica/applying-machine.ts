@@ -46,8 +46,14 @@ export class ApplyingMachine {
     this.pump();
   }
 
+  /** What this version of dvs cannot carry out it leaves alone. */
+  checkLevels(): void {
+    this.#stuck ||= !this.#replica.levels.check();
+  }
+
   /** A snapshot was installed. */
   restore(state: AppliedState): void {
+    this.checkLevels();
     this.#replica.log.sawTime(state.timeMs ?? 0);
     this.#commitIndex = state.index;
     this.#appliedIndex = state.index;

@@ -30,6 +30,19 @@ export class LevelsMachine {
     this.#raising.clear();
   }
 
+  /** Whether this replica can carry out what comes next, as of what it was given. False: it has said so, and is to end. */
+  check(): boolean {
+    for (const [module, level] of this.#inForce) {
+      const own = levelOf(this.supported, module);
+      if (level <= own) continue;
+      this.#replica.sink.failed(
+        `module ${module} is at level ${level}, and this version of dvs has ${own}: install the one of the other nodes`,
+      );
+      return false;
+    }
+    return true;
+  }
+
   /** Whether a replica could apply all that may be in the log. */
   suits({ levels }: Peer): boolean {
     if (!levels) return false;

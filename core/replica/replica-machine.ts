@@ -193,6 +193,7 @@ export class ReplicaMachine implements Replica {
     this.#saveMode();
     if (this.configurations.meta.amnesiac) this.configurations.saveMeta({ amnesiac: true });
     this.sink.askConfiguration();
+    this.applying.checkLevels();
   }
 
   tick(nowMs: number): void {

@@ -37,3 +37,26 @@ test("a replica that cannot apply what is in force is not taken in", () => {
   expect(lab.inSync).toBe("ab");
   expect(old.failure).toContain("install the one of the other nodes");
 });
+
+test("nor does it carry anything out on a state that came as a snapshot, or that it finds on its disk", () => {
+  const lab = Lab.of("a", { policy: { replicas: 1 } });
+  const a = lab.at("a");
+  a.set("x", "1");
+  lab.run(20);
+  a.takeSnapshot();
+  const old = lab.add("b", [["map", 0]]);
+  a.machine.replicasWanted(a.nowMs, lab.wanted);
+  old.start();
+  lab.until("it has the snapshot", () => old.storage.base.index > 0, 2_000);
+  expect(old.failure).toContain("install the one of the other nodes");
+  const { applied } = old.indices;
+  a.set("x", "2");
+  lab.run(200);
+  expect(old.indices.applied).toBe(applied);
+  // Its host process has ended, and is started again.
+  old.kill();
+  old.start();
+  expect(old.failure).toContain("install the one of the other nodes");
+  lab.run(200);
+  expect([old.indices.applied, old.value("x")]).toEqual([applied, "1"]);
+});
