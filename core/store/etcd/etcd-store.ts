@@ -145,8 +145,8 @@ export class EtcdStore implements Driver {
     this.#gateway.close();
   }
 
-  #askGeneration(): Promise<WireRange> {
-    return this.#call("kv/range", { key: this.#wire.key(generationKey) }) as Promise<WireRange>;
+  async #askGeneration(): Promise<WireRange> {
+    return (await this.#call("kv/range", { key: this.#wire.key(generationKey) })) as WireRange;
   }
   #generationIn({ kvs }: WireRange): number {
     return generationOf(kvs?.[0] && this.#wire.kv(kvs[0]).value);
