@@ -67,6 +67,8 @@ export class StateDatabase {
   readonly #sessions: SessionTables;
   readonly #modules = new Map<string, OpenModule>();
   readonly #blocks: DatabaseBlocks | null;
+  /** Those that keep something in memory until then. */
+  readonly #settling: readonly OpenModule[];
   readonly #levels = new Map<string, number>();
   #appliedIndex: number;
   #appliedEpoch: number;
@@ -98,6 +100,7 @@ export class StateDatabase {
     this.#blocks = options.blocks ? new DatabaseBlocks(this.#db, options.blocks) : null;
     for (const module of options.modules)
       this.#modules.set(module.name, module.open(this.#db, this.#blocks ?? undefined));
+    this.#settling = [...this.#modules.values()].filter((module) => "settle" in module);
     const row = this.#db.prepare("SELECT * FROM applied").get() as {
       record: number;
       epoch: number;
@@ -162,10 +165,17 @@ export class StateDatabase {
     const level = this.#levels.get(record.module) ?? 0;
     if (!module || level === 0) return encodeRefusal(`there is no module "${record.module}" in force`);
     if (this.#failed) return encodeRefusal("the database has failed");
-    const { index, timeMs, random, client } = record;
+    const { index, timeMs, random, client, operation } = record;
+    const context = { index, timeMs, random, client, level };
+    let inSavepoint = false;
     try {
+      const quick = module.applyQuickly?.(operation, context) ?? null;
+      if (quick !== null) return encodeResult(quick);
+      this.#guarded(() => this.#settle());
+      if (this.#failed) return encodeRefusal("the database has failed");
       this.#sql.savepoint.run();
-      const result = encodeResult(module.apply(record.operation, { index, timeMs, random, client, level }));
+      inSavepoint = true;
+      const result = encodeResult(module.apply(operation, context));
       this.#sql.release.run();
       if (module.leavesTrash) this.#sweepLater();
       this.#blocks?.carriedOut(index);
@@ -176,15 +186,22 @@ export class StateDatabase {
         this.#fail(e as Error);
         return encodeRefusal("the database has failed");
       }
-      this.#guarded(() => {
-        this.#sql.rollback.run();
-        this.#sql.release.run();
-      });
+      if (inSavepoint) {
+        this.#guarded(() => {
+          this.#sql.rollback.run();
+          this.#sql.release.run();
+        });
+      }
       if (e instanceof ModuleRefusal) return encodeRefusal(e.message);
       // Words of the runtime are not the same on each replica, and results are part of the state.
       this.#options.defect?.(record.module, e);
       return encodeRefusal(`module "${record.module}" has a defect, and has carried nothing out`);
     }
+  }
+
+  /** What modules keep in memory goes into their tables. */
+  #settle(): void {
+    for (const module of this.#settling) module.settle!();
   }
 
   /** It is part of what the next COMMIT writes. */
@@ -229,6 +246,7 @@ export class StateDatabase {
   /** What concerns them beside their own operations. */
   #tellModules({ kind, index, timeMs, client }: LogRecord): void {
     this.#guarded(() => {
+      this.#settle();
       for (const [name, module] of this.#modules) {
         if (kind === recordKinds.epochStart) module.epochStarted?.({ index, timeMs });
         else if ((this.#levels.get(name) ?? 0) > 0) module.clientRemoved?.(client, { index, timeMs });
@@ -249,6 +267,7 @@ export class StateDatabase {
     if (this.#open <= 0 || this.#failed || this.#closed) return;
     if (this.#blocks && !this.#blocks.store.isWritten) return this.#commitWhenWritten(this.#blocks.store);
     try {
+      this.#settle();
       this.#sessions.save();
       this.#blocks?.save();
       this.#sql.applied.run(this.#appliedIndex, this.#appliedEpoch, this.#appliedTimeMs);
@@ -359,6 +378,7 @@ export class StateDatabase {
   digest(): string {
     if (this.#open >= 0) {
       this.#guarded(() => {
+        this.#settle();
         this.#sessions.save();
         this.#blocks?.save();
       });

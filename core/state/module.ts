@@ -95,6 +95,17 @@ export interface OpenModule {
    * a result too; whatever was changed before it is undone. At most a few milliseconds.
    */
   apply(operation: Uint8Array, context: ApplyContext): unknown;
+  /**
+   * The same for an operation that is never refused, and changes nothing when it throws: without a savepoint, and what
+   * it changes may be kept in memory until `settle`. Null: `apply` it.
+   */
+  applyQuickly?(operation: Uint8Array, context: ApplyContext): unknown;
+  /**
+   * Puts into the tables what is kept in memory: before any other operation, and before each COMMIT. Whatever else looks
+   * at the tables does it by itself. After it nothing is kept, also when it throws; a transaction that is rolled back is
+   * carried out again, from its first operation on.
+   */
+  settle?(): void;
   /** Keys that the operation may change, as `keysOf` names them; null: any. Never throws. */
   touched(operation: Uint8Array): readonly string[] | null;
   /** A new primary serves. Times in records may have jumped; what ends by time gets its full time again. */

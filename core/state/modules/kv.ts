@@ -10,9 +10,11 @@ import { DvsError, parseOrThrow } from "../../errors.ts";
 import { kvHistoryBytesMax, kvHistoryMax, kvLeaseKeysMax, MiB } from "../../limits.ts";
 import {
   type ApplyContext,
+  type ColumnValue,
   ModuleRefusal,
   type OpenModule,
   type StateModule,
+  type StateStatement,
   type StateTables,
 } from "../module.ts";
 import { keyBytes, keyText, prefixEnd } from "./kv-keys.ts";
@@ -24,17 +26,25 @@ import {
   type KvResult,
   KvWatch,
 } from "./kv-messages.ts";
-import { checkedOperation, checkedQuery, type EncodedPut, readEncodedPut, textOfPut } from "./kv-quick.ts";
+import { checkedOperation, checkedQuery, readEncodedPut, textOfPut } from "./kv-quick.ts";
 import { KvFollower } from "./kv-follower.ts";
 import { kvRestore, kvTables, lastRestore } from "./kv-tables.ts";
+
+/** One statement of so many rows costs two thirds of as many statements. */
+const rowsAtOnce = 16;
+const rowFields = 4;
+const rows = (many: number): string => Array<string>(many).fill("(?, ?, ?, ?)").join(", ");
+const putting = (many: number): string => `INSERT INTO kv_entry VALUES ${rows(many)} ON CONFLICT (key)
+  DO UPDATE SET value = excluded.value, revision = excluded.revision, lease = excluded.lease`;
+const noting = (many: number): string => `INSERT INTO kv_change VALUES ${rows(many)}`;
 
 const statements = {
   get: "SELECT key, value, revision, lease FROM kv_entry WHERE key = ?",
   revision: "SELECT revision FROM kv_entry WHERE key = ?",
   list: `SELECT key, value, revision, lease FROM kv_entry WHERE key >= ?1 AND key > ?2 AND (?3 IS NULL OR key < ?3)
     ORDER BY key LIMIT ?4`,
-  put: `INSERT INTO kv_entry VALUES (?, ?, ?, ?) ON CONFLICT (key)
-    DO UPDATE SET value = excluded.value, revision = excluded.revision, lease = excluded.lease`,
+  put: putting(1),
+  putMany: putting(rowsAtOnce),
   delete: "DELETE FROM kv_entry WHERE key = ?",
   lease: "SELECT ttl, ends FROM kv_lease WHERE lease = ?",
   grant: "INSERT INTO kv_lease VALUES (?, ?, ?)",
@@ -45,7 +55,8 @@ const statements = {
   ended: "SELECT lease, ttl FROM kv_lease WHERE ends <= ? ORDER BY ends, lease LIMIT ?",
   counter: "SELECT serving, forgotten, changes, bytes FROM kv_counter",
   saveCounter: "UPDATE kv_counter SET serving = ?, forgotten = ?, changes = ?, bytes = ?",
-  note: "INSERT INTO kv_change VALUES (?, ?, ?, ?)",
+  note: noting(1),
+  noteMany: noting(rowsAtOnce),
   oldest: `SELECT revision, length(key) + ifnull(length(value), 0) AS bytes
     FROM kv_change ORDER BY revision, position LIMIT ?`,
   newest: "SELECT max(revision) AS revision FROM kv_change",
@@ -82,14 +93,19 @@ interface Counter {
 const expiredPerRecord = 256;
 /** Changes that one operation forgets at most; more than one makes. */
 const forgottenPerRecord = 4 * kvLeaseKeysMax;
-/** Changes that are kept beyond kvHistoryMax before the oldest are forgotten. */
-const slack = 256;
+/** Changes, and bytes of them, that are kept beyond kvHistoryMax and kvHistoryBytesMax before the oldest are forgotten. */
+const slack = { changes: 256, bytes: 1 * MiB };
+/** Below, the oldest went with each change once there were too many bytes: a third of the time of a put of 4 KiB. */
+const slackFromLevel = 2;
+const noSlack = { changes: 0, bytes: 0 };
+const slackOf = (level: number): typeof slack =>
+  level >= slackFromLevel ? slack : { changes: slack.changes, bytes: 0 };
 /** Values in one answer of a list; what is left is asked for with `after`. */
 const listBytesMax = 1 * MiB;
 
 export const kv: StateModule = {
   name: "kv",
-  level: 1,
+  level: 2,
   create: (db) => db.exec(kvTables),
   open: (db) => new Kv(db),
   restore: kvRestore,
@@ -100,6 +116,12 @@ class Kv implements OpenModule {
   readonly #sql: Sql;
   readonly #encoder = new Encoder();
   readonly #decoder = new Decoder();
+  // Quick puts that are not in the tables yet, as rows of them, and the counter with these; null: there are none.
+  #keptPuts: ColumnValue[] = [];
+  #keptNotes: ColumnValue[] = [];
+  #keptCounter: Counter | null = null;
+  /** By the level of the last operation. */
+  #slack = noSlack;
 
   constructor(db: StateTables) {
     this.#db = db;
@@ -118,9 +140,39 @@ class Kv implements OpenModule {
     return this.#encoder.encode(checked);
   }
 
-  apply(operation: Uint8Array, { index, timeMs }: ApplyContext): KvResult {
+  /** A put of whatever is there, without a lease: most writes. */
+  applyQuickly(operation: Uint8Array, { index, level }: ApplyContext): KvResult | null {
     const put = readEncodedPut(operation);
-    if (put) return this.#put(operation, put, index);
+    if (!put) return null;
+    const key = operation.subarray(put.keyAt, put.keyEnd);
+    const value = operation.subarray(put.valueAt);
+    this.#slack = slackOf(level);
+    const counter = (this.#keptCounter ??= this.#counter());
+    this.#keptPuts.push(key, value, index, null);
+    this.#keptNotes.push(index, 0, key, value);
+    counter.changes++;
+    counter.bytes += key.length + value.length;
+    // When the oldest changes go is part of the state: with this very record.
+    if (isFull(counter, this.#slack)) this.settle();
+    return { done: true, revision: index };
+  }
+
+  settle(): void {
+    const counter = this.#keptCounter;
+    if (counter === null) return;
+    const puts = this.#keptPuts;
+    const notes = this.#keptNotes;
+    this.#keptCounter = null;
+    this.#keptPuts = [];
+    this.#keptNotes = [];
+    runRows(puts, this.#sql.put, this.#sql.putMany);
+    runRows(notes, this.#sql.note, this.#sql.noteMany);
+    if (isFull(counter, this.#slack)) this.#forget(counter);
+    this.#count(counter);
+  }
+
+  apply(operation: Uint8Array, { index, timeMs, level }: ApplyContext): KvResult {
+    this.#slack = slackOf(level);
     const decoded = this.#decode(operation);
     switch (decoded.op) {
       case "put":
@@ -178,6 +230,7 @@ class Kv implements OpenModule {
   }
 
   read(query: unknown): KvFound {
+    this.settle();
     const checked = checkedQuery(query, "query of the key-value");
     if (checked.get === "key") {
       const row = this.#sql.get.get(keyBytes(checked.key)) as EntryRow | undefined;
@@ -198,15 +251,21 @@ class Kv implements OpenModule {
   }
 
   follow(query: unknown): KvFollower {
+    this.settle();
     const { prefix, after } = parseOrThrow(KvWatch, query, "watch of the key-value");
     const source = {
-      forgotten: () => this.#counter().forgotten,
-      after: (revision: number, limit: number) =>
-        this.#sql.changes.all(revision, limit) as unknown as {
+      forgotten: () => {
+        this.settle();
+        return this.#counter().forgotten;
+      },
+      after: (revision: number, limit: number) => {
+        this.settle();
+        return this.#sql.changes.all(revision, limit) as unknown as {
           revision: number;
           key: Uint8Array;
           value: Uint8Array | null;
-        }[],
+        }[];
+      },
     };
     const restore = lastRestore(this.#db);
     const from = restore && after === restore.begun ? restore.record : after;
@@ -214,6 +273,7 @@ class Kv implements OpenModule {
   }
 
   *rows(): Iterable<readonly (string | number | Uint8Array | null)[]> {
+    this.settle();
     const { allEntries, allLeases, allChanges, counter } = this.#sql;
     for (const statement of [allEntries, allLeases, allChanges, counter]) {
       for (const row of statement.iterate())
@@ -234,15 +294,6 @@ class Kv implements OpenModule {
     const result = KvOperation.safeParse(decoded);
     if (!result.success) throw new ModuleRefusal("this is no operation of the key-value");
     return result.data;
-  }
-
-  /** Whatever is there, without a lease: most writes. */
-  #put(operation: Uint8Array, { keyAt, keyEnd, valueAt }: EncodedPut, index: number): KvResult {
-    const key = operation.subarray(keyAt, keyEnd);
-    const value = operation.subarray(valueAt);
-    this.#sql.put.run(key, value, index, null);
-    this.#note([{ key, value }], index);
-    return { done: true, revision: index };
   }
 
   #all(changes: KvChange[], index: number, timeMs: number): KvResult {
@@ -330,7 +381,7 @@ class Kv implements OpenModule {
       counter.changes++;
       counter.bytes += key.length + (value?.length ?? 0);
     }
-    if (isFull(counter, slack)) this.#forget(counter);
+    if (isFull(counter, this.#slack)) this.#forget(counter);
     this.#count(counter);
   }
 
@@ -339,7 +390,7 @@ class Kv implements OpenModule {
     for (const row of this.#sql.oldest.iterate(forgottenPerRecord)) {
       const oldest = row as unknown as { revision: number; bytes: number };
       // Changes of one record go together.
-      if (!isFull(counter, 0) && oldest.revision !== counter.forgotten) break;
+      if (!isFull(counter, noSlack) && oldest.revision !== counter.forgotten) break;
       counter.forgotten = oldest.revision;
       counter.bytes -= oldest.bytes;
       counter.changes--;
@@ -361,8 +412,16 @@ class Kv implements OpenModule {
   }
 }
 
-function isFull({ changes, bytes }: Counter, slack: number): boolean {
-  return bytes > kvHistoryBytesMax || changes > kvHistoryMax + slack;
+/** Rows one after the other, most of them many at once. */
+function runRows(values: readonly ColumnValue[], one: StateStatement, many: StateStatement): void {
+  const most = rowsAtOnce * rowFields;
+  let at = 0;
+  for (; at + most <= values.length; at += most) many.run(...values.slice(at, at + most));
+  for (; at < values.length; at += rowFields) one.run(...values.slice(at, at + rowFields));
+}
+
+function isFull({ changes, bytes }: Counter, more: typeof slack): boolean {
+  return bytes > kvHistoryBytesMax + more.bytes || changes > kvHistoryMax + more.changes;
 }
 
 /** Copies: what SQLite gives may be a view of its memory. */

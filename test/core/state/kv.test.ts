@@ -281,3 +281,51 @@ test("a reference model and the module agree over random operations, leases and 
     );
   }
 });
+
+test("a state does not depend on when it was looked at or committed: on each level, when old changes go, too", () => {
+  for (const level of [1, 2]) {
+    for (const [many, bytes] of [
+      [kvHistoryMax + 700, 10],
+      [100, 300 * 1_024],
+    ] as const) {
+      const others = [new ReplicaDatabase(), new ReplicaDatabase()];
+      try {
+        const random = new Random(level);
+        const raised = { kind: recordKinds.level, module: "kv", operation: new Uint8Array([level]) };
+        for (const other of others) other.apply(other.record(raised));
+        for (let i = 0; i < many; i++) {
+          const key = `key-${random.integer(0, 49)}`;
+          const value = new Uint8Array(bytes).fill(i);
+          const kind = random.integer(0, 19);
+          const operation =
+            kind === 0
+              ? { op: "delete", key }
+              : kind === 1
+                ? { op: "put", key, value, ifRevision: random.integer(0, 999) }
+                : { op: "put", key, value };
+          const [one, two] = others.map((other) => JSON.stringify(other.kv(operation)));
+          if (one !== two) throw new Error(`${one} and ${two}`);
+          if (random.integer(0, 99) === 0) others[1]!.db.commit();
+          if (random.integer(0, 49) === 0) others[1]!.read({ get: "key", key });
+        }
+        for (const other of others) other.db.commit();
+        expect(others[1]!.db.digest()).toBe(others[0]!.db.digest());
+        expect(others.flatMap(({ failures, defects }) => [...failures, ...defects])).toEqual([]);
+      } finally {
+        for (const other of others) other.end();
+      }
+    }
+  }
+});
+
+test("who follows hears of what is not yet in the tables", () => {
+  const follower = replica.db.module("kv").follow!({ prefix: "" });
+  put("a", "1");
+  put("b", "2");
+  expect(follower.next(10)).toEqual([
+    { revision: 2, changes: [{ key: "a", value: text("1") }] },
+    { revision: 3, changes: [{ key: "b", value: text("2") }] },
+  ]);
+  put("c", "3");
+  expect(follower.next(10)).toEqual([{ revision: 4, changes: [{ key: "c", value: text("3") }] }]);
+});
