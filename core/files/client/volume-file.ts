@@ -117,7 +117,10 @@ export class VolumeFile implements OpenFile {
   }
 
   async truncate(size: number): Promise<void> {
-    this.#check("truncate", this.#flags.write === true);
+    this.#check("truncate");
+    // As Linux has it, unlike that of a write.
+    if (!this.#flags.write)
+      throw new FileError("EINVAL", `cannot truncate inode ${this.ino}: it was opened to read`);
     checkRange(this.ino, size, 0);
     const what = () => `truncate inode ${this.ino}`;
     await this.#volume.operate([6, this.#by, this.ino, -1, -1, -1, size, null, null, 1], what);

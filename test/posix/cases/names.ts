@@ -151,7 +151,6 @@ export const names = [
     alice("unlink", "/d/f"),
     alice("rename", "/d/f", "/d/g"),
     alice("rename", "/d/f", "/g"),
-    alice("link", "/d/f", "/d/g"),
     alice("symlink", "x", "/d/g"),
     alice("get", "/d/f"),
     ["list", "/d"],
