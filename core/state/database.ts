@@ -84,7 +84,7 @@ export class StateDatabase {
   /** A COMMIT waits for blocks. */
   #waiting = false;
   /** Records that somebody waits for until they are in the file, ascending. */
-  #settling: { index: number; done: (isSettled: boolean) => void }[] = [];
+  #awaited: { index: number; done: (isSettled: boolean) => void }[] = [];
   /** The last COMMIT found no room on the disk. */
   #full = false;
   #failed = false;
@@ -283,7 +283,7 @@ export class StateDatabase {
     this.#blocks?.committed();
     if (this.#full) this.#options.full?.((this.#full = false));
     this.#options.committed?.(this.#appliedIndex);
-    while ((this.#settling[0]?.index ?? Infinity) <= this.#appliedIndex) this.#settling.shift()!.done(true);
+    while ((this.#awaited[0]?.index ?? Infinity) <= this.#appliedIndex) this.#awaited.shift()!.done(true);
   }
 
   #commitWhenWritten(store: BlockStore): void {
@@ -303,13 +303,13 @@ export class StateDatabase {
     if (this.#full || this.#failed || this.#closed || this.#blocks?.store.isFull)
       return Promise.resolve(false);
     const { promise, resolve } = Promise.withResolvers<boolean>();
-    this.#settling.push({ index: this.#appliedIndex, done: resolve });
+    this.#awaited.push({ index: this.#appliedIndex, done: resolve });
     return promise;
   }
 
   /** The disk is full, or this is the end. */
   giveUpSettling(): void {
-    for (const { done } of this.#settling.splice(0)) done(false);
+    for (const { done } of this.#awaited.splice(0)) done(false);
   }
 
   /**
