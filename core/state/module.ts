@@ -60,8 +60,13 @@ export interface StateModule {
   create(tables: StateTables): void;
   /** `blocks`: missing where only tables are read. */
   open(tables: StateTables, blocks?: ModuleBlocks): OpenModule;
-  /** Missing: a restore leaves it as it is, since it tells of what lives now. */
+  /** Missing: a restore leaves it as it is, since it tells of what lives now; or see `unrestorable`. */
   readonly restore?: RestoreRules;
+  /**
+   * Of a module without `restore`, over a database that is only read: what it has that a restore would leave out, or
+   * leave behind, in a few words; null: nothing. Restores from and over such a state are refused. In the helper.
+   */
+  readonly unrestorable?: (tables: StateTables) => string | null;
 }
 
 /**

@@ -3,12 +3,13 @@
  * what is wrong with a backup; what goes wrong on this machine it throws.
  */
 import { open } from "node:fs/promises";
+import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { isDamaged, isDeterministic } from "../../store/sqlite/sqlite-errors.ts";
 import { restorePieceBytes, restorePieceRows } from "../limits.ts";
 import { type ColumnValue, ModuleRefusal, type RestoredTable, type StateModule } from "../module.ts";
 import { encodePiece } from "../modules/restore.ts";
-import { applicationId, schemaVersion } from "../schema.ts";
+import { applicationId, databaseName, schemaVersion } from "../schema.ts";
 import { piecesPath, receivedPath, type Unpacked } from "./unpacked.ts";
 
 /** Written at once. */
@@ -23,6 +24,13 @@ export async function unpackBackup(dataDir: string, modules: readonly StateModul
     // It comes from outside: nothing in it is carried out.
     db.exec("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON");
     const levels = check(db, modules);
+    checkLeftOut(db, modules, new Map(levels), "the backup");
+    const own = new DatabaseSync(join(dataDir, databaseName), { readOnly: true });
+    try {
+      checkLeftOut(own, modules, new Map(levelsOf(own)), "this instance");
+    } finally {
+      own.close();
+    }
     const { record: index, epoch } = db.prepare("SELECT record, epoch FROM applied").get() as {
       record: number;
       epoch: number;
@@ -47,8 +55,7 @@ function check(db: DatabaseSync, modules: readonly StateModule[]): [string, numb
     throw new Unusable(`its state has format ${version}, and this dvs knows ${schemaVersion}`);
   const verdict = Object.values(db.prepare("PRAGMA quick_check(1)").get() ?? {})[0];
   if (verdict !== "ok") throw new Unusable("it is damaged");
-  const rows = db.prepare("SELECT name, level FROM module WHERE level > 0 ORDER BY name").all();
-  const levels = rows.map((row) => [String(row["name"]), Number(row["level"])] as [string, number]);
+  const levels = levelsOf(db);
   for (const [name, level] of levels) {
     const known = modules.find((module) => module.name === name);
     if (!known) throw new Unusable(`it has state of module "${name}", which this dvs does not have`);
@@ -58,6 +65,24 @@ function check(db: DatabaseSync, modules: readonly StateModule[]): [string, numb
       );
   }
   return levels;
+}
+
+function levelsOf(db: DatabaseSync): [string, number][] {
+  const rows = db.prepare("SELECT name, level FROM module WHERE level > 0 ORDER BY name").all();
+  return rows.map((row) => [String(row["name"]), Number(row["level"])]);
+}
+
+/** The new state would be neither the backup's nor the instance's. */
+function checkLeftOut(
+  db: DatabaseSync,
+  modules: readonly StateModule[],
+  levels: ReadonlyMap<string, number>,
+  whose: string,
+): void {
+  for (const { name, unrestorable } of modules) {
+    const what = levels.has(name) ? unrestorable?.(db) : null;
+    if (what) throw new Unusable(`${whose} has ${what}, which this dvs does not restore`);
+  }
 }
 
 async function writePieces(

@@ -9,6 +9,7 @@ import type { BackupHeader } from "../../../../core/state/backup/format.ts";
 import { BackupTaker, type RestoreTarget } from "../../../../core/state/backup/take-backup.ts";
 import { unpackBackup } from "../../../../core/state/backup/unpack.ts";
 import { restoreDir } from "../../../../core/state/backup/unpacked.ts";
+import type { StateModule } from "../../../../core/state/module.ts";
 import { kv } from "../../../../core/state/modules/kv.ts";
 import { type RestoreOperation, restoreModule } from "../../../../core/state/modules/restore.ts";
 import { ReplicaDatabase } from "../replica-database.ts";
@@ -221,3 +222,25 @@ function takerWrite(operation: RestoreOperation): Promise<WriteOutcome> {
   const result = place.apply(place.record({ module: "restore", operation: encoded }))!;
   return Promise.resolve({ type: "ok", result, index: place.db.appliedIndex });
 }
+
+test("what a restore would leave out, or leave behind, is a reason to refuse it", async () => {
+  put(source, "new", "y");
+  put(source, "file", "z");
+  const bytes = snapshot(source);
+  // As a module whose bytes are in no backup.
+  const bare = (key: string): StateModule => ({
+    ...restoreModule([kv]),
+    unrestorable: (tables) =>
+      tables.prepare("SELECT 1 FROM kv_entry WHERE key = ?").get(new TextEncoder().encode(key))
+        ? "files"
+        : null,
+  });
+  const from = (key: string) => {
+    const unpack = () => unpackBackup(place.dir, [kv, bare(key)]);
+    return refusal(takerOf([], { unpack }).taker.take(headerOf(bytes), cut(bytes)));
+  };
+  place.db.commit();
+  expect((await from("file")).message).toContain("the backup has files, which this dvs does not restore");
+  expect((await from("old")).message).toContain("this instance has files, which this dvs does not restore");
+  expect(contents(place)).toEqual(["old"]);
+});
