@@ -6,7 +6,7 @@
 //   test    every test, or those whose paths are given; the last line is `N passed, N failed, N skipped`
 //   check   format, lint, types, lock files, then test
 //   build   the binary dist/dvs
-//   demo, sim, mutants, bench:start, bench:web, bench:ipc, bench:log, bench:faults
+//   demo, sim, mutants, bench:start, bench:web, bench:ipc, bench:log, bench:volume, bench:faults
 //
 // What it says itself goes to stderr: the stdout of a benchmark is data.
 import { spawn, spawnSync } from "node:child_process";
@@ -38,6 +38,7 @@ const tasks = {
     (await builtForBench()) || (await script("bench/static.ts", args)) || script("bench/ingress.ts", args),
   "bench:ipc": (args) => script("bench/ipc.ts", args),
   "bench:log": (args) => script("bench/log.ts", args),
+  "bench:volume": (args) => script("bench/volume.ts", args),
   "bench:faults": async (args) => (await builtForBench()) || script("bench/faults.ts", args),
 };
 

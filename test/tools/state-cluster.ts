@@ -12,6 +12,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Change, ExitCertificate, Replica, Versioned } from "../../core/replica/configuration.ts";
+import { VolumeClient } from "../../core/files/client/volume-client.ts";
 import { KeyValue } from "../../core/state/client/key-value.ts";
 import { LocalReader } from "../../core/state/client/local-reader.ts";
 import { StateClient } from "../../core/state/client/state-client.ts";
@@ -106,12 +107,22 @@ export class StateCluster {
 
   /** As a container on that node; `local`: reads its replica's database. */
   client(at: number, { local = false } = {}): KeyValue {
+    return new KeyValue(this.#client(at, `client-${randomBytes(6).toString("hex")}`, local));
+  }
+
+  /** As a container on that node. */
+  files(at: number): VolumeClient {
+    const client = `client-${randomBytes(6).toString("hex")}`;
+    return VolumeClient.open({ state: this.#client(at, client, true), client });
+  }
+
+  #client(at: number, name: string, local: boolean): StateClient {
     const { boot } = this.nodes[at]!;
     const client = new StateClient({
       identity: {
         instance: uid,
         node: boot.node.id,
-        incarnation: `client-${randomBytes(6).toString("hex")}`,
+        incarnation: name,
         disk: "",
         secret: new Uint8Array(Buffer.from(boot.secret, "hex")),
         tls: linkTls(() => boot.tls),
@@ -121,7 +132,7 @@ export class StateCluster {
     client.setReader(reader);
     client.setReplicas(addressesOf(this.#set()));
     this.#clients.push({ client, reader });
-    return new KeyValue(client);
+    return client;
   }
 
   /** Incarnations that have ended without having been killed from here. */
