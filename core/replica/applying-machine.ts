@@ -70,12 +70,15 @@ export class ApplyingMachine {
   }
 
   pump(): void {
-    const { log, reads, inSync } = this.#replica;
+    const { log, reads, inSync, sink } = this.#replica;
     // A learner may hear that something is committed before it has written it: its database is not to be ahead of its log.
     const end = Math.min(this.#commitIndex, log.written);
     let left = applyBatch;
     let bytesLeft = applyBatchBytes;
+    let held = false;
     while (!this.#stuck && this.#appliedIndex < end && left-- > 0 && bytesLeft > 0) {
+      held = sink.mayApply?.() === false;
+      if (held) break;
       const record = log.get(this.#appliedIndex + 1) ?? this.#takeFetched(this.#appliedIndex + 1);
       if (!record) {
         this.#fetch();
@@ -84,8 +87,9 @@ export class ApplyingMachine {
       bytesLeft -= record.bytes.length;
       this.#apply(record);
     }
-    if (this.#appliedIndex < end && !this.#fetching && !this.#stuck) this.#replica.wantFlush();
-    log.trim(Math.min(this.#appliedIndex, log.written));
+    if (this.#appliedIndex < end && !this.#fetching && !this.#stuck && !held) this.#replica.wantFlush();
+    // What has to wait comes from the log again.
+    log.trim(held ? log.written : Math.min(this.#appliedIndex, log.written));
     reads.applied();
     inSync.applied();
   }

@@ -119,6 +119,8 @@ export interface ReplicaSink {
 
   // The state machine (modules on the database)
 
+  /** False: what was applied has to get to the disk before more is; the host flushes the machine when it has. */
+  mayApply?(): boolean;
   /** Executes an operation; called for committed records only, in their order. The result: at most resultBytesMax. */
   execute(record: LogRecord): Uint8Array;
   /** A session has changed by the record that is being applied. */

@@ -23,6 +23,7 @@ import {
   commitMs,
   commitRecords,
   fullRetryMs,
+  heldBytesMax,
   redoMax,
   sweepMs,
   walBytesMax,
@@ -123,6 +124,11 @@ export class StateDatabase {
 
   get appliedEpoch(): number {
     return this.#appliedEpoch;
+  }
+
+  /** So much waits for blocks that nothing more should be applied before the next COMMIT. */
+  get isBehind(): boolean {
+    return this.#waiting && this.#openBytes >= heldBytesMax;
   }
 
   /** Segments of blocks that it needs, as of now, and how many bytes of each. */

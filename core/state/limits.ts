@@ -6,6 +6,8 @@ export const commitRecords = 64;
 export const commitMs = 2;
 /** Large operations are committed sooner: their pages stay in memory until then. */
 export const commitBytes = 1 * MiB;
+/** No more is applied while a COMMIT waits for blocks of so many bytes of operations: what waits in memory, too. */
+export const heldBytesMax = 16 * MiB;
 /** A COMMIT that found no room is tried again after this. */
 export const fullRetryMs = 250;
 /** Changes that wait in memory for room; more come only from a primary that does not know of a full disk. */

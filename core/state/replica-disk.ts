@@ -20,6 +20,7 @@ import { DvsError } from "../errors.ts";
 import { makePrivateDir } from "../files.ts";
 import type { Log, LogListener } from "../log/log.ts";
 import { type Metadata, MetadataFile, readMetadata, writeMetadata } from "../log/metadata.ts";
+import type { LogFiles } from "../log/log-files.ts";
 import { nodeFiles } from "../log/node-files.ts";
 import { openLog } from "../log/open-log.ts";
 import { call, promised } from "../log/steps.ts";
@@ -58,6 +59,8 @@ export interface ReplicaDisk {
 export interface ReplicaDiskOptions {
   dir: string;
   modules: readonly StateModule[];
+  /** Missing: those of `dir`. */
+  blockFiles?: LogFiles;
   listener: LogListener;
   /** Nothing can be applied any more. */
   databaseFailed: (error: Error) => void;
@@ -184,12 +187,14 @@ async function snapshotInstead(options: ReplicaDiskOptions, log: Log): Promise<S
   }
 }
 
-async function openBlocks({ dir, databaseFailed, blocksFull }: ReplicaDiskOptions): Promise<BlockStore> {
+async function openBlocks(options: ReplicaDiskOptions): Promise<BlockStore> {
+  const { dir, databaseFailed, blocksFull } = options;
   const path = blocksDir(dir);
   await makePrivateDir(path);
+  const files = options.blockFiles ?? nodeFiles(path);
   const after = (ms: number, run: () => void): void => loopTiming.after(ms, run);
   const events = { full: (full: boolean) => blocksFull?.(full), failed: databaseFailed };
-  return promised(call((done) => openBlockStore({ files: nodeFiles(path), after, ...events }, done)));
+  return promised(call((done) => openBlockStore({ files, after, ...events }, done)));
 }
 
 async function openDatabase(

@@ -9,6 +9,7 @@ import { crc32 } from "../checksum.ts";
 import { DvsError } from "../errors.ts";
 import { stateTickMs } from "../limits.ts";
 import type { LogListener } from "../log/log.ts";
+import type { LogFiles } from "../log/log-files.ts";
 import type { Metadata } from "../log/metadata.ts";
 import { nodeFiles } from "../log/node-files.ts";
 import { type ScrubOptions, scrubOnce, startScrub } from "../log/scrub.ts";
@@ -50,6 +51,8 @@ export interface ReplicaHostOptions {
   policy: ReplicaPolicy;
   timings?: ReplicaTimings;
   modules: readonly StateModule[];
+  /** For tests: where segments of blocks are kept, in place of files of `dir`. */
+  blockFiles?: LogFiles;
   send: (disk: DiskId, message: ReplicaMessage) => void;
   sendSnapshot: (disk: DiskId, fromIndex: number) => void;
   propose: (change: Change) => void;
@@ -93,6 +96,8 @@ export class ReplicaHost implements ReplicaSink {
   #ended = false;
   #databaseFull = false;
   #blocksFull = false;
+  /** Applying waits for blocks to get to their files. */
+  #held = false;
   #mending = false;
   /** A module keeps what belongs to a client. */
   readonly #hasClients: boolean;
@@ -120,6 +125,7 @@ export class ReplicaHost implements ReplicaSink {
     const diskOptions: ReplicaDiskOptions = {
       dir: options.dir,
       modules: options.modules,
+      ...(options.blockFiles && { blockFiles: options.blockFiles }),
       listener,
       databaseFailed: (error) => options.failed(`the database cannot be written: ${error.message}`),
       databaseFull: (full) => {
@@ -133,7 +139,9 @@ export class ReplicaHost implements ReplicaSink {
         if (full) host.#disk.database.giveUpSettling();
         host.spaceChanged();
       },
-      databaseCommitted: (index) => host?.guard?.committed(index),
+      databaseCommitted: (index) => {
+        if (host) host.#committed(index);
+      },
       log: options.log,
     };
     const disk = await openReplicaDisk(diskOptions);
@@ -238,6 +246,7 @@ export class ReplicaHost implements ReplicaSink {
       return this.failed(`a snapshot could not be installed: ${e instanceof Error ? e.message : String(e)}`);
     }
     this.#installing = false;
+    this.#held = false;
     this.machine.snapshotInstalled(this.now(), info.epoch, this.#disk.database.state());
     // It may have asked for it meanwhile, and asks once.
     this.machine.flush(this.now());
@@ -400,6 +409,16 @@ export class ReplicaHost implements ReplicaSink {
 
   // The state machine
 
+  mayApply(): boolean {
+    this.#held ||= this.#disk.database.isBehind;
+    return !this.#held;
+  }
+  #committed(index: number): void {
+    this.guard?.committed(index);
+    if (!this.#held) return;
+    this.#held = false;
+    this.wantFlush();
+  }
   execute(record: LogRecord): Uint8Array {
     return this.#disk.database.execute(record);
   }

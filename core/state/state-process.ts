@@ -25,6 +25,7 @@ import type { Link, LinkUser } from "./link/link.ts";
 import { linkTls } from "./link/link-identity.ts";
 import { type LinkIdentity, listenState, type StateListener } from "./link/listen.ts";
 import { modules } from "./modules.ts";
+import { ModuleWork } from "./module-work.ts";
 import { RemovedClients } from "./removed-clients.ts";
 import { ReplicaHost } from "./replica-host.ts";
 import { askHelper } from "./run-helper.ts";
@@ -59,6 +60,7 @@ export class StateProcess {
   #transfers: SnapshotTransfers | null = null;
   #clients: ClientServer | null = null;
   #removed: RemovedClients | null = null;
+  #work: ModuleWork | null = null;
   #backups: { close(): void } | null = null;
   #listener: StateListener | null = null;
   #replicas: ReplicaSet | null = null;
@@ -141,6 +143,7 @@ export class StateProcess {
     const identity = this.#identity(host.disk);
     this.#clients = new ClientServer(host);
     this.#removed = new RemovedClients(host);
+    this.#work = new ModuleWork({ host, modules: modules.map(({ name }) => name), say: this.#log });
     const links = new ReplicaLinks({
       identity,
       onMessage: (from, message) => host.receive(from, message),
@@ -306,6 +309,7 @@ export class StateProcess {
       this.#removed!.review();
       this.#clients!.tidy(host.now());
       this.#writeWhatIsDue(host);
+      this.#work!.review();
     }
   }
 

@@ -128,10 +128,21 @@ export class StateClient {
   read(module: string, query: unknown, timeoutMs = stateTimeoutMs): Promise<StateAnswer> {
     try {
       const found = this.#closed ? null : this.#reader?.read(module, query);
+      if (found?.value instanceof Promise) {
+        return found.value.then(
+          (value: unknown) => ({ value, index: 0 }),
+          // Bytes that cannot be had here.
+          () => this.#askToRead(module, query, timeoutMs),
+        );
+      }
       if (found) return Promise.resolve({ value: found.value, index: 0 });
     } catch (e) {
       return Promise.reject(DvsError.from(e));
     }
+    return this.#askToRead(module, query, timeoutMs);
+  }
+
+  #askToRead(module: string, query: unknown, timeoutMs: number): Promise<StateAnswer> {
     const ticket = ++this.#ticket;
     const fields = [clientNumbers.read, ticket, module, query];
     return this.#ask(this.#reads, ticket, { what: `read of ${module}`, fields, isWrite: false, timeoutMs });

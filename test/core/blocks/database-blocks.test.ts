@@ -4,12 +4,13 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type BlockStore, openBlockStore } from "../../../core/blocks/block-store.ts";
-import { type LogFile, type LogFiles, NoSpace } from "../../../core/log/log-files.ts";
+import { type LogFiles, NoSpace } from "../../../core/log/log-files.ts";
 import { nodeFiles } from "../../../core/log/node-files.ts";
 import { call, promised } from "../../../core/log/steps.ts";
 import { type LogRecord, RecordEncoder, type RecordKind, recordKinds } from "../../../core/replica/record.ts";
 import { StateDatabase } from "../../../core/state/database.ts";
 import { decodeResult } from "../../../core/state/result.ts";
+import { gate } from "./gate.ts";
 import { type PieceOperation, piecesModule } from "./test-module.ts";
 
 const segmentBytes = 2_000;
@@ -91,34 +92,6 @@ function killed(dir: string): string {
   const copy = mkdtempSync(join(root, "killed-"));
   cpSync(dir, copy, { recursive: true });
   return copy;
-}
-
-/** Writes wait until they are let through. */
-function gate(): { wrap: (files: LogFiles) => LogFiles; open: () => void } {
-  let held: (() => void)[] | null = [];
-  const file = (inner: LogFile): LogFile => ({
-    size: (done) => inner.size(done),
-    write(blocks, position, done) {
-      const act = (): void => inner.write(blocks, position, done);
-      if (held) held.push(act);
-      else act();
-    },
-    datasync: (done) => inner.datasync(done),
-    truncate: (length, done) => inner.truncate(length, done),
-    read: (position, length, done) => inner.read(position, length, done),
-    close: (done) => inner.close(done),
-  });
-  return {
-    wrap: (files) => ({
-      ...files,
-      open: (name, how, done) => files.open(name, how, (e, inner) => done(e, inner && file(inner))),
-    }),
-    open() {
-      const waiting = held ?? [];
-      held = null;
-      for (const act of waiting) act();
-    },
-  };
 }
 
 test("a COMMIT waits for the blocks of its operations; reads do not", async () => {

@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Metadata, readMetadata, writeMetadata } from "../../../core/log/metadata.ts";
+import type { LogFiles } from "../../../core/log/log-files.ts";
 import { nodeFiles } from "../../../core/log/node-files.ts";
 import { promised } from "../../../core/log/steps.ts";
 import type { Configuration, DiskId } from "../../../core/replica/configuration.ts";
@@ -41,8 +42,12 @@ export class Replicas {
     this.#replicas = replicas;
   }
 
-  async start(name: string, dir = join(this.root, name)): Promise<Member> {
-    mkdirSync(dir, { recursive: true });
+  async start(
+    name: string,
+    dir = join(this.root, name),
+    files: (real: LogFiles) => LogFiles = (real) => real,
+  ): Promise<Member> {
+    mkdirSync(blocksDir(dir), { recursive: true });
     const say = (level: string, message: string, fields?: object): void =>
       void (level !== "info" && this.complaints.push(`${message} ${JSON.stringify(fields ?? {})}`));
     const send = (disk: DiskId, message: ReplicaMessage | readonly unknown[]): void => {
@@ -63,6 +68,7 @@ export class Replicas {
       incarnation: `incarnation-${name}-${++this.#incarnations}`,
       policy: { replicas: this.#replicas, minInSync: 1, durability: "fsync" },
       modules: [piecesModule(this.#segmentBytes)],
+      blockFiles: files(nodeFiles(blocksDir(dir))),
       send,
       sendSnapshot: (disk, fromIndex) => transfers.sendTo(disk, fromIndex),
       propose: (change) =>
