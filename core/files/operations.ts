@@ -102,7 +102,7 @@ export type FileOperation = FileOperations[FileOperationName];
  * where it was made); write: offset, size, change; takeOffset: offset, length; lock: 1 granted, 0 waiting; seed: entries
  * so far, 1 where they are all. "changed" in place of an errno: look again. Queries answer `["", value]` alike: entries
  * `[name, ino, kind, cookie, AttributesRow | null]` each; lockedBy null or `[kind, start, end, pid]`; usage
- * `[bytes, bytesMax, inodes, inodesMax, bytesFree]`.
+ * `["", bytes, bytesMax, inodes, inodesMax, bytesFree]`.
  */
 export type FileResult = readonly [error: string, ...values: unknown[]];
 

@@ -83,6 +83,8 @@ export interface ModuleBlocks {
   readNow?(segment: number, position: number, length: number): Uint8Array | null;
   /** Nothing in it is needed from this record on. It goes when a snapshot has this record, too. Only in `apply`. */
   discard(segment: number): void;
+  /** Of a file of an image, by its digest, as every node has it. Missing: there is none here. */
+  readBlob?(digest: string, position: number, length: number): Promise<Uint8Array>;
   /** What was read is not what was written: it is fetched from another replica, put in its place, and returned. */
   repair?(
     segment: number,
@@ -122,7 +124,10 @@ export interface OpenModule {
   /** A client is gone, by a record: what was its own (locks, open files) goes with it. */
   clientRemoved?(client: string, context: Pick<ApplyContext, "index" | "timeMs">): void;
 
-  /** Keys that the answer of a query depends on; null: any. Throws INVALID for what is no query. */
+  /**
+   * Keys that the answer of a query depends on, as the state is now; null: any. Throws INVALID for what is no query.
+   * They may be others by the time that it is read: whoever has read asks again, and reads again where they are.
+   */
   keysOf(query: unknown): readonly string[] | null;
   /**
    * Answers it from the state as it is now, in at most a few milliseconds. A promise: what is true was decided now, and

@@ -1,0 +1,60 @@
+/** Answers about names and attributes, from the state as it is; those about bytes are in reading.ts. */
+import { fileSizeMax } from "../../limits.ts";
+import { kinds } from "../attributes.ts";
+import { nameIssue } from "../names.ts";
+import type { By, FileQuery, FileResult } from "../operations.ts";
+import { attributesRow, type Inode, isDirectory, kindOf } from "./inodes.ts";
+import { checkAllowed, mayExecute } from "./permissions.ts";
+import { refuse } from "./refusal.ts";
+import type { Volume } from "./volume.ts";
+
+type Query<Name extends FileQuery[0]> = Extract<FileQuery, readonly [Name, ...unknown[]]>;
+
+export function attributes({ inodes }: Volume, [, ino]: Query<"attributes">): FileResult {
+  return ["", attributesRow(inodes.get(ino))];
+}
+
+export function lookup(volume: Volume, [, by, parent, name]: Query<"lookup">): FileResult {
+  return ["", attributesRow(lookUp(volume, by, volume.inodes.get(parent), name))];
+}
+
+/** ENOENT, ENOTDIR, EACCES. */
+export function lookUp({ inodes, entries }: Volume, by: By | null, parent: Inode, name: string): Inode {
+  if (!isDirectory(parent)) refuse("ENOTDIR");
+  const issue = nameIssue(name);
+  if (issue) refuse(issue);
+  if (by) checkAllowed(parent, by, mayExecute);
+  if (name === ".") return parent;
+  if (name === "..") return inodes.get(parent.content);
+  const entry = entries.find(parent.ino, name) ?? refuse("ENOENT");
+  return inodes.get(entry.ino);
+}
+
+export function entries(
+  volume: Volume,
+  [, ino, after, limit, withAttributes]: Query<"entries">,
+): FileResult {
+  volume.inodes.directory(ino);
+  const rows = volume.entries.list(ino, after, limit);
+  return [
+    "",
+    rows.map((entry) => [
+      entry.name,
+      entry.ino,
+      entry.kind,
+      entry.cookie,
+      withAttributes === 1 ? attributesRow(volume.inodes.get(entry.ino)) : null,
+    ]),
+  ];
+}
+
+export function link({ inodes }: Volume, [, ino]: Query<"link">): FileResult {
+  const inode = inodes.get(ino);
+  return kindOf(inode) === kinds.symlink ? ["", inode.target] : refuse("EINVAL");
+}
+
+/** What the disks have free is not known here. */
+export function usage({ counters }: Volume): FileResult {
+  const { bytes, bytesMax, inodes, inodesMax } = counters.stored();
+  return ["", bytes, bytesMax, inodes, inodesMax, fileSizeMax];
+}

@@ -1,0 +1,51 @@
+/** The parts of a volume, as operations and queries use them. */
+import type { ModuleBlocks, StateTables } from "../../state/module.ts";
+import { kinds } from "../attributes.ts";
+import { rootIno } from "../file-system.ts";
+import { Blobs } from "./blobs.ts";
+import { Contents } from "./contents.ts";
+import { Counters, firstCounters } from "./counters.ts";
+import { Entries } from "./entries.ts";
+import { Extents } from "./extents.ts";
+import { type Inode, Inodes } from "./inodes.ts";
+import { Opens } from "./opens.ts";
+import { Reaper } from "./reaper.ts";
+import { Segments } from "./segments.ts";
+import { tables as schema } from "./tables.ts";
+
+export interface Volume {
+  readonly counters: Counters;
+  readonly inodes: Inodes;
+  readonly entries: Entries;
+  readonly extents: Extents;
+  readonly segments: Segments;
+  readonly blobs: Blobs;
+  readonly contents: Contents;
+  readonly opens: Opens;
+  readonly reaper: Reaper;
+}
+
+export function createVolume(tables: StateTables): void {
+  tables.exec(schema);
+  tables.exec(firstCounters);
+  // Its times are those of nothing: the same on each replica.
+  tables.exec(`INSERT INTO files_inode VALUES
+    (${rootIno}, ${kinds.directory | 0o755}, 2, 0, 0, 4096, 0, 0, 0, 0, 0, 0, 0, 0, ${rootIno}, 0, NULL)`);
+}
+
+export function openVolume(tables: StateTables, blocks: ModuleBlocks | undefined): Volume {
+  const counters = new Counters(tables);
+  const inodes = new Inodes(tables);
+  const extents = new Extents(tables);
+  const segments = new Segments(tables, counters, blocks);
+  const contents = new Contents(tables, counters, extents, segments);
+  const opens = new Opens(tables, counters);
+  const parts = { counters, inodes, extents, segments, contents, opens };
+  const reaper = new Reaper(tables, parts, () => undefined);
+  return { ...parts, entries: new Entries(tables), blobs: new Blobs(tables), reaper };
+}
+
+/** Counts what an inode takes more than before. */
+export function useBytes({ opens, counters }: Volume, inode: Inode, bytes: number): void {
+  if (bytes !== 0 && opens.isCounted(inode)) counters.use(bytes, 0);
+}
