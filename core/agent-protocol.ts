@@ -20,7 +20,7 @@
  *   POST /agent/v1/instances/:uid/state/exit      ReplicaExit → {}: an exit certificate of a state process
  *   GET  /agent/v1/images/:digest/manifest, POST /agent/v1/blobs/fetch: see core/image
  *   POST /agent/v1/streams/:id       the bytes that a `logs` message of ToAgent asked for, and others with an id
- *   GET  /agent/v1/streams/:id       the bytes that a `restore` message brings
+ *   GET  /agent/v1/streams/:id       the bytes that a `restore` message, or a `put` to a file system, brings
  */
 import { z } from "zod";
 import {
@@ -31,6 +31,7 @@ import {
   RecordId,
 } from "./kernel/record-schema.ts";
 import { Digest, Name, Port } from "./names.ts";
+import { FilesAsk } from "./files/remote/ask.ts";
 import { KvAsk } from "./state/kv-ask.ts";
 import { ReplicaStatus } from "./state/replica-status.ts";
 import {
@@ -150,6 +151,11 @@ export const ToAgent = z.discriminatedUnion("type", [
   z.object({ type: z.literal("kernelStream"), id: z.string(), uid: z.string(), ...KernelQuery.shape }),
   /** Send the answer to a question to an instance's key-value to POST /agent/v1/streams/:id, as lines of JSON. */
   z.object({ type: z.literal("kvStream"), id: z.string(), uid: z.string(), ask: KvAsk }),
+  /**
+   * Send the answer to a question to an instance's file system to POST /agent/v1/streams/:id: lines of JSON, or frames
+   * of files (core/files/remote). Of a `put`, GET /agent/v1/streams/:id gives the frames.
+   */
+  z.object({ type: z.literal("filesStream"), id: z.string(), uid: z.string(), ask: FilesAsk }),
   /** Records of an instance's kernels that this node follows, each once and in order: what comes after those before. */
   z.object({ type: z.literal("records"), uid: z.string(), ...RecordBatch.shape }),
   /** Send a backup of the OS state (core/state/backup) to POST /agent/v1/streams/:id. */

@@ -391,3 +391,14 @@ export const movedPiecesMax = 256;
 /** Until somebody sets a quota. */
 export const volumeBytesMaxDefault = 1024 * 1024 * MiB;
 export const volumeInodesMaxDefault = 16 * 1024 * 1024;
+
+// Files of an instance for those outside (core/files/remote)
+/** Bytes of one frame: a small file, or a piece of a large one. */
+export const fileFrameBytesMax = 1 * MiB;
+/** Files whose content is asked for in one request: their paths fit into the head of one. */
+export const filesPerAskMax = 256;
+/** Bytes and frames of one request that brings files: what is sent again when it is lost. */
+export const putBytesMax = 4 * MiB;
+export const putFramesMax = 512;
+/** Frames of one request that an agent carries out beside one another, those of one file in their order. */
+export const putsAheadMax = 16;

@@ -32,6 +32,7 @@ import {
   saveCertificates,
   saveNodeIdentity,
 } from "./identity.ts";
+import { FilesStreams } from "./files-streams.ts";
 import { IngressProcess } from "./ingress-process.ts";
 import { InstanceCertificates } from "./instance-certificates.ts";
 import { InstanceSecrets } from "./instance-secret.ts";
@@ -104,6 +105,7 @@ export class NodeAgent {
   readonly #kernels: KernelRelay;
   readonly #kernelStreams: KernelStreams;
   readonly #kvStreams: KvStreams;
+  readonly #filesStreams: FilesStreams;
   readonly #link: AgentLink;
   readonly #renewal: Renewal;
   readonly #lagTimer: ReturnType<typeof setInterval>;
@@ -152,6 +154,7 @@ export class NodeAgent {
       signal,
     });
     this.#kvStreams = new KvStreams({ coordinator, reach: (uid) => this.#reach(uid), signal });
+    this.#filesStreams = new FilesStreams({ coordinator, reach: (uid) => this.#reach(uid), signal });
     this.#transfers = new StateTransfers({ data, coordinator, log, signal });
     const node = { id: nodeId, name, address };
     const supervision = { clock, timing, livenessMs, command, onChange, step, log };
@@ -270,6 +273,9 @@ export class NodeAgent {
         return;
       case "kvStream":
         void this.#kvStreams.send(message);
+        return;
+      case "filesStream":
+        void this.#filesStreams.send(message);
         return;
       case "records":
         this.#kernels.take(message);

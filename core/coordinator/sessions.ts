@@ -6,6 +6,7 @@ import { randomUUID } from "node:crypto";
 import type { Desired, KernelQuery, LogName, ToAgent } from "../agent-protocol.ts";
 import { DvsError } from "../errors.ts";
 import type { RecordBatch } from "../kernel/record-schema.ts";
+import type { FilesAsk } from "../files/remote/ask.ts";
 import type { KvAsk } from "../state/kv-ask.ts";
 import type { ReplicaSet } from "../state/replica-set.ts";
 import { Mailbox } from "./mailbox.ts";
@@ -147,6 +148,29 @@ export class Sessions {
   ): Promise<ReadableStream<Uint8Array>> {
     const options = { openMs: kvOpenTimeoutMs };
     return this.#stream(node, (id) => ({ type: "kvStream", id, ...request }), signal, options);
+  }
+
+  /**
+   * Asks an agent for an answer of an instance's file system; `body` is what a `put` brings, and is not touched where
+   * this rejects with UNAVAILABLE.
+   */
+  filesStream(
+    node: string,
+    request: { uid: string; ask: FilesAsk },
+    signal: AbortSignal,
+    body?: ReadableStream<Uint8Array>,
+  ): Promise<ReadableStream<Uint8Array>> {
+    let id = "";
+    const message = (of: string): ToAgent => {
+      id = of;
+      if (body) this.#uploads.set(id, { node, body, fetched: () => undefined });
+      return { type: "filesStream", id, ...request };
+    };
+    const options = { openMs: kvOpenTimeoutMs };
+    const stream = this.#stream(node, message, signal, options);
+    // What nobody has fetched by then is another's to fetch.
+    stream.catch(() => this.#uploads.delete(id));
+    return stream;
   }
 
   /** Asks an agent for a backup of an instance's OS state. Rejects with UNAVAILABLE where it does not answer. */

@@ -1,4 +1,5 @@
 /** Locks that somebody waits for: each has a ticket, and the replicas tell which ones were granted. */
+import { setTimeout } from "node:timers";
 import { FileError } from "../errno.ts";
 import type { LockRequest } from "../file-system.ts";
 import type { FileFollow } from "../operations.ts";
@@ -104,8 +105,7 @@ export class LockWaits {
       if (this.#waits.size > 0) return;
       this.#following?.abort();
       this.#following = null;
-    }, followedOnMs);
-    this.#idle.unref?.();
+    }, followedOnMs).unref();
   }
 }
 

@@ -6,6 +6,8 @@
  *     none ─ take ─▶ untold ─ after openToldMs ─▶ asking ─▶ told ─ last give ─▶ released in a batch
  *                      └─ last give ─▶ none
  */
+import { setTimeout } from "node:timers";
+import { setTimeout as sleep } from "node:timers/promises";
 import { DvsError } from "../../errors.ts";
 import { openRetryMs, openToldMs, releaseInosMax, releaseMs } from "../../limits.ts";
 import { FileError } from "../errno.ts";
@@ -85,7 +87,7 @@ export class Opens {
     this.#open.set(ino, open);
     if (!isTold) {
       this.#untold.push({ ino, open, atMs: performance.now() });
-      this.#tellTimer ??= setTimeout(() => this.#tellLongOpen(), openToldMs);
+      this.#tellTimer ??= setTimeout(() => this.#tellLongOpen(), openToldMs).unref();
     }
     return open;
   }
@@ -101,7 +103,8 @@ export class Opens {
     }
     const next = this.#untold[0];
     if (next && !this.#closed) {
-      this.#tellTimer = setTimeout(() => this.#tellLongOpen(), Math.max(1, next.atMs + openToldMs - nowMs));
+      const ms = Math.max(1, next.atMs + openToldMs - nowMs);
+      this.#tellTimer = setTimeout(() => this.#tellLongOpen(), ms).unref();
     }
   }
 
@@ -136,7 +139,7 @@ export class Opens {
         if (e instanceof FileError || this.#closed || !(e instanceof DvsError)) throw e;
         // It may have been told, which giving it back undoes.
         if (open.count === 0) return;
-        await new Promise((resolve) => setTimeout(resolve, openRetryMs));
+        await sleep(openRetryMs, null, { ref: false });
       }
     }
   }
@@ -144,7 +147,8 @@ export class Opens {
   #release(ino: number): void {
     this.#toRelease.add(ino);
     if (this.#toRelease.size >= releaseInosMax) void this.#flush();
-    else this.#releaseTimer ??= setTimeout(() => void this.#flush(), releaseMs);
+    // It keeps no host process from ending: who is gone has nothing open.
+    else this.#releaseTimer ??= setTimeout(() => void this.#flush(), releaseMs).unref();
   }
 
   async #flush(): Promise<void> {

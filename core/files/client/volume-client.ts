@@ -27,6 +27,8 @@ import { VolumeFile } from "./volume-file.ts";
 
 const superuser: Credentials = { uid: 0, gid: 0 };
 const permissionBits = 0o7777;
+/** No file has it. */
+const nobodysIno = Number.MAX_SAFE_INTEGER;
 const renames = { replace: 0, noReplace: 1, exchange: 2 } as const;
 
 export class VolumeClient implements FileSystem {
@@ -212,10 +214,13 @@ export class VolumeClient implements FileSystem {
     await this.#volume.again(async () => {
       const [ino, replaced] = await Promise.all([
         this.#inoOf(parent, name, what),
-        this.#inoOf(toParent, toName, what).catch((e: unknown) => {
-          if (e instanceof FileError && e.code === "ENOENT") return 0;
-          throw e;
-        }),
+        this.#inoOf(toParent, toName, what).then(
+          (found) => (found === nobodysIno ? 0 : found),
+          (e: unknown) => {
+            if (e instanceof FileError && e.code === "ENOENT") return 0;
+            throw e;
+          },
+        ),
       ]);
       const operation = [5, this.#by, parent, name, toParent, toName, renames[how], ino, replaced] as const;
       await this.#volume.operate([...operation], what);
@@ -277,10 +282,16 @@ export class VolumeClient implements FileSystem {
 
   /** Of a name that is to be changed: whoever may change it is looked at then. */
   async #inoOf(parent: number, name: string, what: What): Promise<number> {
-    const near = this.#volume.near?.lookup(parent, name);
+    const near = this.#volume.isOnce ? null : this.#volume.near?.lookup(parent, name);
     if (near) return near.ino;
-    const [row] = await this.#volume.query(["lookup", null, parent, name], what);
-    return attributesIn(row, what).ino;
+    try {
+      const [row] = await this.#volume.query(["lookup", null, parent, name], what);
+      return attributesIn(row, what).ino;
+    } catch (e) {
+      // Perhaps this very operation has removed it, when it was asked for before: its result is kept.
+      if (this.#volume.isOnce && e instanceof FileError && e.code === "ENOENT") return nobodysIno;
+      throw e;
+    }
   }
 }
 

@@ -30,6 +30,11 @@ export interface VolumeOptions {
   state: VolumeState;
   /** The name of the state's client: its opens and locks are by it. */
   client: string;
+  /**
+   * Its name is used again for the same request, which is then to come to the same operations: also where the first
+   * one has removed what it names.
+   */
+  once?: boolean;
   /** Reads beside a replica; null where it has to be asked. */
   near?: () => NearVolume | null;
 }
@@ -39,14 +44,16 @@ const module = "files";
 export class Volume {
   readonly state: VolumeState;
   readonly client: string;
+  readonly isOnce: boolean;
   readonly opens: Opens;
   readonly locks: LockWaits;
   readonly #near: () => NearVolume | null;
   readonly #closed = new AbortController();
 
-  constructor({ state, client, near = () => null }: VolumeOptions) {
+  constructor({ state, client, once = false, near = () => null }: VolumeOptions) {
     this.state = state;
     this.client = client;
+    this.isOnce = once;
     this.#near = near;
     this.opens = new Opens((operation) => this.operate(operation, () => "say which files are open"));
     this.locks = new LockWaits(this);

@@ -1,0 +1,114 @@
+/**
+ * The file system of an instance for whoever asks through the HTTP API: each question makes this agent a client of the
+ * OS state for as long as the answer takes. Bytes go as fast as whoever is slower takes or gives them.
+ */
+import { randomUUID } from "node:crypto";
+import type { ToAgent } from "../agent-protocol.ts";
+import { DvsError } from "../errors.ts";
+import { VolumeClient } from "../files/client/volume-client.ts";
+import { answerFiles } from "../files/remote/answer.ts";
+import type { FilesAsk } from "../files/remote/ask.ts";
+import { giveFiles } from "../files/remote/give.ts";
+import { putFiles } from "../files/remote/put.ts";
+import { StateClient } from "../state/client/state-client.ts";
+import { toDvsError } from "../store/errors.ts";
+import type { CoordinatorLink } from "./coordinator-link.ts";
+import type { KvStreamsOptions, Reached } from "./kv-streams.ts";
+
+export interface FilesStreamsOptions extends Omit<KvStreamsOptions, "coordinator"> {
+  coordinator: Pick<CoordinatorLink, "sendStream" | "fetchStream">;
+}
+
+type Asked = Extract<ToAgent, { type: "filesStream" }>;
+const encoder = new TextEncoder();
+
+export class FilesStreams {
+  readonly #options: FilesStreamsOptions;
+  constructor(options: FilesStreamsOptions) {
+    this.#options = options;
+  }
+
+  /** Never rejects: what goes wrong is the last line, as an ErrorBody. */
+  async send({ id, uid, ask }: Asked): Promise<void> {
+    const { coordinator, signal, reach } = this.#options;
+    const stopped = new AbortController();
+    const stop = AbortSignal.any([signal, stopped.signal]);
+    const reached = await reach(uid).catch(() => null);
+    const clients = reached && new Clients(reached);
+    const source = this.#answer(id, ask, clients, stop);
+    const body = new ReadableStream<Uint8Array>(
+      {
+        async pull(controller) {
+          const { value, done } = await source.next();
+          if (done) controller.close();
+          else controller.enqueue(value);
+        },
+        cancel: () => stopped.abort(),
+      },
+      { highWaterMark: 0 },
+    );
+    try {
+      await coordinator.sendStream(id, body, stop);
+    } catch {
+      // Whoever asked for it has gone, or the coordinator has.
+    } finally {
+      stopped.abort();
+      await source.return(undefined).catch(() => undefined);
+      await clients?.close();
+    }
+  }
+
+  async *#answer(
+    id: string,
+    ask: FilesAsk,
+    clients: Clients | null,
+    stop: AbortSignal,
+  ): AsyncGenerator<Uint8Array> {
+    try {
+      if (!clients) throw new DvsError("UNAVAILABLE", "This node has no replica of the instance.");
+      if (ask.what === "give") yield* giveFiles(clients.open(), ask.paths, ask.offset);
+      else if (ask.what === "put") {
+        const frames = await this.#options.coordinator.fetchStream(id, stop);
+        for await (const line of putFiles(clients.open(), frames)) yield lineOf(line);
+      } else {
+        const fs = clients.open();
+        const once = "client" in ask ? clients.open(ask.client) : fs;
+        yield lineOf(await answerFiles({ fs, once }, ask));
+      }
+    } catch (e) {
+      yield lineOf(toDvsError(e).toBody());
+    }
+  }
+}
+
+/** Of one question. */
+class Clients {
+  readonly #reached: Reached;
+  readonly #open: { volume: VolumeClient; state: StateClient }[] = [];
+
+  constructor(reached: Reached) {
+    this.#reached = reached;
+  }
+
+  /** `name`: what is asked again under it is carried out once. */
+  open(name?: string): VolumeClient {
+    const { identity, replicas } = this.#reached;
+    const client = `once-${name ?? randomUUID()}`;
+    const state = new StateClient({ identity: { ...identity, incarnation: client } });
+    state.setReplicas(replicas);
+    const volume = VolumeClient.open({ state, client, once: name !== undefined });
+    this.#open.push({ volume, state });
+    return volume;
+  }
+
+  async close(): Promise<void> {
+    for (const { volume, state } of this.#open) {
+      await volume.close().catch(() => undefined);
+      state.close();
+    }
+  }
+}
+
+function lineOf(value: object): Uint8Array {
+  return encoder.encode(`${JSON.stringify(value)}\n`);
+}
