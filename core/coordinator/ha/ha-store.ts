@@ -14,6 +14,7 @@ import { DvsError } from "../../errors.ts";
 import { systemClock } from "../../store/clock.ts";
 import { Gateway } from "../../store/etcd/gateway.ts";
 import { tlsTransport, type EtcdTransport } from "../../store/etcd/transport.ts";
+import { settled } from "../../store/etcd/patience.ts";
 import { openStore } from "../../store/open.ts";
 import type { Store } from "../../store/store.ts";
 import type { TlsIdentity } from "../../transport/dial.ts";
@@ -45,6 +46,8 @@ import { keepStoreAuthority, makeMemberIdentity, readStoreAuthority, signMember 
 export const storePrefix = "/dvs";
 const retryMs = 300;
 const membersLookMs = 2_000;
+/** A machine that stops does not wait longer for the others' word. */
+const lastLookMs = 1_000;
 const timeouts = { attemptMs: 2_000, deadlineMs: 8_000 };
 
 export interface HaOptions {
@@ -182,6 +185,12 @@ class HaMember implements HaStore {
     this.#closing.abort();
     this.#renewal?.stop();
     await this.#following;
+    // Who is recovered from this machine has to know everybody who may live: also who has come just now.
+    if (this.#store && this.#transport) {
+      const { endpoints } = this.#member;
+      const gateway = new Gateway(endpoints, timeouts, systemClock, { transport: this.#transport });
+      await settled(this.#lookForMembers(gateway), lastLookMs);
+    }
     this.#transport?.close();
     await this.#process?.stop();
   }
@@ -255,19 +264,23 @@ class HaMember implements HaStore {
   async #follow(): Promise<void> {
     const { signal } = this.#closing;
     while (!signal.aborted) {
-      try {
-        const members = await listMembers(this.#gateway!);
-        const voters = members.filter((m) => !m.learner && m.name !== "").flatMap((m) => m.clientUrls);
-        const endpoints = [...new Set([this.etcd.client, ...voters])];
-        if (voters.length > 0 && endpoints.toSorted().join() !== this.#member.endpoints.toSorted().join()) {
-          this.#gateway!.setEndpoints(endpoints);
-          await this.#keep({ endpoints });
-        }
-      } catch {
-        // No majority: those that are known are all there is to go by.
-      }
+      await this.#lookForMembers(this.#gateway!);
       await this.#returnHome();
       await pause(membersLookMs, signal);
+    }
+  }
+
+  async #lookForMembers(gateway: Gateway): Promise<void> {
+    try {
+      const members = await listMembers(gateway);
+      const voters = members.filter((m) => !m.learner && m.name !== "").flatMap((m) => m.clientUrls);
+      const endpoints = [...new Set([this.etcd.client, ...voters])];
+      if (voters.length > 0 && endpoints.toSorted().join() !== this.#member.endpoints.toSorted().join()) {
+        this.#gateway!.setEndpoints(endpoints);
+        await this.#keep({ endpoints });
+      }
+    } catch {
+      // No majority: those that are known are all there is to go by.
     }
   }
 

@@ -1,12 +1,9 @@
 /**
  * The data of one surviving member, made a cluster of one: for when the others are gone for good. Never while one of
- * them answers: there would be two stores then, each believing to be the one.
+ * them takes connections: there would be two stores then, each believing to be the one.
  */
 import { existsSync } from "node:fs";
 import { DvsError } from "../../errors.ts";
-import { systemClock } from "../../store/clock.ts";
-import { Gateway, RequestFailure } from "../../store/etcd/gateway.ts";
-import { tlsTransport } from "../../store/etcd/transport.ts";
 import { openStore } from "../../store/open.ts";
 import type { Store } from "../../store/store.ts";
 import type { Log } from "../log.ts";
@@ -16,12 +13,12 @@ import { findEtcd } from "./etcd-binary.ts";
 import { EtcdProcess } from "./etcd-process.ts";
 import { clientUrl, haDirOf, readIdentity, readMember, writeMember } from "./ha-files.ts";
 import { listenHostOf, storePrefix } from "./ha-store.ts";
+import { whoLives } from "./who-lives.ts";
 
-const askMs = 3_000;
 const retryMs = 200;
 const startTimeoutMs = 30_000;
 
-/** Rejects with FAILED when another member answers (not with `force`) or etcd does not come up, NOT_FOUND without data. */
+/** Rejects with FAILED when another member lives (not with `force`) or etcd does not come up, NOT_FOUND without data. */
 export async function recoverMember({
   dataDir,
   force,
@@ -41,12 +38,12 @@ export async function recoverMember({
   }
   const { ca, identity } = await readIdentity(dir);
   const others = member.endpoints.filter((e) => e !== clientUrl(member));
-  const answering = force ? [] : await whoAnswers(others, ca, identity);
-  if (answering.length > 0) {
+  const living = force ? [] : await whoLives(others, signal);
+  if (living.length > 0) {
     throw new DvsError(
       "FAILED",
-      `Cannot recover from this machine: ${answering.join(", ")} of the store's other members still run. Where a majority ` +
-        "of them lives, start the coordinators there. Where they are to be given up, stop them first (or use --force).",
+      `Cannot recover from this machine: ${living.join(", ")} of the store's other members still run: they take connections. ` +
+        "Where a majority of them lives, start the coordinators there. Where they are to be given up, stop them first (or use --force).",
     );
   }
   const alone = { ...member, phase: "member" as const, endpoints: [clientUrl(member)] };
@@ -81,30 +78,5 @@ export async function recoverMember({
   } catch (e) {
     await process.stop();
     throw e;
-  }
-}
-
-async function whoAnswers(
-  endpoints: string[],
-  ca: string,
-  identity: { certificate: string; key: string },
-): Promise<string[]> {
-  if (endpoints.length === 0) return [];
-  const transport = tlsTransport({ ca, identity: () => identity });
-  const gateway = new Gateway(endpoints, { attemptMs: askMs, deadlineMs: askMs }, systemClock, { transport });
-  try {
-    const asked = endpoints.map(async (endpoint) => {
-      try {
-        await gateway.callAt(endpoint, "maintenance/status", {});
-      } catch (e) {
-        // One that says that it has no majority is there all the same.
-        if (e instanceof RequestFailure && e.cause !== undefined) throw e;
-      }
-      return endpoint;
-    });
-    const results = await Promise.allSettled(asked);
-    return results.flatMap((r) => (r.status === "fulfilled" ? [r.value] : []));
-  } finally {
-    gateway.close();
   }
 }

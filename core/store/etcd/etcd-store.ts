@@ -146,7 +146,7 @@ export class EtcdStore implements Driver {
   }
 
   async #askGeneration(): Promise<WireRange> {
-    return (await this.#call("kv/range", { key: this.#wire.key(generationKey) })) as WireRange;
+    return this.#call("kv/range", { key: this.#wire.key(generationKey) });
   }
   #generationIn({ kvs }: WireRange): number {
     return generationOf(kvs?.[0] && this.#wire.kv(kvs[0]).value);
