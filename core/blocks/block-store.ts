@@ -13,7 +13,7 @@
  * host process has to end, since nobody knows what is in the files. Nothing is read when it opens, but the names.
  */
 import { DvsError } from "../errors.ts";
-import { type Done, type LogFiles, NoSpace } from "../log/log-files.ts";
+import { type Done, type LogFile, type LogFiles, NoSpace } from "../log/log-files.ts";
 import { call, run, type Steps } from "../log/steps.ts";
 import { batchBytesMax, batchWritesMax, fullRetryMs, segmentsOpenMax } from "./limits.ts";
 import { OpenSegments } from "./open-segments.ts";
@@ -128,6 +128,41 @@ export class BlockStore {
     return bytes;
   }
 
+  /** Of its file, which may have more than anybody needs; 0 where there is none. Rejects with FAILED. */
+  async lengthOf(segment: number): Promise<number> {
+    if (!this.#present.has(segment)) return 0;
+    return this.#use<number>("look at", segment, "write", (file, end) => file.size(end));
+  }
+
+  /**
+   * Bytes that another replica has there, at once and not behind what waits: where both write, they write the same.
+   * Rejects with EXHAUSTED on a full disk, FAILED where it cannot be written.
+   */
+  async put(segment: number, position: number, bytes: Uint8Array): Promise<void> {
+    checkRange(segment, position, bytes.length);
+    const write = (file: LogFile, end: Done): void => file.write([bytes], position, end);
+    const isThere = this.#present.has(segment);
+    this.#present.add(segment);
+    try {
+      await this.#use<void>("write", segment, isThere ? "write" : "create", write);
+    } catch (e) {
+      const cause = (e as DvsError).cause as NodeJS.ErrnoException;
+      if (cause.code !== "ENOENT") throw e;
+      // The disk has lost the whole file.
+      await this.#use<void>("write", segment, "create", write);
+    }
+    this.#unsynced.add(segment);
+  }
+
+  /** What was put or written survives a power cut: of one segment, or of all. Rejects with FAILED. */
+  async synced(segment?: number): Promise<void> {
+    if (segment !== undefined)
+      return this.#use<void>("sync", segment, "write", (file, end) => file.datasync(end));
+    await new Promise<void>((resolve, reject) => {
+      this.sync((error) => (error ? reject(failure("sync", null, error)) : resolve()));
+    });
+  }
+
   /** From this record on nothing in it is needed. */
   discard(segment: number, record: number): void {
     this.#discarded.set(segment, record);
@@ -152,9 +187,15 @@ export class BlockStore {
 
   *#sync(): Steps<void> {
     for (const segment of [...this.#unsynced]) {
-      if (this.#present.has(segment))
-        yield* call((done) => this.#open.use(segment, "write", (file, end) => file.datasync(end), done));
+      // What is written meanwhile has to be synced again.
       this.#unsynced.delete(segment);
+      if (!this.#present.has(segment)) continue;
+      try {
+        yield* call((done) => this.#open.use(segment, "write", (file, end) => file.datasync(end), done));
+      } catch (e) {
+        this.#unsynced.add(segment);
+        throw e;
+      }
     }
     yield* call((done) => this.#options.files.syncDirectory(done));
   }
@@ -231,6 +272,19 @@ export class BlockStore {
     this.#pump();
   }
 
+  #use<T>(
+    what: string,
+    segment: number,
+    how: "create" | "write",
+    act: (file: LogFile, done: Done<T>) => void,
+  ): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#open.use<T>(segment, how, act, (error, value) =>
+        error ? reject(failure(what, segment, error)) : resolve(value as T),
+      );
+    });
+  }
+
   /** Zeros for what is not there, where `mayBeShort`. */
   async #readFile(
     segment: number,
@@ -238,27 +292,22 @@ export class BlockStore {
     length: number,
     mayBeShort: boolean,
   ): Promise<Uint8Array> {
-    let bytes: Uint8Array;
-    try {
-      bytes = await new Promise<Uint8Array>((resolve, reject) => {
-        this.#open.use<Uint8Array>(
-          segment,
-          "write",
-          (file, end) => file.read(position, length, end),
-          (error, value) => (error ? reject(error) : resolve(value!)),
-        );
-      });
-    } catch (cause) {
-      throw new DvsError("FAILED", `Cannot read block segment ${segment}: ${(cause as Error).message}.`, {
-        cause,
-      });
-    }
+    const bytes = await this.#use<Uint8Array>("read", segment, "write", (file, end) =>
+      file.read(position, length, end),
+    );
     if (bytes.length === length || mayBeShort) return bytes;
     throw new DvsError(
       "FAILED",
       `Cannot read block segment ${segment}: it ends at ${position + bytes.length}, before ${position + length}.`,
     );
   }
+}
+
+function failure(what: string, segment: number | null, cause: Error): DvsError {
+  const which = segment === null ? "the segments of blocks" : `block segment ${segment}`;
+  if (cause instanceof NoSpace)
+    return new DvsError("EXHAUSTED", `Cannot ${what} ${which}: the disk is full.`, { cause });
+  return new DvsError("FAILED", `Cannot ${what} ${which}: ${cause.message}.`, { cause });
 }
 
 function checkRange(segment: number, position: number, length: number): void {

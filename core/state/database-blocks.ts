@@ -9,6 +9,7 @@ type Action = { segment: number; position: number; bytes: Uint8Array } | { segme
 
 export class DatabaseBlocks implements ModuleBlocks {
   readonly store: BlockStore;
+  readonly repair?: NonNullable<ModuleBlocks["repair"]>;
   readonly #put: StateStatement;
   readonly #remove: StateStatement;
   readonly #lengths: Map<number, number>;
@@ -17,8 +18,9 @@ export class DatabaseBlocks implements ModuleBlocks {
   /** Of the operation that is being carried out. */
   #actions: Action[] = [];
 
-  constructor(db: StateTables, store: BlockStore) {
+  constructor(db: StateTables, store: BlockStore, repair?: ModuleBlocks["repair"]) {
     this.store = store;
+    if (repair) this.repair = repair;
     this.#put = db.prepare(
       "INSERT INTO segment VALUES (?, ?) ON CONFLICT (number) DO UPDATE SET length = excluded.length",
     );

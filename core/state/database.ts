@@ -28,7 +28,13 @@ import {
   sweepMs,
   walBytesMax,
 } from "./limits.ts";
-import { ModuleRefusal, type OpenModule, type StateModule, type StateStatement } from "./module.ts";
+import {
+  type ModuleBlocks,
+  ModuleRefusal,
+  type OpenModule,
+  type StateModule,
+  type StateStatement,
+} from "./module.ts";
 import { encodeRefusal, encodeResult } from "./result.ts";
 import { prepareSchema } from "./schema.ts";
 import { readSessions, SessionTables } from "./sessions.ts";
@@ -49,6 +55,8 @@ export interface StateDatabaseOptions {
   modules: readonly StateModule[];
   /** Beside the database: modules put there what is too much for tables. Missing: they have none. */
   blocks?: BlockStore;
+  /** Fetches from another replica what the disk has damaged. Missing: nobody does. */
+  repairBlocks?: ModuleBlocks["repair"];
   /** Once, so much later. */
   after(ms: number, run: () => void): void;
   /** All up to this record is in the file: other host processes that read it see it. */
@@ -98,7 +106,7 @@ export class StateDatabase {
     const prepared = Object.entries(statements).map(([name, sql]) => [name, this.#db.prepare(sql)] as const);
     this.#sql = Object.fromEntries(prepared) as Record<keyof typeof statements, StateStatement>;
     this.#sessions = new SessionTables(this.#db);
-    this.#blocks = options.blocks ? new DatabaseBlocks(this.#db, options.blocks) : null;
+    this.#blocks = options.blocks ? new DatabaseBlocks(this.#db, options.blocks, options.repairBlocks) : null;
     for (const module of options.modules)
       this.#modules.set(module.name, module.open(this.#db, this.#blocks ?? undefined));
     this.#settling = [...this.#modules.values()].filter((module) => "settle" in module);

@@ -27,6 +27,20 @@ export const snapshotPerDatabase = 2;
 export const snapshotPieceBytes = 256 * KiB;
 /** Sent ahead of what the learner has written; beacons wait behind it on the same link. */
 export const snapshotWindowBytes = 1 * MiB;
+/** Bytes of segments go from replica to replica in such pieces, each with its checksum, so many of them on their way. */
+export const blockPieceBytes = 256 * KiB;
+export const blockFetchesAhead = 4;
+/** Questions of one replica that are answered at a time. */
+export const blockAsksMax = 16;
+/** Checksums of so much are asked for at once: reading it takes some 20 ms. */
+export const summedBytesMax = 16 * MiB;
+/** A replica that does not answer for this long is asked no more. */
+export const blockAnswerMs = 15_000;
+/** Scrubbing of blocks: 20 GiB in little more than half an hour; then it rests. */
+export const blockScrubBytesPerSecond = 10 * MiB;
+export const blockScrubRestMs = 60_000;
+/** Ranges of a module in one step. */
+export const scrubbedAtOnce = 64;
 /** A learner that writes nothing for this long is given up. Longer than installing takes: a copy of the snapshot. */
 export const snapshotStallMs = 60_000;
 /** The helper is killed after this: a snapshot of 10 GiB at 40 MB/s has ended before. */

@@ -140,8 +140,22 @@ export interface OpenModule {
   /** It leaves tables behind that are to be removed bit by bit (trash.ts). */
   readonly leavesTrash?: boolean;
 
+  /**
+   * What it has in blocks behind `after` (null: from the start), in an order of its own, at most so many ranges; `next`
+   * is what goes on, null: that was all. A few milliseconds.
+   */
+  scrub?(after: unknown, max: number): { ranges: ScrubRange[]; next: unknown };
+
   /** All of its state, row by row in an order that is its own: equal for equal states, whatever SQLite made of it. */
   rows(): Iterable<readonly (string | number | Uint8Array | null)[]>;
+}
+
+/** Bytes in a segment, and how to tell that they are as they were written. */
+export interface ScrubRange {
+  segment: number;
+  position: number;
+  length: number;
+  isGood: (bytes: Uint8Array) => boolean;
 }
 
 export interface Follower {

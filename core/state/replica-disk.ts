@@ -32,7 +32,7 @@ import type { RecoveredLog } from "../replica/replica-log.ts";
 import type { ReplicaMeta } from "../replica/sink.ts";
 import { StateDatabase } from "./database.ts";
 import { fullRetryMs } from "./limits.ts";
-import type { StateModule } from "./module.ts";
+import type { ModuleBlocks, StateModule } from "./module.ts";
 import { askHelper } from "./run-helper.ts";
 import { blocksDir, databaseName } from "./schema.ts";
 import {
@@ -62,6 +62,8 @@ export interface ReplicaDiskOptions {
   /** Missing: those of `dir`. */
   blockFiles?: LogFiles;
   listener: LogListener;
+  /** Fetches from another replica what this disk has damaged. */
+  repairBlocks?: ModuleBlocks["repair"];
   /** Nothing can be applied any more. */
   databaseFailed: (error: Error) => void;
   /** The database finds no room on the disk, or has found some again. */
@@ -243,14 +245,14 @@ function isOf(log: Log, { appliedIndex, appliedEpoch }: StateDatabase): boolean 
 }
 
 function newDatabase(
-  { modules, databaseFailed, databaseFull, databaseCommitted, log: say }: ReplicaDiskOptions,
+  { modules, repairBlocks, databaseFailed, databaseFull, databaseCommitted, log: say }: ReplicaDiskOptions,
   path: string,
   blocks?: BlockStore,
 ): StateDatabase {
   return new StateDatabase({
     path,
     modules,
-    ...(blocks && { blocks }),
+    ...(blocks && { blocks, repairBlocks }),
     after: (ms, run) => void setTimeout(run, ms),
     defect: (module, e) => say("error", `module ${module} has a defect`, { error: String(e) }),
     ...(databaseCommitted && { committed: databaseCommitted }),

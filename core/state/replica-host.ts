@@ -29,6 +29,8 @@ import type {
 } from "../replica/sink.ts";
 import type { ReplicaTimings } from "../replica/timings.ts";
 import { BootClock } from "./boot-clock.ts";
+import { BlockExchange } from "./block-exchange.ts";
+import { BlockRepairs } from "./block-repairs.ts";
 import { bucketsOf } from "./buckets.ts";
 import { Guard } from "./guard.ts";
 import { ModuleRefusal, type OpenModule, type StateModule } from "./module.ts";
@@ -39,6 +41,9 @@ import {
   type ReplicaDisk,
   type ReplicaDiskOptions,
 } from "./replica-disk.ts";
+import type { Fields } from "./link/frames.ts";
+import { type BlockScrubOptions, scrubBlocks, startBlockScrub } from "./scrub-blocks.ts";
+import type { TransferOptions } from "./snapshot-transfer.ts";
 import { SlewedClock } from "./slewed-clock.ts";
 import { databaseName } from "./schema.ts";
 import type { SnapshotInfo } from "./snapshots.ts";
@@ -55,6 +60,10 @@ export interface ReplicaHostOptions {
   blockFiles?: LogFiles;
   send: (disk: DiskId, message: ReplicaMessage) => void;
   sendSnapshot: (disk: DiskId, fromIndex: number) => void;
+  /** To another replica (block-exchange.ts). Missing: nobody is asked for blocks. */
+  sendBlocks?: (disk: DiskId, fields: Fields) => void;
+  /** Replicas that can be asked for blocks now. */
+  linked?: () => readonly DiskId[];
   propose: (change: Change) => void;
   askConfiguration: () => void;
   roleChanged: (role: Role) => void;
@@ -81,6 +90,8 @@ export class ReplicaHost implements ReplicaSink {
   readonly #diskOptions: ReplicaDiskOptions;
   /** Snapshots that it may send are there, and stay while they are held. */
   readonly keeper: Keeper;
+  /** Bytes of segments, asked for and answered. */
+  readonly exchange: BlockExchange;
   /** Null where nobody reads beside this process. */
   readonly guard: Guard | null;
   readonly #clock: BootClock;
@@ -103,6 +114,9 @@ export class ReplicaHost implements ReplicaSink {
   readonly #hasClients: boolean;
   readonly #scrubbed: ScrubOptions;
   readonly #stopScrub: () => void;
+  readonly #repairs: BlockRepairs;
+  readonly #blockScrub: BlockScrubOptions;
+  readonly #stopBlockScrub: () => void;
   /** The machine stands still meanwhile: its log and its state are being replaced. */
   #installing = false;
 
@@ -126,6 +140,10 @@ export class ReplicaHost implements ReplicaSink {
       dir: options.dir,
       modules: options.modules,
       ...(options.blockFiles && { blockFiles: options.blockFiles }),
+      repairBlocks: (segment, position, length, isGood) =>
+        host
+          ? host.#repairs.repair(segment, position, length, isGood)
+          : Promise.reject(new Error("too early")),
       listener,
       databaseFailed: (error) => options.failed(`the database cannot be written: ${error.message}`),
       databaseFull: (full) => {
@@ -186,6 +204,19 @@ export class ReplicaHost implements ReplicaSink {
     this.#hasClients = options.modules.some(({ name }) => "clientRemoved" in this.module(name));
     this.#scrubbed = { files: nodeFiles(join(options.dir, "log")), disk: this.disk, timing: loopTiming };
     this.#stopScrub = startScrub(disk.log, this.#scrubbed);
+    const { blocks: store } = disk;
+    this.exchange = new BlockExchange({ store, send: (to, fields) => options.sendBlocks?.(to, fields) });
+    const isNeeded = (segment: number): boolean => disk.database.segments.has(segment);
+    this.#repairs = new BlockRepairs({
+      ...{ store, isNeeded, exchange: this.exchange, say: options.log },
+      others: () => options.linked?.() ?? [],
+    });
+    this.#blockScrub = {
+      ...{ store, isNeeded },
+      modules: () => options.modules.map(({ name }) => this.module(name)),
+      repair: (segment, position, length, isGood) => this.#repairs.repair(segment, position, length, isGood),
+    };
+    this.#stopBlockScrub = startBlockScrub(this.#blockScrub);
     const { incarnation, policy, timings, modules } = options;
     this.machine = new ReplicaMachine({
       self: { disk: this.disk, incarnation },
@@ -283,6 +314,20 @@ export class ReplicaHost implements ReplicaSink {
     return this.keeper.makeSnapshot();
   }
 
+  /** One round over all blocks, at once: how many ranges were damaged, and how many of them are good now. */
+  scrubBlocks(): Promise<{ damaged: number; repaired: number }> {
+    return scrubBlocks(this.#blockScrub);
+  }
+
+  /** What a snapshot's transfer needs of this replica's blocks. */
+  get transferredBlocks(): NonNullable<TransferOptions["blocks"]> {
+    return {
+      ...{ store: this.#disk.blocks, exchange: this.exchange },
+      // What was given up by a person may be others' places.
+      known: () => (this.machine.status.diverged ? new Map() : this.#disk.database.segments),
+    };
+  }
+
   /** One round over the whole log, at once. */
   scrub(): Promise<void> {
     return promised(scrubOnce(this.#disk.log, this.#scrubbed));
@@ -348,6 +393,8 @@ export class ReplicaHost implements ReplicaSink {
     clearInterval(this.#timer);
     this.guard?.close();
     this.#stopScrub();
+    this.#stopBlockScrub();
+    this.exchange.close();
     await this.keeper.close();
     const { log, database, blocks, metadata } = this.#disk;
     await new Promise<void>((resolve, reject) => log.close((e) => (e ? reject(e) : resolve())));

@@ -5,6 +5,7 @@
 import { stateRedialMaxMs, stateRedialMinMs } from "../limits.ts";
 import type { DiskId, Replica } from "../replica/configuration.ts";
 import type { ReplicaMessage } from "../replica/messages.ts";
+import { isBlockExchange } from "./block-exchange.ts";
 import type { Fields } from "./link/frames.ts";
 import type { Link, LinkUser } from "./link/link.ts";
 import { dialState, type LinkIdentity } from "./link/listen.ts";
@@ -16,6 +17,8 @@ export interface ReplicaLinksOptions {
   onMessage: (from: DiskId, message: ReplicaMessage) => void;
   /** A message of a snapshot's transfer. Throws Malformed. */
   onTransfer: (from: DiskId, fields: Fields) => void;
+  /** A question for bytes of segments, or an answer. Throws Malformed. */
+  onBlocks: (from: DiskId, fields: Fields) => void;
   /** Hints: nothing is decided by them. */
   onUp: (disk: DiskId) => void;
   onDown: (disk: DiskId, why: string) => void;
@@ -78,6 +81,11 @@ export class ReplicaLinks {
     this.#opened(disk, known, link);
   }
 
+  /** Those that can be asked something now. */
+  get linked(): DiskId[] {
+    return [...this.#known].filter(([, { link }]) => link?.isOpen).map(([disk]) => disk);
+  }
+
   /** Dropped where there is no link. */
   send(disk: DiskId, message: ReplicaMessage | Fields): void {
     const link = this.#known.get(disk)?.link;
@@ -89,6 +97,7 @@ export class ReplicaLinks {
     const { disk } = link.peer!;
     if (this.#known.get(disk)?.link !== link) return;
     if (isTransfer(fields)) this.#options.onTransfer(disk, fields);
+    else if (isBlockExchange(fields)) this.#options.onBlocks(disk, fields);
     else this.#options.onMessage(disk, readReplicaMessage(fields));
   }
 

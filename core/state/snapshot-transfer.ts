@@ -2,20 +2,27 @@
  * Snapshots on their way from a primary to a learner that lacks what the primary's log no longer has. They go over the
  * replicas' own link, in pieces, a bounded number of bytes ahead of what the learner has written.
  *
- *     begin     id, index, epoch, bytes, sha256      →  progress  id, bytes        for each piece on the disk
+ *     begin     id, index, epoch, bytes, sha256,
+ *               segments (where there are any)       →  progress  id, bytes        for each piece on the disk
  *     piece     id, bytes                            →  taken     id               it is installed
  *     cancel    id                                   →  refused   id, why
+ *
+ * What it names of segments of blocks the learner fetches itself, as far as it does not have it (receive-segments.ts).
  *
  * It belongs to the link that it began on: when that is gone, so is the transfer. A learner that was cancelled, or has a
  * new link, installs nothing any more, since the primary may have gone on with it in another way.
  */
+import type { BlockStore } from "../blocks/block-store.ts";
+import { DvsError } from "../errors.ts";
 import { Malformed } from "../kernel/proxy/malformed.ts";
 import type { DiskId } from "../replica/configuration.ts";
+import type { BlockExchange } from "./block-exchange.ts";
 import type { Keeper } from "./keeper.ts";
 import { snapshotPieceBytes, snapshotStallMs, snapshotWindowBytes } from "./limits.ts";
 import type { Fields } from "./link/frames.ts";
+import { receiveSegments } from "./receive-segments.ts";
 import { SnapshotReceiver } from "./receive-snapshot.ts";
-import { readSnapshot, SnapshotInfo } from "./snapshots.ts";
+import { readSnapshot, segmentsOf, SnapshotInfo } from "./snapshots.ts";
 
 export const transferNumbers = {
   begin: 48,
@@ -39,6 +46,13 @@ export interface TransferOptions {
   /** Whether this replica is to give up all it has for a snapshot of that one; asked again right before it does. */
   mayTake: (from: DiskId, info: SnapshotInfo) => boolean;
   install: (info: SnapshotInfo) => Promise<void>;
+  /** Missing: this replica has no blocks. */
+  blocks?: {
+    store: BlockStore;
+    exchange: Pick<BlockExchange, "sums" | "fetch">;
+    /** How many bytes of each segment are surely those of the primary. */
+    known: () => ReadonlyMap<number, number>;
+  };
   /** Of `sendTo`: it has ended, one way or another. */
   sent: (disk: DiskId) => void;
   say: (level: "info" | "warn", message: string, fields?: Record<string, unknown>) => void;
@@ -132,7 +146,9 @@ export class SnapshotTransfers {
     const info = newest && newest.index >= fromIndex ? newest : await keeper.makeSnapshot();
     if (sending.over !== null) return;
     const { index, epoch, bytes, sha256 } = info;
-    send(disk, [transferNumbers.begin, sending.id, index, epoch, bytes, sha256]);
+    const segments = segmentsOf(info);
+    const begin = [transferNumbers.begin, sending.id, index, epoch, bytes, sha256];
+    send(disk, segments.length === 0 ? begin : [...begin, segments]);
     for await (const piece of readSnapshot(dataDir, info)) {
       while (sending.over === null && sending.outstandingBytes >= snapshotWindowBytes) await moved(sending);
       if (isOver(sending)) return;
@@ -143,8 +159,11 @@ export class SnapshotTransfers {
   }
 
   #begin(from: DiskId, id: number, fields: readonly unknown[]): void {
-    const [index, epoch, bytes, sha256] = fields;
-    const parsed = SnapshotInfo.safeParse({ format: 1, index, epoch, bytes, sha256 });
+    const [index, epoch, bytes, sha256, segments] = fields;
+    const common = { index, epoch, bytes, sha256 };
+    const parsed = SnapshotInfo.safeParse(
+      segments === undefined ? { format: 1, ...common } : { format: 2, ...common, segments },
+    );
     if (!parsed.success) throw new Malformed("what a snapshot is");
     if (this.#receiving) this.#cancel(this.#receiving);
     const info = parsed.data;
@@ -172,6 +191,7 @@ export class SnapshotTransfers {
 
   async #finish(receiving: Receiving): Promise<void> {
     const { from, id, info, receiver } = receiving;
+    await this.#receiveSegments(receiving);
     receiving.receiver = null;
     await receiver!.finish();
     // From here to the installation there is no wait: what was true now is true then.
@@ -182,6 +202,30 @@ export class SnapshotTransfers {
     await this.#options.install(info);
     this.#options.say("info", "installed a snapshot of another replica", { from, index: info.index });
     this.#options.send(from, [transferNumbers.taken, id]);
+  }
+
+  /** They stay, whatever becomes of the rest. */
+  async #receiveSegments(receiving: Receiving): Promise<void> {
+    const { from, id, info } = receiving;
+    const { blocks, send, say } = this.#options;
+    const segments = segmentsOf(info);
+    if (segments.length === 0) return;
+    if (!blocks)
+      throw new DvsError("INVALID", "Cannot take a snapshot with blocks: there is no place for them.");
+    const { store, exchange, known } = blocks;
+    const check = (): void => {
+      if (receiving.cancelled) throw new DvsError("UNAVAILABLE", "The snapshot is not sent any more.");
+    };
+    if (store.isFull) throw new DvsError("EXHAUSTED", "Cannot take a snapshot: the disk is full.");
+    // What is known has to be in the files, too, before it counts.
+    await new Promise<void>((resolve) => store.whenWritten(resolve));
+    const progress = (): void => send(from, [transferNumbers.progress, id, 0]);
+    const { received, missing } = await receiveSegments(segments, {
+      ...{ from, store, exchange, known: known(), check, progress },
+    });
+    say("info", "received blocks of another replica", { from, bytes: received });
+    if (missing > 0)
+      say("warn", "the other replica lacks blocks that its snapshot names", { from, bytes: missing });
   }
 
   /** Work for a transfer, unless that is cancelled by then. */

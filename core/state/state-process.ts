@@ -126,6 +126,8 @@ export class StateProcess {
       ...(this.#timings && { timings: this.#timings }),
       modules,
       send: (disk, message) => this.#links?.send(disk, message),
+      sendBlocks: (disk, fields) => this.#links?.send(disk, fields),
+      linked: () => this.#links?.linked ?? [],
       sendSnapshot: (disk, fromIndex) => this.#transfers?.sendTo(disk, fromIndex),
       propose: (change) => void this.#control.broadcast({ type: "propose", change }),
       askConfiguration: () => void this.#control.broadcast({ type: "ask" }),
@@ -148,11 +150,14 @@ export class StateProcess {
       identity,
       onMessage: (from, message) => host.receive(from, message),
       onTransfer: (from, fields) => this.#transfers?.received(from, fields),
+      onBlocks: (from, fields) => host.exchange.received(from, fields),
       onUp: (disk) => {
+        host.exchange.linkChanged(disk);
         this.#transfers?.linkChanged(disk);
         host.machine.linkUp(host.now(), disk);
       },
       onDown: (disk, why) => {
+        host.exchange.linkChanged(disk);
         this.#transfers?.linkChanged(disk);
         this.#log("info", "a replica's link broke", { disk, why });
       },
@@ -164,6 +169,7 @@ export class StateProcess {
       send: (disk, fields) => links.send(disk, fields),
       mayTake: (from, info) => host.mayTake(from, info),
       install: (info) => host.installSnapshot(info),
+      blocks: host.transferredBlocks,
       sent: (disk) => host.machine.snapshotSent(host.now(), disk),
       say: this.#log,
     });

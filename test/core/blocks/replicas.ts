@@ -10,6 +10,7 @@ import type { Configuration, DiskId } from "../../../core/replica/configuration.
 import type { ReplicaMessage } from "../../../core/replica/messages.ts";
 import type { WriteOutcome } from "../../../core/replica/sink.ts";
 import { blocksDir } from "../../../core/state/schema.ts";
+import { isBlockExchange } from "../../../core/state/block-exchange.ts";
 import { ReplicaHost } from "../../../core/state/replica-host.ts";
 import { decodeResult } from "../../../core/state/result.ts";
 import { isTransfer, SnapshotTransfers } from "../../../core/state/snapshot-transfer.ts";
@@ -58,7 +59,8 @@ export class Replicas {
       const copy = structuredClone(message);
       setImmediate(() => {
         if (this.members.get(disk) !== to) return;
-        if (isTransfer(copy)) to.transfers.received(host.disk, copy);
+        if (isBlockExchange(copy)) to.host.exchange.received(host.disk, copy);
+        else if (isTransfer(copy)) to.transfers.received(host.disk, copy);
         else to.host.receive(host.disk, copy as ReplicaMessage);
       });
     };
@@ -70,6 +72,8 @@ export class Replicas {
       modules: [piecesModule(this.#segmentBytes)],
       blockFiles: files(nodeFiles(blocksDir(dir))),
       send,
+      sendBlocks: send,
+      linked: () => [...this.members.keys()].filter((disk) => disk !== host.disk),
       sendSnapshot: (disk, fromIndex) => transfers.sendTo(disk, fromIndex),
       propose: (change) =>
         void setImmediate(() => {
@@ -91,6 +95,7 @@ export class Replicas {
       send,
       mayTake: (from, info) => host.mayTake(from, info),
       install: (info) => host.installSnapshot(info),
+      blocks: host.transferredBlocks,
       sent: (disk) => host.machine.snapshotSent(host.now(), disk),
       say,
     });
@@ -103,6 +108,8 @@ export class Replicas {
 
   /** Both ends hear that the link between them is another one. */
   breakLink(a: Member, b: Member): void {
+    a.host.exchange.linkChanged(b.host.disk);
+    b.host.exchange.linkChanged(a.host.disk);
     a.transfers.linkChanged(b.host.disk);
     b.transfers.linkChanged(a.host.disk);
   }

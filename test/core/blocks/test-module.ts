@@ -10,6 +10,7 @@ import {
   type ModuleBlocks,
   ModuleRefusal,
   type OpenModule,
+  type ScrubRange,
   type StateModule,
   type StateTables,
 } from "../../../core/state/module.ts";
@@ -127,10 +128,27 @@ class Pieces implements OpenModule {
     const isGood = (bytes: Uint8Array): boolean => crc32(bytes) === checksum;
     const bytes =
       this.#blocks!.readNow?.(segment, position, length) ??
-      (await this.#blocks!.read(segment, position, length));
-    if (isGood(bytes)) return bytes;
+      (await this.#blocks!.read(segment, position, length).catch(() => null));
+    if (bytes && isGood(bytes)) return bytes;
     if (this.#blocks!.repair) return this.#blocks!.repair(segment, position, length, isGood);
     throw new DvsError("FAILED", `bytes ${position} of segment ${segment} are wrong`);
+  }
+
+  scrub(after: unknown, max: number): { ranges: ScrubRange[]; next: unknown } {
+    const rows = this.#db
+      .prepare("SELECT * FROM pieces_piece WHERE id > ? ORDER BY id LIMIT ?")
+      .all(Number(after ?? 0), max) as {
+      id: number;
+      segment: number;
+      position: number;
+      length: number;
+      checksum: number;
+    }[];
+    const ranges = rows.map(({ segment, position, length, checksum }) => ({
+      ...{ segment, position, length },
+      isGood: (bytes: Uint8Array) => crc32(bytes) === checksum,
+    }));
+    return { ranges, next: rows.length < max ? null : rows.at(-1)!.id };
   }
 
   *rows(): Iterable<readonly (string | number | Uint8Array | null)[]> {

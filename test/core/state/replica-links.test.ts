@@ -47,6 +47,7 @@ class Lab {
       identity: identityOf(this.disk),
       onMessage: (from, message) => void this.got.push([from, message]),
       onTransfer: () => undefined,
+      onBlocks: () => undefined,
       onUp: (disk) => void this.hints.push(`up ${disk[0]}`),
       onDown: (disk) => void this.hints.push(`down ${disk[0]}`),
     });
