@@ -69,6 +69,13 @@ export class ApplyingMachine {
     this.pump();
   }
 
+  /** What could not be read is tried again. */
+  tick(): void {
+    if (this.#fetchFromMs === -Infinity || this.#replica.nowMs < this.#fetchFromMs) return;
+    this.#fetchFromMs = -Infinity;
+    this.pump();
+  }
+
   pump(): void {
     const { log, reads, inSync, sink } = this.#replica;
     // A learner may hear that something is committed before it has written it: its database is not to be ahead of its log.
@@ -87,7 +94,8 @@ export class ApplyingMachine {
       bytesLeft -= record.bytes.length;
       this.#apply(record);
     }
-    if (this.#appliedIndex < end && !this.#fetching && !this.#stuck && !held) this.#replica.wantFlush();
+    const waits = this.#fetching || held || this.#fetchFromMs > this.#replica.nowMs;
+    if (this.#appliedIndex < end && !this.#stuck && !waits) this.#replica.wantFlush();
     // What has to wait comes from the log again.
     log.trim(held ? log.written : Math.min(this.#appliedIndex, log.written));
     reads.applied();

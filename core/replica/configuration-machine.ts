@@ -166,7 +166,7 @@ export class ConfigurationMachine {
     if (!configuration) return this.#readEmpty(versioned);
     if (configuration.generation !== generation) {
       return this.#refuse(
-        `the control store was restored (generation ${generation}): run "dvs coordinator recover", since its configuration may be older than what was acknowledged`,
+        `the control store was restored (generation ${generation}), and its configuration may be older than what was acknowledged: where no primary serves any more, run "dvs instance recover"`,
       );
     }
     if (configuration.epoch < epochSeen) {
@@ -305,10 +305,12 @@ export class ConfigurationMachine {
 
   #readEmpty(versioned: Versioned): void {
     const replica = this.#replica;
-    const { epochSeen, amnesiac } = this.#saving;
+    const { epochSeen, generationSeen, amnesiac } = this.#saving;
+    // A store that says that it was restored has done what a coordinator can: who goes on is for a person to say.
+    const what = versioned.generation > generationSeen ? "instance" : "coordinator";
     if (this.#known || epochSeen > 0 || replica.log.lastIndex > 0 || amnesiac) {
       return this.#refuse(
-        `the control store has no configuration, and epoch ${epochSeen} was seen before: run "dvs coordinator recover"`,
+        `the control store has no configuration, and epoch ${epochSeen} was seen before: run "dvs ${what} recover"`,
       );
     }
     this.#problem = "";

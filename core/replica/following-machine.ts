@@ -41,9 +41,23 @@ export class FollowingMachine {
     const isReplicated = configurations.isMarkedReplicated && !configurations.mayBeAlone;
     return isReplicated ? Math.min(this.#received, log.written) : this.durable;
   }
-  /** What was committed here is not the primary's: somebody has accepted its loss. Only a snapshot mends that. */
+  /** What was committed here may not be the primary's: somebody has accepted its loss. Only a snapshot mends that. */
   get isDiverged(): boolean {
     return this.#isDiverged;
+  }
+  /** What is applied here is the primary's: of a member it always is, of others once the log is known to be the same. */
+  get isSame(): boolean {
+    const { configurations, self, applying, isPrimary } = this.#replica;
+    if (isPrimary || (configurations.inSync.includes(self.disk) && !configurations.isAmnesiac)) return true;
+    return this.#received >= applying.appliedIndex;
+  }
+  /** Whether a snapshot of the primary's, which ends with that record, says that what is committed here is not the primary's. */
+  isContradictedBy({ epoch, index }: Position): boolean {
+    const { log } = this.#replica;
+    const at = Math.max(index, log.base.index);
+    const own = log.epochAt(at);
+    // Epochs do not fall: the primary's record there has that one, or one above.
+    return own !== null && (own < epoch || (at === index && own !== epoch));
   }
   get unreadable(): number {
     return this.#unreadable;
@@ -70,6 +84,7 @@ export class FollowingMachine {
     if (!this.#follows(from, previousEpoch, previousIndex)) return;
     const fresh = this.#reconcile(from, records);
     if (!fresh) return;
+    this.#isDiverged = false;
     const before = this.#received;
     this.#received = Math.max(this.#received, previousIndex, records.at(-1)?.index ?? 0);
     if (fresh.length > 0) {
@@ -120,8 +135,11 @@ export class FollowingMachine {
   /** Whether the record is there that the new ones are to follow; else the primary is told where to look. */
   #follows(from: DiskId, epoch: number, index: number): boolean {
     const { log } = this.#replica;
-    // Before the log is only what a snapshot has, which is committed, and the same everywhere.
-    if (index < log.base.index) return true;
+    // Before the log is only what a snapshot has: it is committed, and the primary's, unless somebody has accepted a loss.
+    if (index < log.base.index) {
+      this.#committedHere(from, log.base);
+      return false;
+    }
     if (index <= log.lastIndex && log.epochAt(index) === epoch) return true;
     const common = log.lastNotAbove(epoch, index);
     const isBelow = common.epoch <= epoch;
@@ -144,8 +162,7 @@ export class FollowingMachine {
             return null;
           }
           // Somebody has accepted the loss of what this log has: it begins anew.
-          this.#isDiverged = true;
-          this.#mismatch(from, { epoch: 0, index: 0 });
+          this.#committedHere(from, { epoch: log.epochAt(index)!, index });
           return null;
         }
         log.truncateAfter(index - 1);
@@ -157,9 +174,15 @@ export class FollowingMachine {
     return [];
   }
 
+  /** Either that is in the primary's log, too, or a snapshot is to take the place of all that is here. */
+  #committedHere(to: DiskId, position: Position): void {
+    this.#isDiverged = true;
+    this.#mismatch(to, position);
+  }
+
   #mismatch(to: DiskId, { epoch, index }: Position): void {
     const { sink, configurations } = this.#replica;
-    const diverged = this.#isDiverged ? 1 : 0;
-    sink.send(to, [messageTable.mismatch.number, configurations.epoch, epoch, index, diverged]);
+    const committed = this.#isDiverged ? 1 : 0;
+    sink.send(to, [messageTable.mismatch.number, configurations.epoch, epoch, index, committed]);
   }
 }

@@ -113,9 +113,9 @@ export const messageTable = {
       ["epoch", "uint"],
       ["recordEpoch", "uint"],
       ["recordIndex", "uint"],
-      ["diverged", "flag"],
+      ["committed", "flag"],
     ],
-    says: "The record that an append was to follow is not there; this is the last one that may be the same. Diverged: what is committed here is not the primary's, and a snapshot has to take its place.",
+    says: "The record that an append was to follow is not there; this is the last one that may be the same. Committed: it is applied at the sender; where it is not the primary's, too, a snapshot has to take its place.",
   },
   wantRecords: {
     number: 75,

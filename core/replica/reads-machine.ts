@@ -76,7 +76,9 @@ export class ReadsMachine {
   /** More is applied. */
   applied(): void {
     if (this.#applying.length === 0) return;
-    const { appliedIndex } = this.#replica.applying;
+    const { applying, following } = this.#replica;
+    if (!following.isSame) return;
+    const { appliedIndex } = applying;
     const waiting: { index: number; read: Waiting }[] = [];
     for (const entry of this.#applying) {
       if (entry.index <= appliedIndex) this.#answer(entry.read.ticket);
@@ -174,7 +176,8 @@ export class ReadsMachine {
   }
 
   #when(index: number, read: Waiting): void {
-    if (index <= this.#replica.applying.appliedIndex) this.#answer(read.ticket);
+    const { applying, following } = this.#replica;
+    if (index <= applying.appliedIndex && following.isSame) this.#answer(read.ticket);
     else this.#applying.push({ index, read });
   }
 

@@ -25,6 +25,7 @@ import { ApplyingMachine } from "./applying-machine.ts";
 import { ConfigurationMachine } from "./configuration-machine.ts";
 import type { DiskId, ExitCertificate, Holder, ReplicaPolicy, Versioned } from "./configuration.ts";
 import { crc32, type Crc32 } from "./crc32.ts";
+import type { Position } from "./epoch-table.ts";
 import { FollowingMachine } from "./following-machine.ts";
 import { InSyncMachine } from "./in-sync-machine.ts";
 import { LeasesMachine } from "./leases-machine.ts";
@@ -169,7 +170,10 @@ export class ReplicaMachine implements Replica {
   get isEstablished(): boolean {
     return this.roles.isEstablished;
   }
-  /** Where no primary serves, another replica may reach one; but one that has just changed is waited for. */
+  /**
+   * Where no primary serves, or answers, another replica may reach one; but one that has just changed is waited for. Who
+   * has heard of none for so long keeps nobody who comes now.
+   */
   isLate(sinceMs: number): boolean {
     const { nowMs, startedMs, roles, leases, promises } = this;
     const { waitMs, elsewhereMs, retryMs } = this.timings;
@@ -190,10 +194,10 @@ export class ReplicaMachine implements Replica {
   /** Asks for the configuration. Once, before anything else. */
   start(nowMs: number): void {
     this.#enter(nowMs);
+    this.applying.checkLevels();
     this.#saveMode();
     if (this.configurations.meta.amnesiac) this.configurations.saveMeta({ amnesiac: true });
     this.sink.askConfiguration();
-    this.applying.checkLevels();
   }
 
   tick(nowMs: number): void {
@@ -208,6 +212,7 @@ export class ReplicaMachine implements Replica {
       this.levels.review();
     } else this.reporting.tick();
     this.repair.tick();
+    this.applying.tick();
     this.writes.tick();
     this.reads.tick();
     this.#saveMode();
@@ -312,6 +317,20 @@ export class ReplicaMachine implements Replica {
   diskFull(nowMs: number, isFull: boolean): void {
     this.#enter(nowMs);
     this.#isFull = isFull;
+  }
+
+  /**
+   * Whether all that this replica has may give way to a snapshot of that one, which ends with this record: the primary's,
+   * and only while this one is no member in sync, of which acknowledged records may be. An older one only where records
+   * were given up by a person (`dvs instance recover`): then what this replica has applied is no longer the truth.
+   */
+  mayTake(from: DiskId, snapshot: Position): boolean {
+    const { configurations, following, applying, role } = this;
+    const learns = role === "learner" || role === "nobody";
+    const isOutside =
+      configurations.primary?.disk === from && !configurations.inSync.includes(this.self.disk);
+    const isNews = snapshot.index > applying.appliedIndex;
+    return learns && isOutside && (isNews || following.isDiverged || following.isContradictedBy(snapshot));
   }
 
   /** A snapshot with all records up to `index` has been fsynced. */

@@ -189,11 +189,11 @@ export class ReplicationMachine {
   }
 
   handleMismatch(from: DiskId, message: ReplicaMessage<"mismatch">): void {
-    const [, epoch, recordEpoch, recordIndex, diverged] = message;
+    const [, epoch, recordEpoch, recordIndex, committed] = message;
     const { isPrimary, configurations, log } = this.#replica;
     const peer = this.peers.get(from);
     if (!isPrimary || !configurations.accepts(epoch) || !peer) return;
-    if (diverged === 1) return this.#sendSnapshot(peer);
+    if (committed === 1 && log.epochAt(recordIndex) !== recordEpoch) return this.#sendSnapshot(peer);
     const common = log.lastNotAbove(recordEpoch, recordIndex);
     // What is before the log, only a snapshot has.
     if (common.epoch > recordEpoch || recordIndex < log.base.index) return this.#sendSnapshot(peer);

@@ -101,6 +101,13 @@ export class Keeper {
     };
   }
 
+  /** Runs with no snapshot in the making: one of what was there before would be taken for the newest. */
+  async alone(work: () => Promise<void>): Promise<void> {
+    while (this.#work) await this.#work.catch(() => undefined);
+    this.#work = work().finally(() => (this.#work = null));
+    await this.#work;
+  }
+
   /** The newest could not be read: another is made where one is needed. */
   doubt(): void {
     this.#snapshot = null;

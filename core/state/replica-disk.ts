@@ -38,6 +38,7 @@ import { blocksDir, databaseName } from "./schema.ts";
 import {
   listSnapshots,
   removeDatabase,
+  removeOtherSnapshots,
   restoreDatabase,
   segmentsOf,
   type SnapshotInfo,
@@ -152,6 +153,8 @@ export async function installSnapshot(
   options: ReplicaDiskOptions,
   info: SnapshotInfo,
 ): Promise<void> {
+  // One with more, which is not the truth any more, would be taken for the newest by the next start.
+  await removeOtherSnapshots(options.dir, info);
   await resetLog(disk.log, info.index, info.epoch);
   disk.database.close();
   const path = join(options.dir, databaseName);

@@ -249,27 +249,22 @@ export class ReplicaHost implements ReplicaSink {
     if (!this.#installing) this.machine.receive(this.now(), from, message);
   }
 
-  /**
-   * Whether all that this replica has may give way to a snapshot of that one: the primary's, and only while this one is
-   * no member in sync, of which acknowledged records may be. An older one only where records were given up by a person
-   * (`dvs instance recover`): then what this replica has applied is no longer the truth.
-   */
-  mayTake(from: DiskId, { index }: SnapshotInfo): boolean {
-    const { primary, inSync, role, appliedIndex, diverged } = this.machine.status;
-    const learns = role === "learner" || role === "nobody";
-    const isOutside = primary === from && !inSync.includes(this.disk);
-    return learns && isOutside && (index > appliedIndex || diverged) && !this.#ended;
+  /** `ReplicaMachine.mayTake`. */
+  mayTake(from: DiskId, info: SnapshotInfo): boolean {
+    return !this.#ended && this.machine.mayTake(from, info);
   }
 
   /** A snapshot from another replica, which lies among those of this one, takes the place of all that is here. */
   async installSnapshot(info: SnapshotInfo): Promise<void> {
     if (this.#installing || this.#ended) return;
-    if (info.index <= this.#disk.database.appliedIndex && !this.machine.status.diverged) return;
+    const { following } = this.machine;
+    const isOld = info.index <= this.#disk.database.appliedIndex;
+    if (isOld && !following.isDiverged && !following.isContradictedBy(info)) return;
     this.#installing = true;
     this.guard?.setDeadline(-Infinity);
     this.guard?.reopened();
     try {
-      await installSnapshot(this.#disk, this.#diskOptions, info);
+      await this.keeper.alone(() => installSnapshot(this.#disk, this.#diskOptions, info));
       this.keeper.installed(info);
       this.guard?.committed(info.index);
     } catch (e) {

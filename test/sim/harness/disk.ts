@@ -147,6 +147,11 @@ export class DiskFile {
     return this.#synced + this.#pending.length;
   }
 
+  /** All of it is on the platter. */
+  get isSynced(): boolean {
+    return this.#pending.length === 0;
+  }
+
   /** A copy; fewer bytes at the end. */
   read(offset: number, bytes: number): Uint8Array {
     return this.#current.read(offset, bytes);

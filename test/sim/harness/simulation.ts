@@ -43,8 +43,8 @@ export class Simulation {
     this.trace.add(this.nowMs, line);
   }
 
-  count(what: string): void {
-    this.counts.set(what, (this.counts.get(what) ?? 0) + 1);
+  count(what: string, times = 1): void {
+    this.counts.set(what, (this.counts.get(what) ?? 0) + times);
   }
 
   /** Runs for that long of virtual time. */

@@ -137,6 +137,58 @@ export const strikes: Record<string, Strike<ReplicaWorld>> = {
     disk.bytesMax = used + world.sim.random.pick([0, 300, 3_000]);
     later(world.sim.random.pick([300, 2_000]), () => (disk.bytesMax = Infinity));
   },
+  "disk:bit turned": (world, later) => {
+    const node = someNode(world);
+    if (!node || !world.canDamage(node) || !node.rot.turn()) return;
+    world.sim.count(node.process ? "damage:while it runs" : "damage:at rest");
+    if (world.sim.random.chance(0.3)) dieAndComeBack(world, node, later);
+  },
+  "disk:bit of a snapshot turned": (world, later) => {
+    const node = someNode(world);
+    if (!node?.snapshot || !world.canDamage(node)) return;
+    node.snapshot.isDamaged = true;
+    world.sim.count(node.process ? "snapshot:damaged while it runs" : "snapshot:damaged at rest");
+    if (world.sim.random.chance(0.3)) dieAndComeBack(world, node, later);
+  },
+  "node:upgraded": (world, later) => {
+    const old = world.nodes.filter(({ level }) => level < levelMax);
+    if (old.length === 0) return;
+    const node = world.sim.random.pick(old);
+    if (world.sim.random.chance(0.5)) node.end();
+    else node.kill("at once");
+    later(world.sim.random.pick([50, 1_000]), () => {
+      if (node.process || node.level === levelMax) return;
+      node.level++;
+      node.start();
+    });
+  },
+  "loss accepted": (world, later) => {
+    // The others go on without it, and then all of them are lost, as far as anybody knows.
+    const { sim, nodes } = world;
+    const wanted = nodes.filter((node) => node.isWanted && node.process);
+    if (wanted.length < 2) return;
+    const left = sim.random.pick(wanted);
+    left.kill("at once");
+    later(1_500, () => {
+      for (const node of nodes) {
+        if (node === left) continue;
+        node.isAway = true;
+        node.kill(sim.random.pick(["at once", "late", "with the next"]));
+      }
+      left.start();
+      const attempt = (times: number): void => {
+        if (!world.acceptLoss(left) && times > 0) return later(200, () => attempt(times - 1));
+        for (const node of nodes) {
+          later(sim.random.pick([20, 500, 2_000]), () => {
+            node.isAway = false;
+            node.start();
+          });
+        }
+      };
+      // Whoever reads beside a process that has died does so no longer.
+      sim.after(2 * world.timings.promiseMs, () => attempt(10));
+    });
+  },
   "link:broken": (world) => {
     const [a, b] = world.sim.random.sample(world.nodes, 2);
     if (a && b) world.links.breakLink(a.host, b.host);
@@ -223,6 +275,9 @@ export const strikes: Record<string, Strike<ReplicaWorld>> = {
   },
 };
 
+/** Of programs. */
+const levelMax = 3;
+
 /** What makes things worse together: half of the seeds keep to one of these. */
 const themes: string[][] = [
   ["machine:power cut", "process:all killed", "process:killed", "all killed, one without power"],
@@ -238,6 +293,11 @@ const themes: string[][] = [
   ["control:restored", "control:older copy", "control:answers from the past", "process:all killed"],
   ["disk:full", "disk:slow", "process:killed", "machine:power cut"],
   ["node:replaced", "disk:lost", "process:killed", "policy:changed", "link:broken"],
+  ["disk:bit turned", "disk:bit of a snapshot turned", "process:killed", "machine:power cut", "process:ends"],
+  ["disk:bit turned", "node:replaced", "process:stopped", "net:one-way cut"],
+  ["loss accepted", "process:killed", "link:broken", "node:upgraded"],
+  ["loss accepted", "machine:power cut", "net:one-way cut", "control:answers from the past"],
+  ["node:upgraded", "process:killed", "node:replaced", "net:cut from the others"],
 ];
 
 export class ReplicaFaults {
@@ -289,7 +349,14 @@ export class ReplicaFaults {
     control.recover();
     if (control.host.running) control.host.resume();
     else control.host.start();
+    // An upgrade is brought to its end.
+    const level = this.#world.newestLevel;
     for (const node of nodes) {
+      node.isAway = false;
+      if (node.level < level) {
+        node.kill("at once");
+        node.level = level;
+      }
       node.drive.disk.bytesMax = Infinity;
       node.drive.speed = fastDisk;
       node.host.resume();
@@ -306,6 +373,16 @@ function someNode(world: ReplicaWorld): SimNode | undefined {
   const wanted = world.nodes.filter((node) => node.isWanted || node.process);
   if (primary && random.chance(0.4)) return primary;
   return wanted.length > 0 ? random.pick(wanted) : undefined;
+}
+
+function dieAndComeBack(world: ReplicaWorld, node: SimNode, later: Later): void {
+  if (world.canLoseTail(node)) {
+    node.powerCut();
+    later(300, () => node.powerOn());
+  } else {
+    node.kill("at once");
+    later(300, () => node.start());
+  }
 }
 
 function cutBoth(world: ReplicaWorld, id: string, others: string[], later: Later, meanMs = 0): void {

@@ -8,7 +8,12 @@ export function checkReplicas({ nodes, ledger }: ReplicaWorld): void {
   for (const node of nodes) {
     const { process, host } = node;
     // A stopped one looks at the clock before it does anything.
-    if (!process || host.paused || !process.isServingPrimary) continue;
+    if (!process || host.paused || !process.serves) continue;
+    assert(
+      process.epoch >= ledger.epochMin,
+      `${host.id} serves in epoch ${process.epoch}, which was given up`,
+    );
+    if (!process.isServingPrimary) continue;
     assert(
       serving === null,
       `${host.id} and ${serving?.host.id} both serve as primary, of ${process.epoch} and ${serving?.process?.epoch}`,

@@ -26,6 +26,10 @@ export class Ledger {
   acknowledged = 0;
   /** Of the configuration in the store. */
   #epoch = 0;
+  /** After an accepted loss: the log that goes on, and the epoch in which it does. */
+  #survivor: { epochs: readonly (number | null)[]; epoch: number } | null = null;
+  /** Index → the level at which its operation was carried out, by whomever. */
+  readonly #levels = new Map<number, number>();
 
   /** The highest that somebody applied. */
   get committed(): number {
@@ -41,6 +45,7 @@ export class Ledger {
       assert(false, `${by} applies ${show(record)} at ${index}, where e${known.epoch} ${known.checksum} was`);
     }
     assert(index === Math.max(1, this.#committed.length), `${by} applies ${index} after ${this.committed}`);
+    this.#mustSurvive(record, by);
     const before = this.#committed[index - 1];
     if (before) {
       assert(epoch >= before.epoch, `${by} applies ${show(record)} after an epoch ${before.epoch}`);
@@ -56,8 +61,41 @@ export class Ledger {
     this.#committed[index] = { epoch, checksum: sum, timeMs: record.timeMs };
   }
 
+  /** A person goes on from this log, which begins behind `base`. What it lacks is lost, and nothing else. How much. */
+  accept(base: number, epochs: readonly (number | null)[], epoch: number): number {
+    this.#epoch = epoch;
+    let kept = Math.min(this.committed, base);
+    while (kept < this.committed && epochs[kept + 1] === this.#committed[kept + 1]!.epoch) kept++;
+    const lost = this.committed - kept;
+    this.#committed.length = Math.min(this.#committed.length, kept + 1);
+    this.acknowledged = Math.min(this.acknowledged, kept);
+    for (const [call, index] of this.#executed) if (index > kept) this.#executed.delete(call);
+    for (const [client, index] of this.#removed) if (index > kept) this.#removed.delete(client);
+    for (const index of this.#levels.keys()) if (index > kept) this.#levels.delete(index);
+    this.#survivor = { epochs, epoch };
+    return lost;
+  }
+
+  /** In which nobody serves any more: those that are given up have nothing to say before they have learned anew. */
+  get epochMin(): number {
+    return this.#survivor?.epoch ?? 0;
+  }
+
+  #mustSurvive(record: LogRecord, by: string): void {
+    if (!this.#survivor) return;
+    const { epochs, epoch } = this.#survivor;
+    const isOfIt = record.index < epochs.length && record.epoch === epochs[record.index];
+    assert(
+      isOfIt || (record.index >= epochs.length && record.epoch >= epoch),
+      `${by} applies ${show(record)}, which whoever went on in epoch ${epoch} has not`,
+    );
+  }
+
   /** A replica has carried it out, and not found it done already. */
-  executed(record: LogRecord, by: string): void {
+  executed(record: LogRecord, level: number, by: string): void {
+    const levelThere = this.#levels.get(record.index) ?? level;
+    assert(level === levelThere, `${by} carries ${show(record)} out at level ${level}, not ${levelThere}`);
+    this.#levels.set(record.index, level);
     const call = `${record.client}/${record.sequence}`;
     const index = this.#executed.get(call);
     if (index === record.index) return;

@@ -30,6 +30,8 @@ export class ReplicaWorld {
   readonly snapshotEvery: number;
   /** Messages are encoded and checked as in the product, which takes longer. */
   readonly isWired: boolean;
+  /** From one look over the whole log to the next; Infinity: none. */
+  readonly scrubMs: number;
   /** From what is at hand to the end of a turn of the event loop. */
   readonly turnMs: number;
   /** Share of reads and writes that go to the client's own node; the others go anywhere. */
@@ -49,6 +51,8 @@ export class ReplicaWorld {
       this.ledger.changed(before, after);
       for (const disk of after.inSync) if (!before?.inSync.includes(disk)) this.#tailLost.delete(disk);
       this.#count(before, after);
+      const isGood = (disk: string): boolean => this.nodeOf(disk)?.rot.matters === false;
+      if (!after.inSync.some(isGood)) for (const disk of after.inSync) this.nodeOf(disk)?.rot.takeBack();
     };
     this.ledger.onCommitted = (what) => sim.log(what);
     this.links = new SimLinks(sim);
@@ -61,6 +65,7 @@ export class ReplicaWorld {
     this.snapshotEvery = random.pick([50, 300, 1_500]);
     this.turnMs = random.pick([0, 0.2, 2]);
     this.isWired = random.chance(0.1);
+    this.scrubMs = random.pick([300, 2_000, Infinity]);
     const { replicas } = this.control.policy;
     this.#near = random.pick([0.2, 0.9]);
     this.#habits = {
@@ -99,6 +104,29 @@ export class ReplicaWorld {
     this.sim.random.pick(this.nodes).process?.removeClient(client.name);
   }
 
+  /**
+   * All others are away, and whoever had everything is among them: a person goes on from this one. What was asked for
+   * before is not asked for any more.
+   */
+  acceptLoss(node: SimNode): boolean {
+    const { process } = node;
+    if (this.isHealed || this.#era > 0 || !process?.isLearning) return false;
+    if (this.nodes.some((other) => other !== node && other.process)) return false;
+    if (!this.control.goOnFrom(node.host.id)) return false;
+    this.#era++;
+    const { base, epochs } = process.epochs;
+    const lost = this.ledger.accept(base, epochs, this.control.truth.configuration!.epoch);
+    this.history.lose();
+    for (const client of this.clients) client.forget();
+    node.rot.takeBack();
+    this.#tailLost.delete(node.disk);
+    this.sim.count(lost > 0 ? "loss:accepted" : "loss:accepted, of nothing");
+    this.sim.count("loss:records", lost);
+    this.sim.log(`${lost} records after ${this.ledger.committed} are lost`);
+    return true;
+  }
+  #era = 0;
+
   /** Delivered until now: among replicas, and between them and their clients. */
   get messages(): number {
     return this.links.delivered + this.#delivered;
@@ -128,6 +156,7 @@ export class ReplicaWorld {
     };
     const { host } = client;
     const clientLife = host.life;
+    const era = this.#era;
     if (node.isOn && !node.process) {
       // Nobody listens there.
       carry(() => host.enter(clientLife, () => answered({ outcome: "refused" }, node.host.id)));
@@ -136,12 +165,17 @@ export class ReplicaWorld {
     carry(() => {
       const { life } = node.host;
       node.host.enter(life, () => {
-        if (!node.process) return;
+        if (!node.process || era !== this.#era) return;
         node.process.ask(request, (answer) =>
           carry(() => host.enter(clientLife, () => answered(answer, `${node.host.id} ${node.role}`))),
         );
       });
     });
+  }
+
+  /** Of the programs that there are. */
+  get newestLevel(): number {
+    return Math.max(...this.nodes.map(({ level }) => level));
   }
 
   /** The node whose primary serves, if one does. */
@@ -161,6 +195,8 @@ export class ReplicaWorld {
       sim.count("configuration:another life");
     if (before.inSync.some((disk) => !after.inSync.includes(disk))) sim.count("configuration:removal");
     if (after.inSync.some((disk) => !before.inSync.includes(disk))) sim.count("configuration:join");
+    const levels = after.inSync.map((disk) => this.nodeOf(disk)?.level);
+    if (new Set(levels).size > 1) sim.count("level:of several versions");
   }
 
   nodeOf(disk: string): SimNode | undefined {
@@ -204,7 +240,24 @@ export class ReplicaWorld {
     const { inSync = [] } = this.control.truth.configuration ?? {};
     if (!this.#isReplicated || !inSync.includes(node.disk)) return true;
     if (inSync.length === 1) return true;
-    return inSync.some((disk) => disk !== node.disk && this.nodeOf(disk) && !this.#tailLost.has(disk));
+    return inSync.some((disk) => disk !== node.disk && this.#isGood(disk));
+  }
+
+  /** Whether its disk may damage what it has: one at a time, and another has it all. */
+  canDamage(node: SimNode): boolean {
+    const { inSync = [] } = this.control.truth.configuration ?? {};
+    if (this.nodes.some(({ rot }) => rot.matters)) return false;
+    return !inSync.includes(node.disk) || inSync.some((disk) => disk !== node.disk && this.#isGood(disk));
+  }
+
+  /** It has lost what it has acknowledged, and knows. */
+  noteDamaged(disk: string): void {
+    if (this.control.truth.configuration?.inSync.includes(disk)) this.#tailLost.add(disk);
+  }
+
+  #isGood(disk: string): boolean {
+    const node = this.nodeOf(disk);
+    return node !== undefined && !node.rot.matters && !this.#tailLost.has(disk);
   }
 
   /** Whether another that is wanted, and serves, can take the place of the primary. */

@@ -80,6 +80,11 @@ export class SimClient {
     this.#active = false;
   }
 
+  /** What it has heard of is no more: revisions are given out anew. */
+  forget(): void {
+    this.#seen.clear();
+  }
+
   get idle(): boolean {
     return this.#underWay === 0;
   }

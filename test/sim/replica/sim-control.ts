@@ -196,6 +196,24 @@ export class SimControl {
     this.#tell();
   }
 
+  /** A person goes on from this replica alone, whatever the others have. False: nobody is registered there. */
+  goOnFrom(node: string): boolean {
+    const registered = this.#registered.get(node);
+    const { generation, version, configuration } = this.#truth;
+    if (!registered || !configuration || this.#shelved || this.rolledBack) return false;
+    const { disk, incarnation } = registered;
+    const epoch = configuration.epoch + 1;
+    const next: Configuration = {
+      ...{ epoch, primary: { disk, incarnation }, generation, inSync: [disk], changeId: "accepted-loss" },
+    };
+    this.#before = this.#truth;
+    this.#truth = { generation, version: version + 1, configuration: next };
+    this.#past.push(this.#truth);
+    this.#sim.log(`control goes on with v${version + 1} ${show(next)}`);
+    this.#tell();
+    return true;
+  }
+
   /** Whether there is an older copy that may come back. */
   get hasOld(): boolean {
     return this.#old !== null && !this.#shelved;

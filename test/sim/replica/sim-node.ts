@@ -4,6 +4,7 @@ import { Disk } from "../harness/disk.ts";
 import type { Host } from "../harness/host.ts";
 import { Drive } from "../harness/log-files.ts";
 import type { Guard } from "./guard.ts";
+import { Rot } from "./rot.ts";
 import type { ReplicaWorld } from "./replica-world.ts";
 import { SimReplica } from "./sim-replica.ts";
 import { bucketOf, type Entry, type SimState } from "./sim-state.ts";
@@ -14,6 +15,8 @@ export type Certified = "at once" | "late" | "with the next";
 export interface Snapshot {
   state: SimState;
   epoch: number;
+  /** Its checksum is wrong. */
+  isDamaged: boolean;
 }
 
 export class SimNode {
@@ -40,6 +43,15 @@ export class SimNode {
   /** For reads beside the state process; gone with the power. */
   guard: Guard | null = null;
 
+  /** What its drive gives back wrongly. */
+  rot: Rot;
+  /** What is there is of no use to a state process: somebody has to take it away. */
+  isBeyondRepair = false;
+  /** Given up, as far as anybody knows: it does not come back before this ends. */
+  isAway = false;
+  /** Of the program that is installed: what it can apply. */
+  level = 1;
+
   #boot = 0;
   /** A certificate that is sent with the next start. */
   #owed: (() => void) | null = null;
@@ -52,6 +64,7 @@ export class SimNode {
     this.drive = drive;
     this.isWanted = isWanted;
     this.disk = world.sim.random.id(32);
+    this.rot = new Rot(this);
   }
 
   get boot(): number {
@@ -64,7 +77,7 @@ export class SimNode {
 
   /** A new incarnation, if it should run and does not. */
   start(): void {
-    if (!this.isOn || this.process) return;
+    if (!this.isOn || this.process || this.isBeyondRepair || this.isAway) return;
     this.#owed?.();
     this.#owed = null;
     this.guard = null;
@@ -137,6 +150,10 @@ export class SimNode {
   /** What an agent does now and then: a replica that is not wanted any more stays until it is out of the configuration. */
   supervise(): void {
     if (!this.isOn) return;
+    if (this.isBeyondRepair && this.world.canLose(this)) {
+      this.world.sim.count("disk:replaced as damaged");
+      this.replaceDisk();
+    }
     if (this.isWanted) {
       // While things fail, it is the faults that say how long it takes.
       if (this.world.isHealed) this.start();
@@ -176,6 +193,8 @@ export class SimNode {
     this.snapshot = null;
     this.database = null;
     this.lastRun = null;
+    this.rot = new Rot(this);
+    this.isBeyondRepair = false;
   }
 
   #died(process: SimReplica, quietly: boolean): void {

@@ -6,6 +6,8 @@ import { Decoder, Encoder } from "@msgpack/msgpack";
 import type { Log, LogListener } from "../../../core/log/log.ts";
 import { NoSpace } from "../../../core/log/log-files.ts";
 import { openLog } from "../../../core/log/open-log.ts";
+import { scrubOnce } from "../../../core/log/scrub.ts";
+import { run as runSteps } from "../../../core/log/steps.ts";
 import type { ReplicaMessage } from "../../../core/replica/messages.ts";
 import { decodeRecords, joinRecords, type LogRecord } from "../../../core/replica/record.ts";
 import type { RecoveredLog } from "../../../core/replica/replica-log.ts";
@@ -25,9 +27,8 @@ import { assert } from "./ledger.ts";
 import type { Answer, Request } from "./sim-client.ts";
 import type { Picture } from "./sim-control.ts";
 import type { SimNode, Snapshot } from "./sim-node.ts";
-import { bucketOf, decodeResult, encodeOperation, keyOf, SimState } from "./sim-state.ts";
+import { bucketOf, decodeResult, encodeOperation, keyOf, moduleName, SimState } from "./sim-state.ts";
 
-const moduleName = "kv";
 const encoder = new Encoder();
 const decoder = new Decoder();
 const tickMs = 10;
@@ -82,6 +83,15 @@ export class SimReplica {
   }
   get epoch(): number {
     return this.#machine?.configurations.epoch ?? 0;
+  }
+  /** Its log as of now: before it, and the epoch of each record, by index; null: before it. */
+  get epochs(): { base: number; epochs: (number | null)[] } {
+    const { log } = this.#machine!;
+    const epochs = Array.from({ length: log.lastIndex + 1 }, (_, index) => log.epochAt(index));
+    return { base: log.base.index, epochs };
+  }
+  get isLearning(): boolean {
+    return this.#role === "learner" && !this.#installing && this.#machine?.following.isDiverged === false;
   }
   get lastIndex(): number {
     return this.#machine?.log.lastIndex ?? 0;
@@ -196,7 +206,7 @@ export class SimReplica {
           if (opened.torn > 0) sim.count("log:torn tail");
           const { log } = opened;
           log.read(log.lastIndex, 1, (failed, records) => {
-            assert(!failed, `${this.name} cannot read the end of its log: ${failed?.message}`);
+            assert(!failed || log.damage.length > 0, `${this.name} cannot read its log: ${failed?.message}`);
             const [last] = decodeRecords(joinRecords((records ?? []) as LogRecord[]));
             this.#opened(log, snapshot, last?.timeMs ?? 0);
           });
@@ -215,7 +225,11 @@ export class SimReplica {
       if (full) this.#node.world.sim.count("log:full");
       this.#step((machine, nowMs) => machine.diskFull(nowMs, full));
     },
-    failed: (error) => assert(false, `the log of ${this.name} has failed: ${error.message}`),
+    failed: (error) => {
+      // Damage that nobody has met yet: the next start does.
+      assert(this.#node.rot.matters, `the log of ${this.name} has failed: ${error.message}`);
+      this.#node.cannotStart();
+    },
     damaged: ({ from, to }) => {
       const { sim } = this.#node.world;
       sim.count("damage:found while running");
@@ -232,12 +246,19 @@ export class SimReplica {
     const node = this.#node;
     const { world, host } = node;
     const { sim, control } = world;
-    assert(log.damage.length === 0, `the log of ${this.name} is damaged: ${JSON.stringify(log.damage)}`);
+    if (log.damage.length > 0) return this.#openedDamaged(log, snapshot, timeMs);
     const { database } = node;
-    // An old database of a replica that has begun anew is of no use.
-    const isCurrent = database && database.index >= (snapshot?.state.index ?? 0);
-    this.state = (isCurrent ? database : snapshot?.state)?.clone() ?? new SimState();
-    if (snapshot && !isCurrent) sim.count("restart:from snapshot");
+    // An old database of a replica that has begun anew is of no use, nor one that has more than is left of the log.
+    const isCurrent =
+      database && database.index >= (snapshot?.state.index ?? 0) && database.index <= log.lastIndex;
+    const snapshotToUse = isCurrent || (snapshot?.isDamaged && log.firstIndex === 1) ? null : snapshot;
+    if (snapshotToUse?.isDamaged) {
+      sim.count("snapshot:damaged at the start");
+      node.isBeyondRepair = true;
+      return node.cannotStart();
+    }
+    this.state = (isCurrent ? database : snapshotToUse?.state)?.clone() ?? new SimState();
+    if (snapshotToUse) sim.count("restart:from snapshot");
     assert(
       this.state.index <= log.lastIndex && this.state.index >= log.firstIndex - 1,
       `${this.name} has applied ${this.state.index} of a log from ${log.firstIndex} to ${log.lastIndex}`,
@@ -259,12 +280,14 @@ export class SimReplica {
         sink: this.#sink,
         nowMs: host.nowMs(),
         timings: world.timings,
-        levels: [[moduleName, 1]],
+        levels: [[moduleName, node.level]],
         log: { ...recovered(log), timeMs },
         meta,
         state: this.state.applied(),
       });
       this.#step((machine, nowMs) => machine.start(nowMs));
+      if (log.damage.length > 0) this.#damageChanged();
+      this.#scrubLater();
       control.follow(host, (picture) => this.#told(picture));
       host.every(tickMs, () => this.#step((machine, nowMs) => machine.tick(nowMs)));
       world.links.attach({
@@ -273,6 +296,67 @@ export class SimReplica {
         arrived: (_from, parcel) => this.#arrived(parcel),
         up: (peer) => this.#step((machine, nowMs) => machine.linkUp(nowMs, world.diskOf(peer))),
         down: () => {},
+      });
+    });
+  }
+
+  /** What the database has is not missing; otherwise the log is cut, and the others have to give what was there. */
+  #openedDamaged(log: Log, snapshot: Snapshot | null, timeMs: number): void {
+    const node = this.#node;
+    const { sim } = node.world;
+    const { database } = node;
+    const { from } = log.damage[0]!;
+    const { to } = log.damage.at(-1)!;
+    sim.log(`${this.name} is damaged at the start: ${JSON.stringify(log.damage)}`);
+    if (database && database.index >= to && database.index <= log.lastIndex) {
+      const made: Snapshot = { state: database.clone(), epoch: database.epoch, isDamaged: false };
+      const keep = (): void => {
+        node.snapshot = made;
+      };
+      node.drive.run(node.host, "sync", keep, () => {
+        sim.count("damage:at the start, in the database");
+        if (to === log.lastIndex) return this.#reset(log, made, timeMs);
+        log.discardUpTo(database.index);
+        this.#opened(log, made, timeMs);
+      });
+      return;
+    }
+    const mark = (): void => {
+      node.meta = { ...(node.meta ?? emptyMeta), amnesiac: true, damaged: true };
+    };
+    node.drive.run(node.host, "sync", mark, () => {
+      sim.count("damage:at the start, an amnesiac");
+      node.world.noteDamaged(this.disk);
+      if (from === log.firstIndex) return this.#reset(log, snapshot, timeMs);
+      log.truncateAfter(from - 1);
+      this.#opened(log, snapshot, timeMs);
+    });
+  }
+
+  /** Nothing of the log is left but what the snapshot has. */
+  #reset(log: Log, snapshot: Snapshot | null, timeMs: number): void {
+    const index = log.damage[0]!.to === log.lastIndex ? (snapshot?.state.index ?? 0) : log.firstIndex - 1;
+    log.reset(index, index === 0 ? 0 : snapshot!.epoch, (error) => {
+      assert(!error, `${this.name} cannot begin its log anew: ${error?.message}`);
+      this.#opened(log, snapshot, timeMs);
+    });
+  }
+
+  /** Looks for what the disk gives back wrongly. */
+  #scrubLater(): void {
+    const { host, world, drive } = this.#node;
+    if (world.scrubMs === Infinity) return;
+    host.after(world.scrubMs * world.sim.random.between(0.5, 1.5), () => {
+      if (this.#ending || !this.#log) return;
+      if (this.#node.snapshot?.isDamaged && !this.#snapshotting && !this.#installing) {
+        world.sim.count("snapshot:found damaged");
+        this.#snapshotting = true;
+        this.#takeSnapshot();
+      }
+      const scrub = scrubOnce(this.#log, { files: simFiles(drive, host), disk: this.disk });
+      runSteps(scrub, (error) => {
+        assert(!error, `${this.name} cannot look over its log: ${error?.message}`);
+        this.#scrubLater();
       });
     });
   }
@@ -307,7 +391,7 @@ export class SimReplica {
   }
 
   #arrived({ from, message, snapshot }: Parcel): void {
-    if (snapshot) return this.#install(snapshot);
+    if (snapshot) return this.#install(from, snapshot);
     // Its log is being replaced.
     if (this.#installing) return;
     this.#step((machine, nowMs) => machine.receive(nowMs, from, message!));
@@ -362,14 +446,24 @@ export class SimReplica {
       this.#later.push(() => this.#saveMeta());
     },
     execute: (record) => {
-      this.#node.world.ledger.executed(record, this.name);
+      const { level } = this.#node;
+      const inForce = this.state.levels.get(moduleName) ?? 0;
+      assert(inForce <= level, `${this.name} carries out level ${inForce} and can do ${level}`);
+      this.#node.world.ledger.executed(record, inForce, this.name);
       return this.state.execute(record);
     },
     sessionChanged: (change) => this.state.sessionChanged(change),
-    levelRaised: (module, level) => this.state.levels.set(module, level),
+    levelRaised: (module, level) => {
+      this.#node.world.sim.count(`level:raised to ${level}`);
+      this.state.levels.set(module, level);
+    },
     applied: (record) => {
-      this.#node.world.ledger.applied(record, this.name);
+      const { ledger, history } = this.#node.world;
+      ledger.applied(record, this.name);
+      // What begins an epoch changes nothing.
+      if (history.awaitsRest && record.epoch >= ledger.epochMin) history.left(this.state.values);
       this.state.index = record.index;
+      this.state.epoch = record.epoch;
       this.state.timeMs = record.timeMs;
       this.#later.push(() => this.#applied());
     },
@@ -404,7 +498,13 @@ export class SimReplica {
       this.#node.world.sim.log(`${this.name} is ${role} in e${this.epoch}`);
     },
     wantFlush: () => (this.#flushWanted = true),
-    failed: (reason) => assert(false, `${this.name} cannot go on: ${reason}`),
+    failed: (reason) => {
+      const { world, level } = this.#node;
+      const isTooOld = level < world.newestLevel && reason.includes("install the one of the other nodes");
+      assert(isTooOld, `${this.name} cannot go on: ${reason}`);
+      world.sim.count("level:too old to go on");
+      this.#later.push(() => this.#node.cannotStart());
+    },
     wallMs: () => this.#node.host.wallMs(),
     random: () => {
       const bytes = new Uint8Array(16);
@@ -504,7 +604,7 @@ export class SimReplica {
 
   #takeSnapshot(): void {
     const node = this.#node;
-    const snapshot = { state: this.state.clone(), epoch: this.#machine!.log.epochAt(this.state.index)! };
+    const snapshot = { state: this.state.clone(), epoch: this.state.epoch, isDamaged: false };
     node.host.after(node.world.sim.random.between(1, 100), () => {
       if (this.#installing) {
         this.#snapshotting = false;
@@ -528,7 +628,15 @@ export class SimReplica {
     const node = this.#node;
     const { sim } = node.world;
     const { snapshot } = node;
-    assert(snapshot, `${this.name} is to send a snapshot and has none`);
+    if (!snapshot || snapshot.isDamaged || snapshot.state.index < this.#log!.firstIndex - 1) {
+      sim.count(snapshot?.isDamaged ? "snapshot:damaged when sent" : "snapshot:made to be sent");
+      // It is asked for again.
+      if (!this.#snapshotting) {
+        this.#snapshotting = true;
+        this.#takeSnapshot();
+      }
+      return this.#step((machine, nowMs) => machine.snapshotSent(nowMs, disk));
+    }
     sim.log(`${this.name} sends a snapshot of ${snapshot.state.index}`);
     let open = true;
     const ended = (): void => {
@@ -545,7 +653,7 @@ export class SimReplica {
     });
   }
 
-  #install({ snapshot, epoch, ended }: NonNullable<Parcel["snapshot"]>): void {
+  #install(from: string, { snapshot, epoch, ended }: NonNullable<Parcel["snapshot"]>): void {
     const machine = this.#machine;
     const node = this.#node;
     const isWelcome =
@@ -553,20 +661,19 @@ export class SimReplica {
       !this.#ending &&
       !this.#installing &&
       !this.#snapshotting &&
-      this.#role === "learner" &&
       machine.configurations.accepts(epoch) &&
-      snapshot.state.index > machine.applying.appliedIndex;
+      machine.mayTake(from, { index: snapshot.state.index, epoch: snapshot.epoch });
     const { index } = snapshot.state;
     node.world.sim.log(`${this.name} ${isWelcome ? "installs" : "does not want"} a snapshot of ${index}`);
     if (!isWelcome) return ended();
     this.#installing = true;
     const keep = (): void => {
-      node.snapshot = snapshot;
-      node.database = null;
+      node.snapshot = { ...snapshot };
     };
     node.drive.run(node.host, "sync", keep, () => {
       this.#log!.reset(snapshot.state.index, snapshot.epoch, (error) => {
         assert(!error, `${this.name} cannot begin its log anew: ${error?.message}`);
+        node.database = null;
         this.#installing = false;
         this.state = snapshot.state.clone();
         this.#lastSnapshot = this.state.index;

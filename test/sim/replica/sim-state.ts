@@ -13,6 +13,8 @@ import type { Operation } from "./sim-client.ts";
 export interface Entry {
   value: Value;
   revision: number;
+  /** That the module had when it was written: it does something else in each. */
+  level?: number;
 }
 
 /** Of a write; bytes in the log and in sessions. */
@@ -28,12 +30,14 @@ interface Session {
   results: Map<number, readonly [sequence: number, result: Uint8Array, index: number]>;
 }
 
+export const moduleName = "kv";
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 export class SimState {
   index = 0;
   /** Of the last record. */
+  epoch = 0;
   timeMs = 0;
   readonly keys = new Map<string, Entry>();
   readonly sessions = new Map<string, Session>();
@@ -43,6 +47,7 @@ export class SimState {
   clone(): SimState {
     const copy = new SimState();
     copy.index = this.index;
+    copy.epoch = this.epoch;
     copy.timeMs = this.timeMs;
     for (const [key, entry] of this.keys) copy.keys.set(key, entry);
     for (const [client, { ackedBelow, results }] of this.sessions)
@@ -62,10 +67,15 @@ export class SimState {
     if (operation.op === "put") {
       if (operation.ifRevision !== undefined && operation.ifRevision !== entry.revision)
         return { done: false, ...entry };
-      this.keys.set(key, { value: operation.value, revision });
+      const level = this.levels.get(moduleName) ?? 0;
+      this.keys.set(key, { value: operation.value, revision, level });
       return { done: true, revision, value: null };
     }
     return { done: this.keys.delete(key), revision, value: null };
+  }
+
+  get values(): Map<string, Value> {
+    return new Map([...this.keys].map(([key, { value }]) => [key, value]));
   }
 
   /** A key that is not there has revision 0. */
