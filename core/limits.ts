@@ -380,6 +380,17 @@ export const reapedPerOperation = 4;
 export const segmentBytes = 64 * MiB;
 /** A file without a name is kept for whoever is about to open it. */
 export const orphanKeptMs = 5_000;
+/** Locks on one file, and those who wait for one: looked through with each change. */
+export const locksPerFileMax = 1_024;
+export const lockWaitersMax = 1_024;
+/** Owners that are looked at when a wait might be one in a circle; beyond, it is taken for none. */
+export const lockOwnersSeenMax = 256;
+/** Tickets that a client has got locks by are remembered until it has had so many more. */
+export const grantsKept = 4_096;
+/** Things of a client that is gone which one step takes from it. */
+export const takenPerStep = 256;
+/** Changes of inodes that are kept for whoever follows: some megabytes. */
+export const fileChangesKept = 65_536;
 /** Further groups of a user: a tenth of what Linux allows, in each operation. */
 export const groupsPerUserMax = 4_096;
 /** Names of those who lock, and of shared offsets. */

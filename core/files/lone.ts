@@ -29,6 +29,7 @@ export class LoneVolume {
   readonly #module: OpenModule;
   readonly #now: () => number;
   readonly #timer: ReturnType<typeof setInterval>;
+  readonly #clients: VolumeClient[] = [];
   #index = 0;
   #timeMs = 0;
   /** Woken when something was applied. */
@@ -45,7 +46,9 @@ export class LoneVolume {
 
   /** A FileSystem for a client of this name. */
   client(name: string): VolumeClient {
-    return VolumeClient.open({ state: this.#stateOf(name), client: name });
+    const client = VolumeClient.open({ state: this.#stateOf(name), client: name });
+    this.#clients.push(client);
+    return client;
   }
 
   /** As if a kernel was removed. */
@@ -63,10 +66,12 @@ export class LoneVolume {
     return true;
   }
 
-  close(): void {
+  /** With all clients. */
+  async close(): Promise<void> {
     if (this.#closed) return;
-    this.#closed = true;
     clearInterval(this.#timer);
+    for (const client of this.#clients) await client.close();
+    this.#closed = true;
     this.#wake();
     this.#db.close();
   }
@@ -115,7 +120,7 @@ export class LoneVolume {
     }
   }
 
-  async *#follow(query: unknown, signal: AbortSignal): AsyncGenerator<unknown> {
+  async *#follow(query: unknown, signal: AbortSignal): AsyncGenerator {
     const follower: Follower | undefined = this.#module.follow?.(query);
     if (!follower) throw new DvsError("INVALID", "Nothing can be followed here.");
     const onAbort = () => this.#wake();

@@ -118,7 +118,16 @@ export type FileQuery =
   | readonly ["extents", ino: number, offset: number, length: number]
   /** Digest of an image's file, which is segment −row. */
   | readonly ["blob", row: number]
-  | readonly ["lockedBy", ino: number, type: number, kind: number, start: number, end: number, owner: string]
+  | readonly [
+      "lockedBy",
+      ino: number,
+      type: number,
+      kind: number,
+      start: number,
+      end: number,
+      owner: string,
+      client: string,
+    ]
   | readonly ["offset", id: string]
   | readonly ["usage"]
   /** A whole path in one step, for those far from a replica: attributes; `follow` 1: also a link at its end. */

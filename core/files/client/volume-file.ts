@@ -132,7 +132,7 @@ export class VolumeFile implements OpenFile {
   }
 
   async lock(request: LockRequest): Promise<void> {
-    this.#check("lock");
+    this.#check("lock", this.#mayLock(request));
     const { locks } = this.#volume;
     const ask = async (ticket: number) => {
       const fields = lockFields(this.ino, request);
@@ -150,7 +150,7 @@ export class VolumeFile implements OpenFile {
     this.#check("look at the locks of");
     const what = () => `look at the locks of inode ${this.ino}`;
     const [found] = await this.#volume.query(
-      ["lockedBy", ...lockFields(this.ino, request)] as FileQuery,
+      ["lockedBy", ...lockFields(this.ino, request), this.#volume.client] as FileQuery,
       what,
     );
     if (found === null || found === undefined) return null;
@@ -182,6 +182,13 @@ export class VolumeFile implements OpenFile {
     const what = () => `unlock inode ${this.ino}`;
     await this.#volume.operate([10, ...lockFields(this.ino, all), 0, 0], what);
     locks.released(this.ino, type, owner);
+  }
+
+  /** A range is read or written by who locks it; a flock says nothing of that. */
+  #mayLock({ type, kind }: LockRequest): boolean {
+    const { read, write, append } = this.#flags;
+    if (type === "flock" || kind === "none") return true;
+    return kind === "shared" ? read === true : write === true || append === true;
   }
 
   #check(verb: string, isAllowed = true): void {

@@ -213,6 +213,7 @@ const queries: Record<FileQuery[0], readonly Field[]> = {
     ["start", offset],
     ["end", whole(-1, fileSizeMax)],
     ["owner", label],
+    ["client", clientName],
   ],
   offset: [["id", label]],
   usage: [],

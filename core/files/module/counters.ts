@@ -47,7 +47,7 @@ export class Counters {
 
   change(): CounterRow {
     this.#changed = true;
-    return this.row as CounterRow;
+    return this.row;
   }
 
   /** An id that nothing has, or had. */

@@ -5,27 +5,34 @@
  *
  * Each operation is one file in operations/, which refuses before it changes anything: an errno is a result.
  */
-import { reapedPerStep } from "../../limits.ts";
 import type {
   ApplyContext,
+  Follower,
   ModuleBlocks,
   OpenModule,
   StateModule,
   StateTables,
 } from "../../state/module.ts";
 import type { FileOperation, FileQuery, FileResult } from "../operations.ts";
-import { checkedQuery, decodeOperation, encodeOperation } from "./codec.ts";
+import { rootIno } from "../file-system.ts";
+import { GrantsFollower } from "./changes.ts";
+import { Cleaning, move } from "./cleaning.ts";
+import { checkedFollow, checkedQuery, decodeOperation, encodeOperation } from "./codec.ts";
+import { attend, expire, reap } from "./operations/client.ts";
 import { create } from "./operations/create.ts";
 import { link as makeLink } from "./operations/link.ts";
+import { cancelLock, lock } from "./operations/lock.ts";
+import { joinOffset, leaveOffset, makeOffset, seekOffset, takeOffset } from "./operations/offset.ts";
 import { open, release } from "./operations/open.ts";
 import { setQuota } from "./operations/quota.ts";
 import { removeDirectory, unlink } from "./operations/remove.ts";
 import { rename } from "./operations/rename.ts";
+import { seed } from "./operations/seed.ts";
 import { setAttributes } from "./operations/set-attributes.ts";
 import { write } from "./operations/write.ts";
-import { attributes, entries, link, lookup, usage } from "./queries.ts";
+import { attributes, entries, link, lockedBy, lookup, offset, usage } from "./queries.ts";
 import { blob, extents, read } from "./reading.ts";
-import { FileRefusal, refuse } from "./refusal.ts";
+import { FileRefusal } from "./refusal.ts";
 import { type Step, stepOf } from "./step.ts";
 import { touchedBy } from "./touched.ts";
 import { createVolume, openVolume, type Volume } from "./volume.ts";
@@ -38,17 +45,25 @@ export const files: StateModule = {
   level: 1,
   create: createVolume,
   open: (tables, blocks) => new OpenFiles(tables, blocks),
+  unrestorable: (tables) => {
+    const other = tables.prepare("SELECT 1 FROM files_inode WHERE ino <> ? LIMIT 1").get(rootIno);
+    return other ? "files" : null;
+  },
 };
 
 class OpenFiles implements OpenModule {
   readonly #volume: Volume;
   readonly #blocks: ModuleBlocks | undefined;
+  readonly #cleaning: Cleaning;
+  /** When the last record was. */
+  #timeMs = 0;
   /** The last record; one that is not behind it is carried out again, after its changes were undone. */
   #index = 0;
 
   constructor(tables: StateTables, blocks: ModuleBlocks | undefined) {
     this.#volume = openVolume(tables, blocks);
     this.#blocks = blocks;
+    this.#cleaning = new Cleaning(tables, this.#volume, blocks);
   }
 
   encode(operation: unknown): Uint8Array {
@@ -81,8 +96,26 @@ class OpenFiles implements OpenModule {
     });
   }
 
+  clientRemoved(client: string, context: Pick<ApplyContext, "index" | "timeMs">): void {
+    this.#changing(context, (step) => this.#volume.clients.remove(client, step));
+  }
+
   due(timeMs: number): Uint8Array | null {
-    return this.#volume.reaper.isDue(timeMs) ? encodeOperation([32]) : null;
+    const { clients } = this.#volume;
+    if (clients.isDue(timeMs)) return encodeOperation([34]);
+    return this.#isToReap(timeMs) ? encodeOperation([32]) : null;
+  }
+
+  async work(): Promise<Uint8Array | null> {
+    if (this.#isToReap(this.#timeMs)) return encodeOperation([32]);
+    const moved = await this.#cleaning.next();
+    return moved && encodeOperation(moved);
+  }
+
+  follow(query: unknown): Follower {
+    const checked = checkedFollow(query);
+    if (checked[0] === "changes") return this.#volume.changes.follow(checked[1]);
+    return new GrantsFollower(this.#volume.locks, checked[1], checked[2]);
   }
 
   keysOf(query: unknown): readonly string[] | null {
@@ -100,15 +133,30 @@ class OpenFiles implements OpenModule {
   }
 
   *rows(): Iterable<readonly (string | number | Uint8Array | null)[]> {
-    const { inodes, entries: names, extents: places, segments, blobs, opens, reaper, counters } = this.#volume;
-    for (const part of [inodes, names, places, segments, blobs, opens, reaper]) {
+    const { inodes, entries: names, extents: places, segments, blobs, counters } = this.#volume;
+    const { opens, locks, offsets, clients, seeds, reaper } = this.#volume;
+    for (const part of [
+      inodes,
+      names,
+      places,
+      segments,
+      blobs,
+      opens,
+      locks,
+      offsets,
+      clients,
+      seeds,
+      reaper,
+    ]) {
       for (const row of part.rows()) yield Object.values(row as Row);
     }
     yield Object.values(counters.stored());
   }
 
   #changing<Result>(context: Pick<ApplyContext, "index" | "timeMs">, change: (step: Step) => Result): Result {
-    const { counters } = this.#volume;
+    const { counters, changes } = this.#volume;
+    changes.began(context.index);
+    this.#timeMs = context.timeMs;
     if (context.index <= this.#index) counters.forget();
     this.#index = context.index;
     try {
@@ -117,8 +165,13 @@ class OpenFiles implements OpenModule {
       return result;
     } catch (e) {
       counters.forget();
+      changes.began(context.index);
       throw e;
     }
+  }
+
+  #isToReap(timeMs: number): boolean {
+    return this.#volume.clients.someAreGone || this.#volume.reaper.isDue(timeMs);
   }
 
   #carryOut(operation: FileOperation, step: Step): FileResult {
@@ -142,13 +195,32 @@ class OpenFiles implements OpenModule {
         return open(volume, operation, step);
       case 9:
         return release(volume, operation, step);
+      case 10:
+        return lock(volume, operation, step);
+      case 11:
+        return cancelLock(volume, operation, step);
+      case 12:
+        return makeOffset(volume, operation, step);
+      case 13:
+        return joinOffset(volume, operation, step);
+      case 14:
+        return takeOffset(volume, operation);
+      case 15:
+        return seekOffset(volume, operation);
+      case 16:
+        return leaveOffset(volume, operation, step);
+      case 17:
+        return attend(volume, operation, step);
       case 18:
         return setQuota(volume, operation);
+      case 19:
+        return seed(volume, operation, step);
       case 32:
-        volume.reaper.step(step.timeMs, reapedPerStep);
-        return [""];
-      default:
-        return refuse("ENOSYS");
+        return reap(volume, step);
+      case 33:
+        return move(volume, operation);
+      case 34:
+        return expire(volume, step);
     }
   }
 
@@ -169,12 +241,14 @@ class OpenFiles implements OpenModule {
         return extents(volume, query);
       case "blob":
         return blob(volume, query);
+      case "lockedBy":
+        return lockedBy(volume, query);
+      case "offset":
+        return offset(volume, query);
       case "usage":
         return usage(volume);
       case "path":
         return ["", attributesRow(walk(volume, query[1], query[2], query[3] === 1))];
-      default:
-        return refuse("ENOSYS");
     }
   }
 }

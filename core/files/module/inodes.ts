@@ -1,6 +1,7 @@
 /** Inodes: what a file is, without its names and its bytes. */
 import type { StateTables } from "../../state/module.ts";
 import { type AttributesRow, kindMask, kinds } from "../attributes.ts";
+import type { Changes } from "./changes.ts";
 import { refuse } from "./refusal.ts";
 import { prepareAll } from "./statements.ts";
 import type { Step } from "./step.ts";
@@ -42,8 +43,11 @@ const statements = {
 export class Inodes {
   readonly #sql;
 
-  constructor(tables: StateTables) {
+  readonly #changes: Changes;
+
+  constructor(tables: StateTables, changes: Changes) {
     this.#sql = prepareAll(tables, statements);
+    this.#changes = changes;
   }
 
   find(ino: number): Inode | undefined {
@@ -71,6 +75,7 @@ export class Inodes {
   }
 
   save(inode: Inode): void {
+    this.#changes.note(inode.ino, inode.change);
     this.#sql.save.run(
       inode.mode,
       inode.nlink,

@@ -4,6 +4,7 @@ import { kinds } from "../attributes.ts";
 import { nameIssue } from "../names.ts";
 import type { By, FileQuery, FileResult } from "../operations.ts";
 import { attributesRow, type Inode, isDirectory, kindOf } from "./inodes.ts";
+import { rangeOf } from "./locks.ts";
 import { checkAllowed, mayExecute } from "./permissions.ts";
 import { refuse } from "./refusal.ts";
 import type { Volume } from "./volume.ts";
@@ -30,10 +31,7 @@ export function lookUp({ inodes, entries }: Volume, by: By | null, parent: Inode
   return inodes.get(entry.ino);
 }
 
-export function entries(
-  volume: Volume,
-  [, ino, after, limit, withAttributes]: Query<"entries">,
-): FileResult {
+export function entries(volume: Volume, [, ino, after, limit, withAttributes]: Query<"entries">): FileResult {
   volume.inodes.directory(ino);
   const rows = volume.entries.list(ino, after, limit);
   return [
@@ -51,6 +49,20 @@ export function entries(
 export function link({ inodes }: Volume, [, ino]: Query<"link">): FileResult {
   const inode = inodes.get(ino);
   return kindOf(inode) === kinds.symlink ? ["", inode.target] : refuse("EINVAL");
+}
+
+export function lockedBy(
+  { locks }: Volume,
+  [, ino, type, kind, start, end, owner, client]: Query<"lockedBy">,
+): FileResult {
+  const range = rangeOf(type, start, end);
+  const found = locks.inWayOf({ ino, type, client, owner, ...range, kind, pid: 0 });
+  if (!found) return ["", null];
+  return ["", [found.kind, found.start, found.end === fileSizeMax ? -1 : found.end, found.pid]];
+}
+
+export function offset({ offsets }: Volume, [, id]: Query<"offset">): FileResult {
+  return ["", (offsets.find(id) ?? refuse("EBADF")).offset];
 }
 
 /** What the disks have free is not known here. */

@@ -36,12 +36,7 @@ export function queryKeys(volume: Volume, query: FileQuery): readonly string[] |
   }
 }
 
-function lookupKeys(
-  { inodes, entries }: Volume,
-  by: By | null,
-  parent: number,
-  name: string,
-): string[] {
+function lookupKeys({ inodes, entries }: Volume, by: By | null, parent: number, name: string): string[] {
   const keys = [nameKey(parent, name)];
   if (by && by[0] !== 0) keys.push(permissionKey(parent));
   if (name === "." || name === "..") keys.push(inodeKey(parent));

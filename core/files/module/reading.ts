@@ -32,8 +32,10 @@ export function blob(volume: Volume, [, row]: Query<"blob">): FileResult {
 export function read(
   volume: Volume,
   blocks: ModuleBlocks | undefined,
-  [, ino, offset, length]: Query<"read">,
+  query: Query<"read">,
+  tries = triesMax,
 ): FileResult | Promise<FileResult> {
+  const [, ino, offset, length] = query;
   const inode = regularFile(volume, ino);
   const end = Math.min(inode.size, offset + length);
   if (end <= offset) return ["", new Uint8Array(0)];
@@ -48,17 +50,23 @@ export function read(
     else whole = bytes.slice();
   };
   for (const part of parts) {
-    const bytes = bytesOf(volume, blocks, part);
+    const bytes = readPart(volume, blocks, part);
     if (bytes instanceof Uint8Array) put(part, bytes);
     else waiting.push(bytes.then((late) => put(part, late)));
   }
   const answer = (): FileResult => ["", result ?? whole];
   if (waiting.length === 0) return answer();
-  return Promise.all(waiting).then(answer, () => ["EIO"]);
+  return Promise.all(waiting).then(answer, () => {
+    // They may have been moved, and the segment given back meanwhile.
+    if (tries > 1) return read(volume, blocks, query, tries - 1);
+    return ["EIO"];
+  });
 }
 
+const triesMax = 3;
+
 /** The bytes of a part of an extent, checked. Rejects where they cannot be had. */
-function bytesOf(
+export function readPart(
   volume: Volume,
   blocks: ModuleBlocks | undefined,
   part: Extent,
@@ -71,8 +79,7 @@ function bytesOf(
     if (digest === undefined || !blocks.readBlob) return Promise.reject(new Error("no image here"));
     return blocks.readBlob(digest, position + lead, length);
   }
-  const isGood = (pages: Uint8Array): boolean =>
-    pages.length === bytes && firstDamaged(pages, checksums) < 0;
+  const isGood = (pages: Uint8Array): boolean => pages.length === bytes && firstDamaged(pages, checksums) < 0;
   const now = blocks.readNow?.(segment, position, bytes);
   if (now && isGood(now)) return cut(now);
   return blocks.read(segment, position, bytes).then(async (pages) => {
@@ -96,4 +103,3 @@ function regularFile({ inodes }: Volume, ino: number): Inode {
   if (kindOf(inode) === kinds.file) return inode;
   return refuse(isDirectory(inode) ? "EISDIR" : "EINVAL");
 }
-

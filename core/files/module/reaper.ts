@@ -7,6 +7,8 @@ import type { StateTables } from "../../state/module.ts";
 import type { Contents } from "./contents.ts";
 import type { Extent, Extents } from "./extents.ts";
 import type { Inodes } from "./inodes.ts";
+import type { Locks } from "./locks.ts";
+import type { Offsets } from "./offsets.ts";
 import type { Opens } from "./opens.ts";
 import type { Counters } from "./counters.ts";
 import type { Segments } from "./segments.ts";
@@ -25,18 +27,17 @@ interface Parts {
   contents: Contents;
   opens: Opens;
   counters: Counters;
+  locks: Locks;
+  offsets: Offsets;
 }
 
 export class Reaper {
   readonly #sql;
   readonly #parts: Parts;
-  /** What else goes with an inode. */
-  readonly #onRemoved: (ino: number) => void;
 
-  constructor(tables: StateTables, parts: Parts, onRemoved: (ino: number) => void) {
+  constructor(tables: StateTables, parts: Parts) {
     this.#sql = prepareAll(tables, statements);
     this.#parts = parts;
-    this.#onRemoved = onRemoved;
   }
 
   /** Whether there is something to do. */
@@ -49,7 +50,8 @@ export class Reaper {
     while (left > 0) {
       const job = this.#sql.first.get() as { content: number; ino: number } | undefined;
       if (!job) return;
-      left -= job.ino === 0 ? this.#takeApart(job.content, left) : this.#clearTail(job.content, job.ino, left);
+      left -=
+        job.ino === 0 ? this.#takeApart(job.content, left) : this.#clearTail(job.content, job.ino, left);
     }
   }
 
@@ -58,13 +60,14 @@ export class Reaper {
   }
 
   #bury(timeMs: number, limit: number): number {
-    const { inodes, contents, opens } = this.#parts;
+    const { inodes, contents, opens, locks, offsets } = this.#parts;
     const due = opens.due(timeMs, limit);
     for (const ino of due) {
       opens.buried(ino);
       const inode = inodes.find(ino);
       if (!inode) continue;
-      this.#onRemoved(ino);
+      locks.removed(ino);
+      offsets.removed(ino);
       inodes.remove(ino);
       contents.leave(inode);
     }

@@ -3,13 +3,18 @@ import type { ModuleBlocks, StateTables } from "../../state/module.ts";
 import { kinds } from "../attributes.ts";
 import { rootIno } from "../file-system.ts";
 import { Blobs } from "./blobs.ts";
+import { Changes } from "./changes.ts";
+import { Clients } from "./clients.ts";
 import { Contents } from "./contents.ts";
 import { Counters, firstCounters } from "./counters.ts";
 import { Entries } from "./entries.ts";
 import { Extents } from "./extents.ts";
 import { type Inode, Inodes } from "./inodes.ts";
+import { Locks } from "./locks.ts";
+import { Offsets } from "./offsets.ts";
 import { Opens } from "./opens.ts";
 import { Reaper } from "./reaper.ts";
+import { Seeds } from "./seeds.ts";
 import { Segments } from "./segments.ts";
 import { tables as schema } from "./tables.ts";
 
@@ -22,6 +27,11 @@ export interface Volume {
   readonly blobs: Blobs;
   readonly contents: Contents;
   readonly opens: Opens;
+  readonly locks: Locks;
+  readonly offsets: Offsets;
+  readonly clients: Clients;
+  readonly seeds: Seeds;
+  readonly changes: Changes;
   readonly reaper: Reaper;
 }
 
@@ -35,14 +45,24 @@ export function createVolume(tables: StateTables): void {
 
 export function openVolume(tables: StateTables, blocks: ModuleBlocks | undefined): Volume {
   const counters = new Counters(tables);
-  const inodes = new Inodes(tables);
+  const changes = new Changes();
+  const inodes = new Inodes(tables, changes);
   const extents = new Extents(tables);
   const segments = new Segments(tables, counters, blocks);
   const contents = new Contents(tables, counters, extents, segments);
   const opens = new Opens(tables, counters);
-  const parts = { counters, inodes, extents, segments, contents, opens };
-  const reaper = new Reaper(tables, parts, () => undefined);
-  return { ...parts, entries: new Entries(tables), blobs: new Blobs(tables), reaper };
+  const locks = new Locks(tables, counters);
+  const offsets = new Offsets(tables);
+  const parts = { counters, inodes, extents, segments, contents, opens, locks, offsets };
+  return {
+    ...parts,
+    changes,
+    entries: new Entries(tables),
+    blobs: new Blobs(tables),
+    clients: new Clients(tables, parts),
+    seeds: new Seeds(tables),
+    reaper: new Reaper(tables, parts),
+  };
 }
 
 /** Counts what an inode takes more than before. */

@@ -10,11 +10,14 @@ export function open({ inodes, opens }: Volume, [, ino]: FileOperations["open"],
 }
 
 export function release(
-  { inodes, opens, reaper }: Volume,
+  { inodes, opens, locks, reaper }: Volume,
   [, inos]: FileOperations["release"],
   step: Step,
 ): FileResult {
-  for (const ino of inos) opens.release(step.client, ino, inodes.find(ino), step.timeMs);
+  for (const ino of inos) {
+    locks.release(step.client, ino, step.index);
+    opens.release(step.client, ino, inodes.find(ino), step.timeMs);
+  }
   reaper.step(step.timeMs, reapedPerOperation);
   return [""];
 }

@@ -55,7 +55,10 @@ export function setAttributes(
   return ["", attributesRow(inode)];
 }
 
-function check(inode: Inode, [, by, , mode, uid, gid, size, atime, mtime, opened]: FileOperations["setAttributes"]) {
+function check(
+  inode: Inode,
+  [, by, , mode, uid, gid, size, atime, mtime, opened]: FileOperations["setAttributes"],
+) {
   const isOwner = by[0] === 0 || by[0] === inode.uid;
   if (size >= 0) {
     if (isDirectory(inode)) refuse("EISDIR");
