@@ -2,8 +2,9 @@
 import { DvsError } from "../../errors.ts";
 import type { StateBoot } from "../boot.ts";
 import type { Keeper } from "../keeper.ts";
-import { readSnapshot, type SnapshotInfo } from "../snapshots.ts";
-import { type BackupHeader, stateStream } from "./format.ts";
+import type { SnapshotInfo } from "../snapshots.ts";
+import type { BackupHeader } from "./format.ts";
+import { backupStreams, readBackupStreams } from "./read-backup-streams.ts";
 import type { TransferHandlers } from "./transfer.ts";
 
 export interface BackupSource {
@@ -27,10 +28,10 @@ export async function giveBackup(
     const info = await source.snapshotNow();
     const header: BackupHeader = {
       ...{ format: "dvs-state-backup", version: 2, tenant, instance, uid, os },
-      streams: [{ name: stateStream, bytes: info.bytes }],
+      streams: backupStreams(info),
       ...{ epoch: info.epoch, index: info.index, madeAt: new Date().toISOString() },
     };
-    return { header, chunks: readSnapshot(dataDir, info), release };
+    return { header, chunks: readBackupStreams(dataDir, info), release };
   } catch (e) {
     release();
     throw e;

@@ -142,15 +142,15 @@ class World {
     const { record } = made.prepare("SELECT record FROM applied").get() as { record: number };
     const snapshot = { path, index: record, segments: segmentsIn(made) };
     made.close();
-    let isDone = false;
+    const progress = { isDone: false };
     const { life } = this.host;
     run(this.#sync(snapshot), (error) => {
       if (error) throw error;
       if (life !== this.host.life) return;
       this.snapshot = snapshot;
-      this.store.collect(snapshot.index, () => (isDone = true));
+      this.store.collect(snapshot.index, () => (progress.isDone = true));
     });
-    for (let i = 0; i < 1_000 && !isDone && !this.hasEnded; i++) this.pass(0.05);
+    for (let i = 0; i < 1_000 && !progress.isDone && !this.hasEnded; i++) this.pass(0.05);
   }
 
   *#sync({ segments }: Snapshot): Steps<void> {
@@ -185,7 +185,7 @@ class World {
     db.close();
     for (const { id, segment, position, length } of rows) {
       const bytes = this.drive.disk.file(segmentName(segment))?.read(position, length);
-      expect(bytes).toEqual(this.contents.get(id)!);
+      expect(bytes).toEqual(this.contents.get(id));
     }
   }
 

@@ -1,0 +1,61 @@
+/** A backup of a state with blocks has all bytes that it names, as of one record. */
+import { afterEach, expect, test } from "bun:test";
+import { truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { segmentName } from "../../../core/blocks/segment-name.ts";
+import { encodeBackup, readBackup, streamsOf } from "../../../core/state/backup/format.ts";
+import { giveBackup } from "../../../core/state/backup/give-backup.ts";
+import { segmentsIn } from "../../../core/state/database-blocks.ts";
+import { blocksDir } from "../../../core/state/schema.ts";
+import { type Member, operate, pieceBytes, Replicas, until } from "./replicas.ts";
+
+const replicas = new Replicas(1_000_000);
+afterEach(() => replicas.end());
+
+function give({ host, dir }: Member): ReturnType<typeof giveBackup> {
+  const source = { isPrimary: () => true, snapshotNow: () => host.snapshotNow(), keeper: host.keeper };
+  return giveBackup(source, { tenant: "t", instance: "i", uid: "u", os: "o", dataDir: dir });
+}
+
+test("all segments are in it, also when they are discarded while it is read; without some of them there is none", async () => {
+  const member = await replicas.start("a");
+  await until(() => member.host.machine.role === "primary");
+  for (let i = 0; i < 15; i++) await operate(member, { append: pieceBytes(200_000, i) });
+  const { header, chunks, release } = await give(member);
+  await operate(member, { drop: 3 });
+  await member.host.snapshotNow();
+  const streams = new Map<string, Uint8Array[]>();
+  const read = await readBackup(encodeBackup(header, chunks));
+  for await (const [name, part] of streamsOf(read.header, read.chunks))
+    streams.set(name, [...(streams.get(name) ?? []), part.slice()]);
+  release?.();
+  expect([...streams.keys()]).toEqual(["state", "blocks"]);
+  const path = join(replicas.root, "backup.db");
+  writeFileSync(path, Buffer.concat(streams.get("state")!));
+  const blocks = Buffer.concat(streams.get("blocks")!);
+  const db = new DatabaseSync(path);
+  const begins = new Map<number, number>();
+  let at = 0;
+  for (const [segment, length] of segmentsIn(db)) {
+    begins.set(segment, at);
+    at += length;
+  }
+  expect(blocks.length).toBe(at);
+  const rows = db.prepare("SELECT segment, position, length FROM pieces_piece ORDER BY id").all() as {
+    segment: number;
+    position: number;
+    length: number;
+  }[];
+  db.close();
+  expect(rows).toHaveLength(15);
+  for (const [i, { segment, position, length }] of rows.entries()) {
+    const from = begins.get(segment)! + position;
+    expect(blocks.subarray(from, from + length).equals(pieceBytes(200_000, i))).toBe(true);
+  }
+
+  const short = await give(member);
+  truncateSync(join(blocksDir(member.dir), segmentName(3)), 1_000);
+  const outcome: unknown = await Array.fromAsync(short.chunks).catch((e: unknown) => e);
+  expect(outcome).toMatchObject({ code: "FAILED" });
+}, 20_000);
