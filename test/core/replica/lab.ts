@@ -303,6 +303,8 @@ export class LabReplica implements ReplicaSink {
   storage = new LabDisk();
   /** Each of them off: what is asked for waits. */
   writes = true;
+  /** Off: what is to be read from the log is damaged. */
+  isReadable = true;
   syncs = true;
   metas = true;
   /** Clocks that run faster or slower: own milliseconds of one of the lab's. */
@@ -517,7 +519,7 @@ export class LabReplica implements ReplicaSink {
       const records = storage.records.slice(from - 1 - storage.base.index);
       let bytes = 0;
       const some = records.filter((record, i) => i === 0 || (bytes += record.bytes.length) < bytesMax);
-      machine.fetched(now, reader, joinRecords(some));
+      machine.fetched(now, reader, joinRecords(this.isReadable ? some : []));
     }
     if (this.writes && this.#written < storage.lastIndex) {
       this.#written = storage.lastIndex;
@@ -635,6 +637,10 @@ export class LabReplica implements ReplicaSink {
     const learner = this.lab.at(to);
     const copy = LabReplica.#restore(this.storage.state.copy());
     expect(copy.index).toBeGreaterThanOrEqual(fromIndex);
+    if (!learner.isRunning || !learner.machine.mayTake(this.disk, copy)) {
+      this.lab.later.push(() => this.isRunning && this.machine.snapshotSent(this.nowMs, to));
+      return;
+    }
     learner.storage.state = copy;
     learner.storage.snapshot = copy.copy();
     learner.storage.base = { index: copy.index, epoch: copy.epoch };

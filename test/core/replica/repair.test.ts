@@ -72,6 +72,20 @@ test("where nobody has them any more, a snapshot is to take their place; and aga
   expect(b.repaired).toHaveLength(length);
 });
 
+test("what is to be applied and cannot be read waits for its repair, and not in every turn", () => {
+  const lab = written("a");
+  const a = lab.at("a");
+  a.powerCut();
+  a.isReadable = false;
+  a.start();
+  // In vain: the lab would not come to rest.
+  lab.run(3_000);
+  expect([a.indices.applied, lab.primaries]).toEqual([0, ""]);
+  a.isReadable = true;
+  lab.until("it serves", () => lab.primaries === "a");
+  expect(a.read("x").value).toBe("20");
+});
+
 test("one that is alone has nobody to ask", () => {
   const lab = written("a");
   damage(lab.at("a"), [3, 5]);
