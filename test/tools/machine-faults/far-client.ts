@@ -20,7 +20,7 @@ export class FarClient implements LoadedKv {
   /** `wrap`: what brings a command onto the machine. */
   constructor(wrap: string[], dataDir: string, uid: string, reads: "local" | "remote") {
     const [command, ...args] = [...wrap, process.execPath, "--no-install", script, dataDir, uid, reads];
-    this.#child = spawn(command!, args, { stdio: ["pipe", "pipe", "inherit"] });
+    this.#child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
     createInterface({ input: this.#child.stdout! }).on("line", (line) => {
       const answered = JSON.parse(line) as Answered;
       this.#waiting.get(answered.id)?.(answered);

@@ -71,6 +71,7 @@ export const kinds: readonly Kind[] = [
     machine("machine-of-primary", signal, primary),
     machine("machine-of-backup", signal, backup),
     machine("machine-of-acting", signal, acting),
+    machine("machine-1", signal, nth(0)),
   ]),
 ];
 

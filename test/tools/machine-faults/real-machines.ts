@@ -142,7 +142,7 @@ export class RealMachines {
   async status(at: number, timeoutMs: number): Promise<{ code: number; text: string }> {
     const [command, ...args] = [...this.wrap(at), ...dvs, "status"];
     const env = { ...this.#clientEnvironment(), NO_COLOR: "1" };
-    const child = spawn(command!, args, {
+    const child = spawn(command, args, {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, ...env },
     });

@@ -103,6 +103,10 @@ export class Load {
     return Math.max(...times.slice(1).map((ms, i) => ms - times[i]!));
   }
 
+  hasWritten(by: string, sinceMs: number): boolean {
+    return this.#acknowledgements.some(({ client, atMs }) => client === by && atMs >= sinceMs);
+  }
+
   /** Ends the round, with a last look at every key from every client. What is wrong, in words. */
   async end(): Promise<string[]> {
     this.#stopping = true;

@@ -109,11 +109,11 @@ export class Machines {
 
   #nft(machine: string, ...commands: string[]): void {
     const [command, ...args] = this.wrap(machine) as [string, ...string[]];
-    const { status, stderr } = spawnSync(command, [...args, "nft", "-f", "-"], {
+    const { status, stderr, signal, error } = spawnSync(command, [...args, "nft", "-f", "-"], {
       input: `${commands.join("\n")}\n`,
       encoding: "utf8",
     });
-    if (status !== 0) throw new Error(`nft on ${machine}: ${stderr}`);
+    if (status !== 0) throw new Error(`nft on ${machine}: ${stderr || String(error ?? signal)}`);
   }
 }
 
