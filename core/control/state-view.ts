@@ -71,9 +71,11 @@ export function stateConditions(
   const conditions: Condition[] = [];
   const say = (message: string) => conditions.push({ reason: "state", message });
   if (view.version > 0 && view.generation !== picture.storeGeneration) {
+    const chosen = view.replicas.find((replica) => replica.state === "ready");
     say(
-      `nobody serves its state: the store was restored or copied since the replicas last agreed, so they may know better. ` +
-        `When no other coordinator runs on an older copy: dvs coordinator recover`,
+      `nobody changes who keeps its state: the store was restored or copied since the replicas last agreed, so they may ` +
+        `know better. A primary that serves is written down anew soon; where there is none, and no other coordinator runs ` +
+        `on the store as it was: dvs instance recover ${record.name} --from ${chosen?.nodeName ?? "NODE"}`,
     );
   } else if (view.version > 0) {
     const trouble = primaryTrouble(record.name, view);

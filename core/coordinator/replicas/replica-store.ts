@@ -250,7 +250,7 @@ function judge(held: Held, { generation, version, configuration }: Change): Chan
   if (writtenFor !== generation) {
     return refused(
       `the store was restored or copied, and the configuration in it is of generation ${writtenFor}: ` +
-        `somebody has to say that it is the newest, by dvs coordinator recover`,
+        `its primary, if it serves, is written down anew; else somebody has to choose, by dvs instance recover`,
     );
   }
   return version === now ? null : refused(`it was made for version ${version}, and version ${now} is there`);

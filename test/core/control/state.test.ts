@@ -249,7 +249,7 @@ test("a configuration of another generation of the store serves nobody, and the 
   b.step({ type: "snapshot", revision: b.table.revision, kvs });
   b.obey(...all);
   serve(b, "n1", ...all);
-  expect(words(b)[0]).toContain("dvs coordinator recover");
+  expect(words(b)[0]).toContain("dvs instance recover kv --from n");
 });
 
 test("an instance without nodes for all its replicas says so", () => {

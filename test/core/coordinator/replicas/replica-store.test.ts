@@ -155,7 +155,7 @@ test("a configuration that came with a restored store is changed by no member", 
   const { configuration } = change(2, { primary: holder("n1"), generation: 2, inSync: [disks.n1, disks.n2] });
   const answer = await replicas.change("n1", of, { generation: 2, version: 2, configuration });
   expect(answer.outcome).toBe("refused");
-  expect(answer.reason).toContain("dvs coordinator recover");
+  expect(answer.reason).toContain("dvs instance recover");
   expect(await versioned()).toMatchObject({ generation: 2, configuration: { generation: 1 } });
 });
 

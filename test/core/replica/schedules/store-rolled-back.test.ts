@@ -25,7 +25,7 @@ test("restored, with a new generation: who was in sync then does not become prim
   lab.at("b").start();
   lab.run(10_000);
   expect([lab.primaries, lab.at("b").role]).toEqual(["", "nobody"]);
-  expect(lab.at("b").machine.status.problems.join()).toContain("dvs coordinator recover");
+  expect(lab.at("b").machine.status.problems.join()).toContain("dvs instance recover");
 });
 
 test("the primary goes on by what it knows, and changes nothing", () => {
@@ -34,7 +34,7 @@ test("the primary goes on by what it knows, and changes nothing", () => {
   const written = a.set("y", "1");
   lab.run(500);
   expect(written.result).toBe("1");
-  expect(a.machine.status.problems.join()).toContain("dvs coordinator recover");
+  expect(a.machine.status.problems.join()).toContain("dvs instance recover");
   lab.at("b").start();
   lab.run(3_000);
   expect(lab.store.version).toBe(2);
