@@ -142,6 +142,19 @@ export const commands: Record<string, Entry> = {
       watch: { summary: "Show changes as they happen", load: () => import("./commands/kv/watch.ts") },
     },
   },
+  ls: { summary: "List files of an instance", load: () => import("./commands/files/ls.ts") },
+  cat: { summary: "Print files of an instance", load: () => import("./commands/files/cat.ts") },
+  cp: {
+    summary: "Copy files and directories to and from an instance",
+    load: () => import("./commands/files/cp.ts"),
+  },
+  mv: { summary: "Rename files of an instance", load: () => import("./commands/files/mv.ts") },
+  rm: { summary: "Remove files of an instance", load: () => import("./commands/files/rm.ts") },
+  mkdir: { summary: "Make directories in an instance", load: () => import("./commands/files/mkdir.ts") },
+  df: {
+    summary: "Show how full instances' file systems are",
+    load: () => import("./commands/files/df.ts"),
+  },
   trace: { summary: "Show the messages of an endpoint", load: () => import("./commands/trace.ts") },
   events: { summary: "Show what happened in the cluster", load: () => import("./commands/events.ts") },
   config: {

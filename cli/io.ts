@@ -6,6 +6,8 @@ import type { Env } from "./parse.ts";
 
 export interface Sink {
   write(text: string): void;
+  /** Resolves when there is room for more. */
+  writeBytes(bytes: Uint8Array): Promise<void>;
   isTTY: boolean;
   /** Width of the terminal; 0 when it is none. */
   columns: number;

@@ -48,17 +48,20 @@ export async function exit(code: number): Promise<never> {
 }
 
 function sink(stream: NodeJS.WriteStream, fd: number): Sink {
-  return {
-    write: (text) => {
-      const written = new Promise<void>((done) => {
-        stream.write(text, (e?: NodeJS.ErrnoException | null) => {
-          if (e && e.code !== "EPIPE" && fd === 1) lost ??= e;
-          done();
-        });
+  const write = (data: string | Uint8Array): Promise<void> => {
+    const written = new Promise<void>((done) => {
+      stream.write(data, (e?: NodeJS.ErrnoException | null) => {
+        if (e && e.code !== "EPIPE" && fd === 1) lost ??= e;
+        done();
       });
-      unwritten.add(written);
-      void written.then(() => unwritten.delete(written));
-    },
+    });
+    unwritten.add(written);
+    void written.then(() => unwritten.delete(written));
+    return written;
+  };
+  return {
+    write: (text) => void write(text),
+    writeBytes: (bytes) => write(bytes),
     isTTY: isatty(fd),
     get columns() {
       return isatty(fd) ? stream.columns || 80 : 0;

@@ -7,7 +7,8 @@ import type { ToAgent } from "../agent-protocol.ts";
 import { DvsError } from "../errors.ts";
 import { VolumeClient } from "../files/client/volume-client.ts";
 import { answerFiles } from "../files/remote/answer.ts";
-import type { FilesAsk } from "../files/remote/ask.ts";
+import type { FilesAsk, GiveFrame } from "../files/remote/ask.ts";
+import { encodeFrame } from "../files/remote/frames.ts";
 import { giveFiles } from "../files/remote/give.ts";
 import { putFiles } from "../files/remote/put.ts";
 import { StateClient } from "../state/client/state-client.ts";
@@ -76,7 +77,10 @@ export class FilesStreams {
         yield lineOf(await answerFiles({ fs, once }, ask));
       }
     } catch (e) {
-      yield lineOf(toDvsError(e).toBody());
+      const error = toDvsError(e);
+      const { code, message } = error;
+      if (ask.what !== "give") yield lineOf(error.toBody());
+      else yield encodeFrame({ op: "broken", failure: { code, message } } satisfies GiveFrame);
     }
   }
 }

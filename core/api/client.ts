@@ -27,9 +27,18 @@ import {
   type ImageRequest,
   type InstanceRequest,
   type RecoverRequest,
+  type FileMove,
   type KvPut,
+  type MakeDirectory,
   type TokenRequest,
 } from "./schema.ts";
+import {
+  FileEntriesJson,
+  FileEntryJson,
+  FilesDoneJson,
+  FilesUsageJson,
+  PutLine,
+} from "../files/remote/ask.ts";
 import { KvEntryJson, KvEventJson, KvResult } from "../state/kv-ask.ts";
 import { InstanceWatchEvent } from "./views.ts";
 
@@ -55,6 +64,8 @@ const uploadMsMax = 2 ** 31 - 1;
 interface Call {
   query?: Record<string, string | number | boolean | undefined>;
   body?: unknown;
+  /** In place of a body in JSON. */
+  bytes?: Uint8Array;
   headers?: Record<string, string>;
   /** It may be sent again, to another coordinator, when its answer is lost. A GET always may. */
   idempotent?: boolean;
@@ -182,6 +193,56 @@ export function createApi(options: ApiOptions) {
         lines(KvEventJson, `${instance(name)}/kv/watch`, { query, ...(signal ? { signal } : {}) }),
     },
 
+    files: {
+      /** A page of a directory, in an order of its own; of something else that alone. `node`: which one is to answer. */
+      page: (name: string, query: { path: string; after?: number; limit?: number; node?: string }) =>
+        json(FileEntriesJson, "GET", `${instance(name)}/files`, { query }),
+      /** Rejects with NOT_FOUND where there is nothing. */
+      attributes: (
+        name: string,
+        path: string,
+        { follow = false, node: of }: { follow?: boolean; node?: string } = {},
+      ) =>
+        json(FileEntryJson, "GET", `${instance(name)}/files/attributes`, {
+          query: { path, follow, node: of },
+        }),
+      usage: (name: string) => json(FilesUsageJson, "GET", `${instance(name)}/files/usage`),
+      /** Frames of contents (core/files/remote/frames.ts), each file from `offset` on. Watched by whoever reads. */
+      content: (
+        name: string,
+        paths: readonly string[],
+        { offset = 0, node: of }: { offset?: number; node?: string } = {},
+        signal?: AbortSignal,
+      ) => {
+        const query = [
+          `offset=${offset}`,
+          ...paths.map((path) => `path=${encodeURIComponent(path)}`),
+          ...(of === undefined ? [] : [`node=${encodeURIComponent(of)}`]),
+        ];
+        return download(client, `${instance(name)}/files/content?${query.join("&")}`, signal);
+      },
+      /** Frames; sent again they do no more than once. */
+      put: (name: string, frames: Uint8Array, signal?: AbortSignal) =>
+        json(PutLine.array(), "POST", `${instance(name)}/files`, {
+          bytes: frames,
+          idempotent: true,
+          ...(signal ? { signal } : {}),
+        }),
+      /** These are carried out once for each idempotency key, however often they are sent. */
+      makeDirectory: (name: string, body: MakeDirectory, idempotencyKey: string) =>
+        json(FilesDoneJson, "POST", `${instance(name)}/files/directory`, once(idempotencyKey, { body })),
+      rename: (name: string, body: FileMove, idempotencyKey: string) =>
+        json(FilesDoneJson, "POST", `${instance(name)}/files/rename`, once(idempotencyKey, { body })),
+      remove: (
+        name: string,
+        query: { path: string; recursive: boolean; missing: boolean },
+        idempotencyKey: string,
+      ) => json(FilesDoneJson, "DELETE", `${instance(name)}/files`, once(idempotencyKey, { query })),
+      sync: async (name: string) => {
+        await json(FilesDoneJson, "POST", `${instance(name)}/files/sync`, { idempotent: true });
+      },
+    },
+
     images: {
       list: () => json(ImageView.array(), "GET", "/v1/images"),
       get: (ref: string) => json(ImageView, "GET", `/v1/images/${encodeURIComponent(ref)}`),
@@ -233,8 +294,9 @@ async function requestJson<S extends z.ZodType | null>(
   const response = await client.request({
     method,
     path: path + queryOf(call.query),
-    headers: { ...(call.body === undefined ? {} : { "content-type": "application/json" }), ...call.headers },
+    headers: { ...typeOf(call), ...call.headers },
     ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
+    ...(call.bytes === undefined ? {} : { body: call.bytes }),
     timeoutMs,
     // A change whose answer was lost is told as such: sent again, it may find that somebody else was faster.
     idempotent: call.idempotent ?? method === "GET",
@@ -244,6 +306,16 @@ async function requestJson<S extends z.ZodType | null>(
   if (!response.ok) throw errorOf(response.status, text);
   if (schema === null) return undefined as never;
   return attempt(() => schema.parse(JSON.parse(text)), `${method} ${path}`) as never;
+}
+
+function typeOf({ body, bytes }: Call): Record<string, string> {
+  if (bytes) return { "content-type": "application/octet-stream" };
+  return body === undefined ? {} : { "content-type": "application/json" };
+}
+
+/** It may be sent again. */
+function once(idempotencyKey: string, call: Call): Call {
+  return { ...call, headers: { "idempotency-key": idempotencyKey }, idempotent: true };
 }
 
 async function download(

@@ -23,6 +23,14 @@
  *   PUT    /v1/instances/:name/kv?key=          KvPut → KvResult; header `idempotency-key`
  *   DELETE /v1/instances/:name/kv?key=&ifRevision=        KvResult; header `idempotency-key`
  *   GET    /v1/instances/:name/kv/watch?prefix=&after=    NDJSON of KvEventJson
+ *   GET    /v1/instances/:name/files?path=&after=&limit=    FileEntriesJson: a directory's page, or the one file
+ *   GET    /v1/instances/:name/files/attributes?path=&follow=   FileEntryJson
+ *   GET    /v1/instances/:name/files/content?path=&path=&offset=   frames of files (core/files/remote/frames.ts)
+ *   GET    /v1/instances/:name/files/usage                  FilesUsageJson
+ *   POST   /v1/instances/:name/files                        frames of files → [PutLine]; may be sent again
+ *   DELETE /v1/instances/:name/files?path=&recursive=&missing=   FilesDoneJson; header `idempotency-key`
+ *   POST   /v1/instances/:name/files/directory, /rename     MakeDirectory, FileMove → FilesDoneJson; the same header
+ *   POST   /v1/instances/:name/files/sync                   ends when all that was written is on the disks
  *   GET    /v1/images        GET /:ref, DELETE /:ref
  *   POST   /v1/images/missing, /v1/images/upload, /v1/images   push: see core/image/transfer.ts
  *   GET    /v1/events?limit=&follow=            NDJSON of EventRecord
@@ -174,6 +182,22 @@ export const KvPut = z.strictObject({
   ifRevision: z.number().int().min(0).optional(),
 });
 export type KvPut = z.infer<typeof KvPut>;
+
+/** `parents`: those that are missing, too; one that is there is none to complain about then. */
+export const MakeDirectory = z.strictObject({
+  path: z.string(),
+  mode: z.number().int().min(0).max(0o7777).default(0o755),
+  parents: z.boolean().default(false),
+});
+export type MakeDirectory = z.input<typeof MakeDirectory>;
+
+/** Into `to`, where that is a directory; without `replace` it is refused where there is something. */
+export const FileMove = z.strictObject({
+  path: z.string(),
+  to: z.string(),
+  replace: z.boolean().default(true),
+});
+export type FileMove = z.input<typeof FileMove>;
 
 export const KvPage = z.object({ entries: z.array(KvEntryJson), next: z.string().nullable() });
 export type KvPage = z.infer<typeof KvPage>;

@@ -23,6 +23,10 @@ export async function dvs(argv: string[], options: FakeOptions = {}): Promise<Ra
   const out = { stdout: "", stderr: "" };
   const sink = (name: "stdout" | "stderr") => ({
     write: (text: string) => void (out[name] += text),
+    writeBytes: (bytes: Uint8Array) => {
+      out[name] += new TextDecoder().decode(bytes);
+      return Promise.resolve();
+    },
     isTTY: options.tty ?? false,
     columns: options.columns ?? (options.tty ? 80 : 0),
   });

@@ -19,7 +19,12 @@ import { processStartTime } from "../../core/platform/uptime.ts";
 function table(columns: number, rows: { name: string; n: number; why: string }[]): string[] {
   let text = "";
   const io = {
-    stdout: { write: (t: string) => (text += t), isTTY: columns > 0, columns },
+    stdout: {
+      write: (t: string) => (text += t),
+      writeBytes: () => Promise.resolve(),
+      isTTY: columns > 0,
+      columns,
+    },
     env: { NO_COLOR: "1" },
   };
   writeTable(

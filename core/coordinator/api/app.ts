@@ -7,6 +7,7 @@ import { backupRoutes } from "./backup.ts";
 import { coordinatorJoinRoutes, coordinatorRoutes } from "./coordinators.ts";
 import { errorAnswers } from "./errors.ts";
 import { eventRoutes } from "./events.ts";
+import { filesRoutes } from "./files.ts";
 import { imageRoutes } from "./images.ts";
 import { instanceRoutes } from "./instances.ts";
 import { joinRoutes } from "./join.ts";
@@ -32,6 +33,7 @@ export function apiApp(coordinator: Coordinator): (request: Request) => Promise<
   app.route("/", instanceRoutes(coordinator));
   app.route("/", stateBackupRoutes(coordinator));
   app.route("/", kvRoutes(coordinator));
+  app.route("/", filesRoutes(coordinator));
   app.route("/", imageRoutes(coordinator));
   app.route("/", eventRoutes(coordinator));
   return answering((request) => app.fetch(request));

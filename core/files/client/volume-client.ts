@@ -20,7 +20,7 @@ import type {
 } from "../file-system.ts";
 import { checkName, checkNewName, checkTarget } from "../names.ts";
 import type { By, FileFollow, FileOperation, TimeChange } from "../operations.ts";
-import { attributesIn, numberIn, rowsIn, textIn, usageIn, type What } from "./results.ts";
+import { attributesIn, Changed, numberIn, rowsIn, textIn, usageIn, type What } from "./results.ts";
 import { VolumeOffset } from "./shared-offset.ts";
 import { Volume, type VolumeOptions } from "./volume.ts";
 import { VolumeFile } from "./volume-file.ts";
@@ -180,9 +180,13 @@ export class VolumeClient implements FileSystem {
     return attributesIn(row, what);
   }
 
-  async unlink(parent: number, name: string): Promise<void> {
+  async unlink(parent: number, name: string, only?: number): Promise<void> {
     checkNewName(name, "EISDIR");
     const what = () => `remove ${JSON.stringify(name)} from directory ${parent}`;
+    if (only !== undefined) {
+      await this.#volume.operate([3, this.#by, parent, name, only], what).catch(asStale(what));
+      return;
+    }
     await this.#volume.again(async () => {
       const ino = await this.#inoOf(parent, name, what);
       await this.#volume.operate([3, this.#by, parent, name, ino], what);
@@ -206,11 +210,18 @@ export class VolumeClient implements FileSystem {
     toParent: number,
     toName: string,
     how: "replace" | "noReplace" | "exchange" = "replace",
+    only?: number,
   ): Promise<void> {
     checkNewName(name, "EBUSY");
     checkNewName(toName, "EBUSY");
     const what = () =>
       `rename ${JSON.stringify(name)} in directory ${parent} to ${JSON.stringify(toName)} in ${toParent}`;
+    if (only !== undefined) {
+      const ino = await this.#inoOf(parent, name, what);
+      const operation = [5, this.#by, parent, name, toParent, toName, renames[how], ino, only] as const;
+      await this.#volume.operate([...operation], what).catch(asStale(what));
+      return;
+    }
     await this.#volume.again(async () => {
       const [ino, replaced] = await Promise.all([
         this.#inoOf(parent, name, what),
@@ -293,6 +304,14 @@ export class VolumeClient implements FileSystem {
       throw e;
     }
   }
+}
+
+/** What the caller knows of the name is over. */
+function asStale(what: What): (e: unknown) => never {
+  return (e) => {
+    if (!(e instanceof Changed)) throw e;
+    throw new FileError("ESTALE", `cannot ${what()}: it has another file by now`);
+  };
 }
 
 function timeChange(time: FileTime | "now" | undefined): TimeChange {

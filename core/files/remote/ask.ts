@@ -5,6 +5,7 @@
  * A change that is sent again under its name, `client`, is carried out once; a `put` may be sent again in any case.
  */
 import { z } from "zod";
+import { ERRORS, type ErrorCode } from "../../errors.ts";
 import { fileEntriesMax, filePathBytesMax, filesPerAskMax } from "../../limits.ts";
 
 /** From the root; "/" at its begin may be left out. The volume itself says what is wrong with it. */
@@ -84,6 +85,11 @@ export type FilesUsageJson = z.infer<typeof FilesUsageJson>;
 /** What was done: a path, where it has one. */
 export const FilesDoneJson = z.object({ path: z.string() });
 
+/** As in an ErrorBody. */
+const failure = z.object({
+  code: z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]),
+  message: z.string(),
+});
 const name = z.string().min(1).max(1_024);
 const owner = z.tuple([counter, counter]).optional();
 
@@ -100,10 +106,7 @@ export const PutFrame = z.discriminatedUnion("op", [
 export type PutFrame = z.infer<typeof PutFrame>;
 
 /** A line for each frame of a `put` that failed, by its number; then one that says how many there were. */
-export const PutLine = z.union([
-  z.object({ frame: counter, failure: z.object({ code: z.string(), message: z.string() }) }),
-  z.object({ frames: counter }),
-]);
+export const PutLine = z.union([z.object({ frame: counter, failure }), z.object({ frames: counter })]);
 export type PutLine = z.infer<typeof PutLine>;
 
 /** Headers of the frames of a `give`: a file begins; its bytes; it ends, or cannot be given. */
@@ -111,10 +114,8 @@ export const GiveFrame = z.discriminatedUnion("op", [
   z.object({ op: z.literal("begin"), file: counter, entry: FileEntryJson }),
   z.object({ op: z.literal("bytes"), file: counter }),
   z.object({ op: z.literal("end"), file: counter, change: counter }),
-  z.object({
-    op: z.literal("failure"),
-    file: counter,
-    failure: z.object({ code: z.string(), message: z.string() }),
-  }),
+  z.object({ op: z.literal("failure"), file: counter, failure }),
+  /** All of it ends here. */
+  z.object({ op: z.literal("broken"), failure }),
 ]);
 export type GiveFrame = z.infer<typeof GiveFrame>;

@@ -40,7 +40,7 @@ export async function* readFrames(stream: ReadableStream<Uint8Array>): AsyncGene
       const header = parse((await source.take(length))!);
       const bytes = (header as { bytes?: unknown }).bytes ?? 0;
       if (!Number.isSafeInteger(bytes) || (bytes as number) < 0 || (bytes as number) > fileFrameBytesMax) {
-        throw malformed(`${String(bytes)} bytes`);
+        throw malformed(`bytes: ${JSON.stringify(bytes)}`);
       }
       yield { header, bytes: (await source.take(bytes as number))! };
     }

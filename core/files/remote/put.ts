@@ -13,12 +13,13 @@ import { PutFrame, type PutLine } from "./ask.ts";
 import { failureOf } from "./errors.ts";
 import { type Frame, readFrames } from "./frames.ts";
 
-/** Those of one path are carried out in their order, others beside them. */
+/** Those of one path are carried out in their order, others beside them; what follows a directory, after it. */
 export async function* putFiles(fs: FileSystem, stream: ReadableStream<Uint8Array>): AsyncGenerator<PutLine> {
   const failures: PutLine[] = [];
+  /** Of the whole request: it may be sent again. */
+  let broken: unknown = null;
   const under = new Map<string, Promise<void>>();
-  let running = 0;
-  let freed = Promise.withResolvers<void>();
+  const running = new Set<Promise<void>>();
   let frames = 0;
   for await (const { header, bytes } of readFrames(stream)) {
     const frame = frames++;
@@ -26,28 +27,28 @@ export async function* putFiles(fs: FileSystem, stream: ReadableStream<Uint8Arra
       throw new DvsError("TOO_LARGE", `Cannot take more than ${putFramesMax} frames in one request.`);
     }
     const checked = parseOrThrow(PutFrame, header, "frame");
-    while (running >= putsAheadMax) await freed.promise;
-    running++;
+    if (checked.op === "directory") await Promise.all(under.values());
+    while (running.size >= putsAheadMax) await Promise.race(running);
     const before = under.get(checked.path) ?? Promise.resolve();
     const done = before
       .then(() => put(fs, checked, bytes))
       .catch((e: unknown) => {
         const error = failureOf(e, `write ${checked.path}`);
-        // Of the whole request: it may be sent again.
-        if (!(e instanceof FileError) && error.retry) throw error;
+        if (!(e instanceof FileError) && error.code !== "CONFLICT") broken ??= error;
         failures.push({ frame, failure: { code: error.code, message: error.message } });
       })
       .finally(() => {
-        running--;
-        freed.resolve();
-        freed = Promise.withResolvers();
+        running.delete(done);
         if (under.get(checked.path) === done) under.delete(checked.path);
       });
-    done.catch(() => undefined);
+    running.add(done);
     under.set(checked.path, done);
+    if (checked.op === "directory") await done;
+    if (broken) break;
     yield* failures.splice(0);
   }
   await Promise.all(under.values());
+  if (broken) throw broken;
   yield* failures;
   yield { frames };
 }
