@@ -83,8 +83,8 @@ export class BlockStore {
   }
 
   /**
-   * What a database that begins here says: segments that it needs, and their lengths; others are as discarded by its
-   * last record. `synced`: how much of them is surely on the disk; more may have been written in another life.
+   * What a database that begins here says: segments that it needs, and their lengths; older ones are as discarded by
+   * its last record, newer ones may be of records that are still to be applied, or of a snapshot on its way. `synced`: how much of them is surely on the disk; more may have been written in another life.
    */
   begin(
     index: number,
@@ -92,7 +92,10 @@ export class BlockStore {
     synced: ReadonlyMap<number, number> = new Map(),
   ): void {
     this.#discarded.clear();
-    for (const segment of this.#present) if (!lengths.has(segment)) this.#discarded.set(segment, index);
+    let newest = 0;
+    for (const segment of lengths.keys()) newest = Math.max(newest, segment);
+    for (const segment of this.#present)
+      if (segment < newest && !lengths.has(segment)) this.#discarded.set(segment, index);
     for (const [segment, length] of lengths)
       if (length > (synced.get(segment) ?? 0)) this.#unsynced.add(segment);
   }

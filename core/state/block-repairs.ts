@@ -29,7 +29,7 @@ export class BlockRepairs {
     this.#options = options;
   }
 
-  /** Resolves with the bytes. Rejects with FAILED where no replica that answers has good ones. */
+  /** Resolves with the bytes. Rejects with NOT_FOUND where the segment is gone, FAILED where no replica that answers has good ones. */
   repair(segment: number, position: number, length: number, isGood: IsGood): Promise<Uint8Array> {
     const key = `${segment} ${position} ${length}`;
     const running = this.#running.get(key);
@@ -44,10 +44,13 @@ export class BlockRepairs {
     // The bus may have been at fault, or it was written meanwhile.
     const again = await store.read(segment, position, length).catch(() => null);
     if (again && isGood(again)) return again;
+    if (!isNeeded(segment))
+      throw new DvsError("NOT_FOUND", `Cannot read block segment ${segment}: it is gone.`);
     const range = { segment, position, bytes: length };
     for (const disk of others()) {
       const bytes = await this.#fetch(disk, segment, position, length);
       if (!bytes || !isGood(bytes)) continue;
+      // It may have been discarded meanwhile.
       if (isNeeded(segment)) {
         await store.put(segment, position, bytes);
         await store.synced(segment);

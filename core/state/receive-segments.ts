@@ -51,6 +51,10 @@ export async function receiveSegments(
       total.missing += missing;
       progress();
     }
+    if (begin >= length) continue;
+    // Bit by bit: at the end it would take long.
+    await store.synced(segment);
+    progress();
   }
   check();
   await store.synced();

@@ -33,6 +33,7 @@ import { write } from "./operations/write.ts";
 import { attributes, entries, link, lockedBy, lookup, offset, usage } from "./queries.ts";
 import { blob, extents, read } from "./reading.ts";
 import { FileRefusal } from "./refusal.ts";
+import { Scrubbing } from "./scrubbing.ts";
 import { type Step, stepOf } from "./step.ts";
 import { touchedBy } from "./touched.ts";
 import { createVolume, openVolume, type Volume } from "./volume.ts";
@@ -55,6 +56,7 @@ class OpenFiles implements OpenModule {
   readonly #volume: Volume;
   readonly #blocks: ModuleBlocks | undefined;
   readonly #cleaning: Cleaning;
+  readonly #scrubbing: Scrubbing;
   /** When the last record was. */
   #timeMs = 0;
   /** The last record; one that is not behind it is carried out again, after its changes were undone. */
@@ -64,6 +66,7 @@ class OpenFiles implements OpenModule {
     this.#volume = openVolume(tables, blocks);
     this.#blocks = blocks;
     this.#cleaning = new Cleaning(tables, this.#volume, blocks);
+    this.#scrubbing = new Scrubbing(tables);
   }
 
   encode(operation: unknown): Uint8Array {
@@ -110,6 +113,10 @@ class OpenFiles implements OpenModule {
     if (this.#isToReap(this.#timeMs)) return encodeOperation([32]);
     const moved = await this.#cleaning.next();
     return moved && encodeOperation(moved);
+  }
+
+  scrub(after: unknown, max: number): ReturnType<Scrubbing["step"]> {
+    return this.#scrubbing.step(after, max);
   }
 
   follow(query: unknown): Follower {

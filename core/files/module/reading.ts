@@ -56,9 +56,11 @@ export function read(
   }
   const answer = (): FileResult => ["", result ?? whole];
   if (waiting.length === 0) return answer();
-  return Promise.all(waiting).then(answer, () => {
+  return Promise.all(waiting).then(answer, (e: unknown) => {
     // They may have been moved, and the segment given back meanwhile.
     if (tries > 1) return read(volume, blocks, query, tries - 1);
+    // Beside a replica: that one is asked, which repairs them.
+    if (!blocks?.repair) throw e;
     return ["EIO"];
   });
 }
@@ -82,11 +84,25 @@ export function readPart(
   const isGood = (pages: Uint8Array): boolean => pages.length === bytes && firstDamaged(pages, checksums) < 0;
   const now = blocks.readNow?.(segment, position, bytes);
   if (now && isGood(now)) return cut(now);
-  return blocks.read(segment, position, bytes).then(async (pages) => {
-    if (isGood(pages)) return cut(pages);
-    if (!blocks.repair) throw new Error(`segment ${segment} is damaged at ${position}`);
-    return cut(await blocks.repair(segment, position, bytes, isGood));
-  });
+  return bytesAt(blocks, segment, position, bytes, isGood).then(cut);
+}
+
+/** As they were written: by another replica where the disk has damaged or lost them. */
+async function bytesAt(
+  blocks: ModuleBlocks,
+  segment: number,
+  position: number,
+  length: number,
+  isGood: (pages: Uint8Array) => boolean,
+): Promise<Uint8Array> {
+  try {
+    const pages = await blocks.read(segment, position, length);
+    if (isGood(pages)) return pages;
+  } catch (e) {
+    if (!blocks.repair) throw e;
+  }
+  if (blocks.repair) return blocks.repair(segment, position, length, isGood);
+  throw new Error(`segment ${segment} is damaged at ${position}`);
 }
 
 /** What [offset, end) has of each extent, in their order. */

@@ -10,6 +10,7 @@ import type { Configuration, DiskId } from "../../../core/replica/configuration.
 import type { ReplicaMessage } from "../../../core/replica/messages.ts";
 import type { WriteOutcome } from "../../../core/replica/sink.ts";
 import { blocksDir } from "../../../core/state/schema.ts";
+import type { StateModule } from "../../../core/state/module.ts";
 import { isBlockExchange } from "../../../core/state/block-exchange.ts";
 import { ReplicaHost } from "../../../core/state/replica-host.ts";
 import { decodeResult } from "../../../core/state/result.ts";
@@ -34,12 +35,13 @@ export class Replicas {
   store: { version: number; configuration: Configuration | null } = { version: 0, configuration: null };
   /** Asked for each message between two of them; false: it is lost. */
   passes: (from: Member, to: Member, message: readonly unknown[]) => boolean = () => true;
-  readonly #segmentBytes: number;
+  readonly #module: StateModule;
   readonly #replicas: number;
   #incarnations = 0;
 
-  constructor(segmentBytes: number, replicas = 1) {
-    this.#segmentBytes = segmentBytes;
+  /** Of pieces with segments of so many bytes, or of another module. */
+  constructor(module: number | StateModule, replicas = 1) {
+    this.#module = typeof module === "number" ? piecesModule(module) : module;
     this.#replicas = replicas;
   }
 
@@ -69,7 +71,7 @@ export class Replicas {
       dir,
       incarnation: `incarnation-${name}-${++this.#incarnations}`,
       policy: { replicas: this.#replicas, minInSync: 1, durability: "fsync" },
-      modules: [piecesModule(this.#segmentBytes)],
+      modules: [this.#module],
       blockFiles: files(nodeFiles(blocksDir(dir))),
       send,
       sendBlocks: send,

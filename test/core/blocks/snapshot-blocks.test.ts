@@ -1,6 +1,6 @@
 /** Snapshots and blocks: what one names is on the disk, so that after a power cut nothing that was acknowledged is missing. */
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { readdirSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { segmentName } from "../../../core/blocks/segment-name.ts";
 import { syncSegments } from "../../../core/blocks/sync-segments.ts";
@@ -73,7 +73,7 @@ test("a snapshot whose bytes are not all there is none", async () => {
   for (let i = 0; i < 4; i++) await operate(member, { append: pieceBytes(30_000, i) });
   const path = join(blocksDir(member.dir), segmentName(2));
   const size = 30_000;
-  await until(() => statSync(path).size === size);
+  await until(() => existsSync(path) && statSync(path).size === size);
   truncateSync(path, size - 1);
   expect(await failureOf(member.host.snapshotNow())).toBe("FAILED");
   expect(await listSnapshots(member.dir)).toEqual([]);

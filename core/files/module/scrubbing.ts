@@ -1,0 +1,43 @@
+/** What files have in segments, extent by extent, so that each can be looked at again and again. */
+import { filePageBytes } from "../../limits.ts";
+import type { ScrubRange, StateStatement, StateTables } from "../../state/module.ts";
+import { checksumBytes, firstDamaged } from "./checksums.ts";
+
+interface Row {
+  content: number;
+  start: number;
+  segment: number;
+  position: number;
+  bytes: number;
+  checksums: Uint8Array;
+}
+type Place = readonly [content: number, start: number];
+
+export class Scrubbing {
+  readonly #next: StateStatement;
+
+  constructor(tables: StateTables) {
+    this.#next = tables.prepare(
+      `SELECT content, start, segment, position, bytes, checksums FROM files_extent
+       WHERE (content, start) > (?, ?) ORDER BY content, start LIMIT ?`,
+    );
+  }
+
+  /** Behind the place that `after` says, `next` of the step before. Files of images are their store's to look at. */
+  step(after: unknown, max: number): { ranges: ScrubRange[]; next: Place | null } {
+    const [content, start] = (after as Place | null) ?? [-1, -1];
+    const rows = this.#next.all(content, start, max) as unknown as Row[];
+    const last = rows.at(-1);
+    return {
+      ranges: rows.filter(({ segment }) => segment > 0).map(rangeOf),
+      next: last && rows.length === max ? [last.content, last.start] : null,
+    };
+  }
+}
+
+function rangeOf({ segment, position, bytes, ...row }: Row): ScrubRange {
+  // A copy: what SQLite gives may be a view of its memory.
+  const checksums = row.checksums.slice(0, Math.ceil(bytes / filePageBytes) * checksumBytes);
+  const isGood = (pages: Uint8Array): boolean => pages.length === bytes && firstDamaged(pages, checksums) < 0;
+  return { segment, position, length: bytes, isGood };
+}
