@@ -57,6 +57,14 @@ export const commands: Record<string, Entry> = {
         summary: "Go on from one replica of an instance's state, and lose what it lacks",
         load: () => import("./commands/instance/recover.ts"),
       },
+      mount: {
+        summary: "Mount the file system of an instance on a directory of one of its nodes",
+        load: () => import("./commands/instance/mount.ts"),
+      },
+      umount: {
+        summary: "Take a mounted instance away from its directory",
+        load: () => import("./commands/instance/umount.ts"),
+      },
       rm: { summary: "Remove instances", load: () => import("./commands/instance/rm.ts") },
       logs: {
         summary: "Show what an instance logs, from all its nodes",
@@ -186,6 +194,11 @@ export const commands: Record<string, Entry> = {
     summary: "A replica of an instance's OS state; started by the agent",
     hidden: true,
     load: () => import("./commands/state.ts"),
+  },
+  mount: {
+    summary: "A mounted instance; started by `dvs instance mount`",
+    hidden: true,
+    load: () => import("./commands/mount.ts"),
   },
   ingress: {
     summary: "A node's published ports; started by the agent",

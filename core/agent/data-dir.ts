@@ -9,6 +9,8 @@
  *   desired.json       the last Desired, so that a node starts without a coordinator
  *   blobs/             files of images, by digest
  *   run/ingress.sock   and ingress.json, ingress.log: the ingress process
+ *   run/clients.sock   the agent's, for mounts
+ *   run/m/             logs of mounts
  *   run/c/<uid>/       one container: boot.json, process.json, tls.json, sockets, logs
  *   run/s/<uid>/       one state process: the same
  *   run/i/<uid>/       what the host processes of an instance on this node share: secret.json, replicas.json
@@ -35,6 +37,8 @@ export interface DataDir {
   ingressSocket: string;
   ingressIntent: string;
   ingressLog: string;
+  clientsSocket: string;
+  mounts: string;
   containers: string;
   stateProcesses: string;
   instances: string;
@@ -85,6 +89,8 @@ export function dataDirOf(root: string): DataDir {
     ingressSocket: join(run, "ingress.sock"),
     ingressIntent: join(run, "ingress.json"),
     ingressLog: join(run, "ingress.log"),
+    clientsSocket: join(run, "clients.sock"),
+    mounts: join(run, "m"),
     containers: join(run, "c"),
     stateProcesses: join(run, "s"),
     instances: join(run, "i"),

@@ -46,6 +46,7 @@ import { endProcesses } from "./local-processes.ts";
 import { streamLog } from "./log-stream.ts";
 import type { NodeImages } from "./node-images.ts";
 import { findProcesses } from "./proc-scan.ts";
+import { OutsideClients } from "./outside-clients.ts";
 import { DiskWatch, reporter } from "./report.ts";
 import { linkTls } from "../state/link/link-identity.ts";
 import { addressesOf } from "../state/replica-set.ts";
@@ -106,6 +107,7 @@ export class NodeAgent {
   readonly #kernelStreams: KernelStreams;
   readonly #kvStreams: KvStreams;
   readonly #filesStreams: FilesStreams;
+  readonly #outside: OutsideClients;
   readonly #link: AgentLink;
   readonly #renewal: Renewal;
   readonly #lagTimer: ReturnType<typeof setInterval>;
@@ -140,12 +142,18 @@ export class NodeAgent {
     this.#certificates = new InstanceCertificates({
       ...signed,
       dirOf: (uid) => containerDirOf(data, uid),
-      onRenewed: (uid, tls) => this.#containers.tell(uid, { type: "tls", ...tls }),
+      onRenewed: (uid, tls) => {
+        this.#containers.tell(uid, { type: "tls", ...tls });
+        this.#outside.changed(uid);
+      },
     });
     this.#stateCertificates = new InstanceCertificates({
       ...signed,
       dirOf: (uid) => stateDirOf(data, uid),
-      onRenewed: (uid, tls) => this.#states.pushTls(uid, tls),
+      onRenewed: (uid, tls) => {
+        this.#states.pushTls(uid, tls);
+        this.#outside.changed(uid);
+      },
     });
     this.#kernels = new KernelRelay({ coordinator, log, signal });
     this.#kernelStreams = new KernelStreams({
@@ -156,6 +164,12 @@ export class NodeAgent {
     this.#kvStreams = new KvStreams({ coordinator, reach: (uid) => this.#reach(uid), signal });
     this.#filesStreams = new FilesStreams({ coordinator, reach: (uid) => this.#reach(uid), signal });
     this.#transfers = new StateTransfers({ data, coordinator, log, signal });
+    this.#outside = new OutsideClients({
+      socket: data.clientsSocket,
+      find: (instance) => this.#uidOf(instance),
+      reach: (uid) => this.#credentials(uid),
+      log,
+    });
     const node = { id: nodeId, name, address };
     const supervision = { clock, timing, livenessMs, command, onChange, step, log };
     this.#states = new StateProcesses({
@@ -165,7 +179,10 @@ export class NodeAgent {
       secrets: this.#secrets,
       certificates: this.#stateCertificates,
       coordinator,
-      tellContainer: (uid, replicas) => void this.#containers.tell(uid, { type: "replicas", replicas }),
+      tellContainer: (uid, replicas) => {
+        this.#containers.tell(uid, { type: "replicas", replicas });
+        this.#outside.changed(uid);
+      },
       hasContainer: (uid) => this.#containers.has(uid),
       parts: { ...supervision, timing: { ...timing, ...stateTiming, ...parts.timing } },
       signal,
@@ -231,7 +248,10 @@ export class NodeAgent {
   async start(): Promise<void> {
     await this.#disk.start();
     await this.#desired.load();
-    await Promise.all([this.#ingress.start(), this.#containers.adopt(), this.#states.adopt()]);
+    await Promise.all([
+      ...[this.#ingress.start(), this.#containers.adopt(), this.#states.adopt()],
+      this.#outside.listen(),
+    ]);
   }
 
   /** Resolves when the signal was aborted or the node was removed, and everything is as it should be left. */
@@ -298,13 +318,37 @@ export class NodeAgent {
 
   /** As a client of an instance's OS state. Null where nothing of the instance is here. */
   async #reach(uid: string): Promise<Reached | null> {
-    const set = await this.#states.replicasFor(uid);
-    const tls = () => this.#stateCertificates.of(uid) ?? this.#certificates.of(uid);
-    if (!set) return null;
-    const secret = new Uint8Array(Buffer.from(await this.#secrets.of(uid), "hex"));
-    const node = this.#parts.enrolled.identity.nodeId;
-    const identity = { instance: uid, node, disk: "", secret, tls: linkTls(tls) };
-    return { identity, replicas: addressesOf(set) };
+    const known = await this.#credentials(uid);
+    if (!known) return null;
+    const { node, replicas } = known;
+    const secret = new Uint8Array(Buffer.from(known.secret, "hex"));
+    const identity = { instance: uid, node, disk: "", secret, tls: linkTls(() => this.#tlsOf(uid)) };
+    return { identity, replicas: addressesOf(replicas) };
+  }
+
+  async #credentials(uid: string) {
+    const replicas = await this.#states.replicasFor(uid);
+    if (!replicas) return null;
+    const secret = await this.#secrets.of(uid);
+    return { uid, node: this.#parts.enrolled.identity.nodeId, secret, tls: this.#tlsOf(uid), replicas };
+  }
+
+  #tlsOf(uid: string) {
+    return this.#stateCertificates.of(uid) ?? this.#certificates.of(uid);
+  }
+
+  /** Of an instance that has something here. */
+  #uidOf(instance: string): string {
+    const { containers = [], replicas = [] } = this.#applied ?? {};
+    const here = [...containers, ...replicas].filter((spec) => spec.instance === instance);
+    const uids = new Set(here.map(({ uid }) => uid));
+    const { name } = this.#parts.enrolled.identity;
+    if (uids.size === 1) return [...uids][0]!;
+    if (uids.size > 1) throw new DvsError("CONFLICT", `Several tenants have an instance "${instance}".`);
+    throw new DvsError(
+      "NOT_FOUND",
+      `Node ${name} has nothing of instance "${instance}": mount it on one of its nodes (dvs instance ps ${instance}).`,
+    );
   }
 
   /** They come and go after a join: kept, so that a node that starts again finds those that are there then. */
@@ -481,7 +525,10 @@ export class NodeAgent {
     this.#desired.close();
     this.#certificates.close();
     this.#stateCertificates.close();
-    await Promise.all([this.#containers.close(), this.#states.close(), this.#ingress.close()]);
+    await Promise.all([
+      ...[this.#containers.close(), this.#states.close(), this.#ingress.close()],
+      this.#outside.close(),
+    ]);
     this.#parts.images.close();
     this.#disk.close();
     this.#clock.close();

@@ -10,10 +10,8 @@
 import type { FileSystem } from "../files/file-system.ts";
 import { type InitFlag, openAnswers } from "./abi.ts";
 import { invalInode, type Validity } from "./answer.ts";
+import type { CachePolicy } from "./cache-policy.ts";
 import type { Handles } from "./handles.ts";
-
-export const cachePolicies = ["none", "open"] as const;
-export type CachePolicy = (typeof cachePolicies)[number];
 
 const validity: Record<CachePolicy, Validity> = {
   none: { entryMs: 0, attributesMs: 0 },

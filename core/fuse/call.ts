@@ -20,9 +20,9 @@ export interface Mounted {
 export interface Call extends Mounted {
   request: Request;
   /** For whoever asks. */
-  caller(): FileSystem;
+  caller: () => FileSystem;
   /** Aborted when whoever waits was interrupted by a signal. */
-  interrupted(): AbortSignal;
+  interrupted: () => AbortSignal;
 }
 
 /** `done`: without fields; `nothing`: the kernel expects no answer; bytes: the content that was read. */

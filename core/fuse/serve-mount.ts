@@ -1,6 +1,6 @@
 /** A file system at a mount point, served by this process until somebody unmounts it. */
 import type { FileSystem } from "../files/file-system.ts";
-import type { CachePolicy } from "./cache.ts";
+import type { CachePolicy } from "./cache-policy.ts";
 import { FuseDevice } from "./device.ts";
 import { closeDevice, mount, openDevice, unmount } from "./mount-point.ts";
 import { FuseServer } from "./server.ts";

@@ -9,7 +9,8 @@ import { errnos, FileError } from "../files/errno.ts";
 import type { FileSystem } from "../files/file-system.ts";
 import { type OpcodeName, opcodeNames, opcodes } from "./abi.ts";
 import { dataHeader, errorAnswer } from "./answer.ts";
-import { Cache, type CachePolicy } from "./cache.ts";
+import { Cache } from "./cache.ts";
+import type { CachePolicy } from "./cache-policy.ts";
 import type { Call, Handler, Mounted, Reply } from "./call.ts";
 import { Callers } from "./callers.ts";
 import type { FuseDevice } from "./device.ts";
@@ -215,7 +216,7 @@ export class FuseServer {
     const { errno, isExpected } = errnoOf(thrown);
     if (!isExpected) {
       const name = opcodeNames.get(request.opcode) ?? `opcode ${request.opcode}`;
-      this.#log(`${name} of inode ${request.nodeid}: ${String((thrown as Error).message ?? thrown)}`);
+      this.#log(`${name} of inode ${request.nodeid}: ${DvsError.from(thrown).message}`);
     }
     this.#device.send(errorAnswer(request.unique, errno));
   }

@@ -13,13 +13,20 @@ export interface ControlServerOptions<In extends z.ZodType, Out> {
   schema: In;
   /** What a new link is told first. */
   greeting: () => Out[];
-  onMessage: (message: z.output<In>) => void;
+  onMessage: (message: z.output<In>, from: ControlPeer<Out>) => void;
   /** A line that is not understood, in words. */
   onRefused?: (reason: string) => void;
   /** Whoever sends a longer line is not our agent. */
   lineCharsMax: number;
   /** An agent that reads nothing, because it is stopped, is cut off with so much: it connects again when it goes on. */
   unreadBytesMax?: number;
+}
+
+/** Whoever has sent a message. */
+export interface ControlPeer<Out> {
+  /** Dropped where it is not open any more. */
+  send(message: Out): void;
+  isOpen(): boolean;
 }
 
 /** From the wish to close until links that read nothing are cut. */
@@ -71,6 +78,10 @@ export class ControlServer<In extends z.ZodType, Out> {
     socket.on("error", () => socket.destroy());
     socket.on("close", () => this.#links.delete(socket));
     const decoder = new TextDecoder();
+    const peer: ControlPeer<Out> = {
+      send: (message) => this.#write(socket, message),
+      isOpen: () => this.#links.has(socket),
+    };
     // A long line comes in many pieces, which are put together once.
     let parts: string[] = [];
     let held = 0;
@@ -79,7 +90,7 @@ export class ControlServer<In extends z.ZodType, Out> {
       const last = lines.pop() ?? "";
       for (const line of lines) {
         parts.push(line);
-        this.#receive(parts.join(""));
+        this.#receive(parts.join(""), peer);
         parts = [];
         held = 0;
       }
@@ -90,7 +101,7 @@ export class ControlServer<In extends z.ZodType, Out> {
     for (const message of this.#options.greeting()) this.#write(socket, message);
   }
 
-  #receive(line: string): void {
+  #receive(line: string, from: ControlPeer<Out>): void {
     const { schema, onMessage, onRefused } = this.#options;
     let value: unknown;
     try {
@@ -100,7 +111,7 @@ export class ControlServer<In extends z.ZodType, Out> {
       return;
     }
     const parsed = schema.safeParse(value);
-    if (parsed.success) onMessage(parsed.data);
+    if (parsed.success) onMessage(parsed.data, from);
     else onRefused?.(`a control message that is not understood: ${parsed.error.message}`);
   }
 
