@@ -15,12 +15,13 @@ import { segmentsIn } from "./database-blocks.ts";
 import { snapshotPieceBytes } from "./limits.ts";
 import { blocksDir, databaseName } from "./schema.ts";
 import {
+  isWhole,
   listSnapshots,
   publishSnapshot,
   type Segments,
   segmentsOf,
-  snapshotInfo,
   type SnapshotInfo,
+  snapshotInfo,
   snapshotsDir,
 } from "./snapshots.ts";
 
@@ -86,7 +87,8 @@ export async function makeSnapshot(dataDir: string): Promise<SnapshotInfo> {
   const { index, epoch, segments } = contentOf(path);
   const before = await listSnapshots(dataDir);
   const same = before.find((each) => each.index === index);
-  if (same) {
+  // A damaged one is made anew.
+  if (same && (await isWhole(dataDir, same))) {
     await rm(path, { force: true });
     return same;
   }

@@ -5,14 +5,17 @@
  */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { BlockStore } from "../blocks/block-store.ts";
 import { DvsError } from "../errors.ts";
+import { scrubBytesPerSecond } from "../log/limits.ts";
 import type { Log } from "../log/log.ts";
 import type { StateDatabase } from "./database.ts";
 import { FreeSpace } from "./free-space.ts";
 import {
   keeperMs,
   keeperRetryMs,
+  snapshotCheckMs,
   snapshotLogBytes,
   snapshotPerDatabase,
   spaceMs,
@@ -20,7 +23,7 @@ import {
 } from "./limits.ts";
 import { askHelper } from "./run-helper.ts";
 import { databaseName } from "./schema.ts";
-import { removeOtherSnapshots, type SnapshotInfo } from "./snapshots.ts";
+import { isWhole, removeOtherSnapshots, type SnapshotInfo } from "./snapshots.ts";
 
 export interface KeeperOptions {
   dataDir: string;
@@ -44,6 +47,7 @@ export class Keeper {
   readonly #ended = new AbortController();
   readonly #timer: ReturnType<typeof setInterval>;
   readonly #spaceTimer: ReturnType<typeof setInterval>;
+  readonly #checkTimer: ReturnType<typeof setInterval>;
   #snapshot: SnapshotInfo | null;
   #work: Promise<void> | null = null;
   /** How many hold the snapshots as they are. */
@@ -60,6 +64,10 @@ export class Keeper {
     this.#spaceTimer = setInterval(
       () => void this.#lookAtSpace().catch((e: unknown) => this.#failed(e)),
       spaceMs,
+    );
+    this.#checkTimer = setInterval(
+      () => void this.checkSnapshot().catch((e: unknown) => this.#failed(e)),
+      snapshotCheckMs,
     );
   }
 
@@ -113,6 +121,19 @@ export class Keeper {
     this.#snapshot = null;
   }
 
+  /** Reads the newest, slowly; another takes its place when the disk has damaged it. Rejects with FAILED when that cannot be. */
+  async checkSnapshot(bytesPerSecond = scrubBytesPerSecond): Promise<void> {
+    const { dataDir, say } = this.#options;
+    const { signal } = this.#ended;
+    const info = this.#snapshot;
+    const pace = (bytes: number): Promise<void> =>
+      sleep((1_000 * bytes) / bytesPerSecond, undefined, { signal });
+    // It may have been given back meanwhile.
+    if (!info || (await isWhole(dataDir, info, pace)) || this.#snapshot !== info) return;
+    say("warn", "the disk has damaged a snapshot: another one is made", { index: info.index });
+    await this.makeSnapshot();
+  }
+
   /** One from another replica has taken the place of all that was here. */
   installed(info: SnapshotInfo): void {
     this.#snapshot = info;
@@ -122,6 +143,7 @@ export class Keeper {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     clearInterval(this.#spaceTimer);
+    clearInterval(this.#checkTimer);
     this.#ended.abort(new DvsError("UNAVAILABLE", "The state process ends."));
     await this.#work?.catch(() => undefined);
   }

@@ -49,6 +49,8 @@ export const helperMsMax = 5 * 60_000;
 export const keeperMs = 500;
 export const spaceMs = 100;
 export const keeperRetryMs = 30_000;
+/** The newest snapshot is read again this often, at the pace of scrubbing: it is what a power cut leaves of old records. */
+export const snapshotCheckMs = 60 * 60_000;
 /** Room that is kept free on the disk for what is under way, but no more than this share of a small one. */
 export const reserveBytes = 64 * MiB;
 export const reserveShare = 0.2;

@@ -115,6 +115,21 @@ export async function* readSnapshot(dataDir: string, info: SnapshotInfo): AsyncG
   }
 }
 
+/** Whether the disk has it as it was written. `pace` is awaited after each piece, of so many bytes. */
+export async function isWhole(
+  dataDir: string,
+  info: SnapshotInfo,
+  pace?: (bytes: number) => Promise<void>,
+): Promise<boolean> {
+  try {
+    for await (const piece of readSnapshot(dataDir, info)) await pace?.(piece.length);
+    return true;
+  } catch (e) {
+    if (!(e instanceof DvsError) || e.code !== "FAILED") throw e;
+    return false;
+  }
+}
+
 /** Copies a snapshot to where the database is; whatever was there must be gone. Rejects with FAILED when it is damaged. */
 export async function restoreDatabase(
   dataDir: string,

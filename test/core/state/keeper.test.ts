@@ -1,10 +1,10 @@
 /** The keeper of a replica's disk: when it makes snapshots and checkpoints, what it removes, and what it says of the room. */
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { rmSync, statSync } from "node:fs";
+import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import type { Segment } from "../../../core/log/segment.ts";
 import { FreeSpace } from "../../../core/state/free-space.ts";
 import { Keeper } from "../../../core/state/keeper.ts";
-import { listSnapshots, type SnapshotInfo } from "../../../core/state/snapshots.ts";
+import { isWhole, listSnapshots, type SnapshotInfo, snapshotPath } from "../../../core/state/snapshots.ts";
 import { ReplicaDatabase } from "./replica-database.ts";
 
 let replica: ReplicaDatabase;
@@ -75,6 +75,22 @@ test("a snapshot of a large database waits until the log has grown by twice as m
   segments[0].end = due + 1;
   await keeper.look();
   expect(taken).toHaveLength(before + 1);
+});
+
+test("a snapshot that the disk has damaged is found, and another takes its place", async () => {
+  write(1);
+  const info = await keeper.makeSnapshot();
+  await keeper.checkSnapshot(Infinity);
+  expect(taken).toHaveLength(1);
+  const path = snapshotPath(replica.dir, info.index);
+  const bytes = readFileSync(path);
+  bytes[2_000]! ^= 1;
+  writeFileSync(path, bytes);
+  await keeper.checkSnapshot(Infinity);
+  expect(said.join()).toContain("damaged");
+  // Of the same record, as nothing was written since.
+  expect(taken[1]!.index).toBe(info.index);
+  expect(await isWhole(replica.dir, taken[1]!)).toBe(true);
 });
 
 test("a snapshot that is held stays beside the next one", async () => {
