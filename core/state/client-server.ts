@@ -9,6 +9,7 @@ import { lastingRefusals, type RefusalReason, type WriteOutcome } from "../repli
 import { clientNumbers, type Outcome, outcomes, readClientMessage } from "./client/messages.ts";
 import type { Fields } from "./link/frames.ts";
 import type { Link, LinkUser } from "./link/link.ts";
+import { isSame } from "./keys.ts";
 import type { Follower } from "./module.ts";
 import type { ReplicaHost } from "./replica-host.ts";
 import { decodeResult } from "./result.ts";
@@ -110,11 +111,14 @@ export class ClientServer implements LinkUser {
     };
     client.asked++;
     if (client.asked > stateAskedMax) return answer(outcomes.refused, tooMany, 0);
-    try {
-      const module = this.#host.module(name);
-      this.#host.read(module.keysOf(query), (outcome) => {
+    const read = (keys: readonly string[] | null): void => {
+      let isNow = true;
+      this.#host.read(keys, (outcome) => {
         if (outcome.type === "refused") return answer(codeOf(outcome.reason), outcome.text, 0);
         try {
+          // While it waited, a name may have got another inode, of which nobody has asked whether it is clean.
+          const again = isNow || keys === null ? keys : this.#host.module(name).keysOf(query);
+          if (keys !== null && !isSame(keys, again)) return read(again);
           // Another one, if a snapshot was installed meanwhile.
           const value = this.#host.module(name).read(query);
           if (!(value instanceof Promise)) return answer(outcomes.ok, value, outcome.index);
@@ -127,6 +131,10 @@ export class ClientServer implements LinkUser {
           answer(outcomes.invalid, refusalOf(e), 0);
         }
       });
+      isNow = false;
+    };
+    try {
+      read(this.#host.module(name).keysOf(query));
     } catch (e) {
       answer(outcomes.invalid, refusalOf(e), 0);
     }

@@ -15,16 +15,19 @@
  */
 import {
   closeSync,
+  fstatSync,
   mkdirSync,
   openSync,
   readlinkSync,
   readSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
 import { createHash } from "node:crypto";
+import { mapFile } from "../platform/map-file.ts";
 import { keyBuckets } from "../replica/timings.ts";
 
 const bucketsAt = 4_096;
@@ -179,11 +182,16 @@ export function voidGuard(runDir: string): void {
   rmSync(link, { force: true });
 }
 
+/** Said by a bucket of which something is prepared and not in the database, or that may not be read at all. */
+export const notClean = -1;
+
 /** A reader's side. Nothing here throws for a file that is gone or void: there is nothing to read by then. */
 export class GuardReader {
   readonly #fd: number;
   readonly databasePath: string;
   readonly life: number;
+  /** The file as memory; null where it is read by system calls, of 2 µs each. */
+  readonly #mapped: Float64Array | null;
   readonly #head = new Float64Array(2);
   readonly #headBytes = new Uint8Array(this.#head.buffer);
   readonly #bucket = new Float64Array(2);
@@ -204,21 +212,22 @@ export class GuardReader {
     const bytes = view.getUint32(16, true);
     if (read === head.length && life > 0 && bytes <= pathBytesMax) {
       const path = new TextDecoder().decode(head.subarray(pathAt, pathAt + bytes));
-      return new GuardReader(fd, path, life);
+      return new GuardReader(fd, path, life, mapped(runDir, fd, life));
     }
     closeSync(fd);
     return null;
   }
 
-  private constructor(fd: number, databasePath: string, life: number) {
+  private constructor(fd: number, databasePath: string, life: number, map: Float64Array | null) {
     this.#fd = fd;
     this.databasePath = databasePath;
     this.life = life;
+    this.#mapped = map;
   }
 
   /** Another state process, another database, or none. */
   get isVoid(): boolean {
-    readSync(this.#fd, this.#headBytes, 0, 16, 0);
+    this.#readHead();
     return this.#head[1] !== this.life;
   }
 
@@ -227,17 +236,72 @@ export class GuardReader {
    * first and the time last, so that the lease held while the buckets were read.
    */
   isClean(clock: { nowMs(): number }, buckets: readonly number[]): boolean {
-    readSync(this.#fd, this.#headBytes, 0, 16, 0);
-    if (this.#head[1] !== this.life) return false;
+    return this.stamp(clock, buckets) !== null;
+  }
+
+  /** As `isClean`; of each bucket the last record that may have changed it. Null: not clean. */
+  stamp(clock: { nowMs(): number }, buckets: readonly number[]): number[] | null {
+    this.#readHead();
+    if (this.#head[1] !== this.life) return null;
+    const deadlineMs = this.#head[0]!;
+    const stamp: number[] = [];
     for (const bucket of buckets) {
-      readSync(this.#fd, this.#bucketBytes, 0, bucketBytes, bucketsAt + bucket * bucketBytes);
-      if (this.#bucket[0] !== this.#bucket[1]) return false;
+      const last = this.#lastOf(bucket);
+      if (last === notClean) return null;
+      stamp.push(last);
     }
-    return clock.nowMs() < this.#head[0]!;
+    return clock.nowMs() < deadlineMs ? stamp : null;
+  }
+
+  /** Of one bucket; `notClean`. What was read when it was the same is still true. */
+  last(clock: { nowMs(): number }, bucket: number): number {
+    this.#readHead();
+    if (this.#head[1] !== this.life) return notClean;
+    const deadlineMs = this.#head[0]!;
+    const last = this.#lastOf(bucket);
+    return clock.nowMs() < deadlineMs ? last : notClean;
   }
 
   close(): void {
     closeSync(this.#fd);
+  }
+
+  #readHead(): void {
+    const map = this.#mapped;
+    if (!map) {
+      readSync(this.#fd, this.#headBytes, 0, 16, 0);
+      return;
+    }
+    this.#head[0] = map[0]!;
+    this.#head[1] = map[1]!;
+  }
+
+  #lastOf(bucket: number): number {
+    const map = this.#mapped;
+    if (map) {
+      const at = (bucketsAt + bucket * bucketBytes) / Float64Array.BYTES_PER_ELEMENT;
+      const prepared = map[at]!;
+      return prepared === map[at + 1] ? prepared : notClean;
+    }
+    readSync(this.#fd, this.#bucketBytes, 0, bucketBytes, bucketsAt + bucket * bucketBytes);
+    return this.#bucket[0] === this.#bucket[1] ? this.#bucket[0]! : notClean;
+  }
+}
+
+/** Of the very file that is open: another may have its place by now. Only in memory, where it cannot fail. */
+function mapped(runDir: string, fd: number, life: number): Float64Array | null {
+  try {
+    const path = readlinkSync(guardLink(runDir));
+    if (!path.startsWith(`${tmpfs}/`)) return null;
+    const { ino, size } = fstatSync(fd);
+    const there = statSync(path);
+    if (there.ino !== ino || size !== fileBytes) return null;
+    const bytes = mapFile(path);
+    if (bytes?.length !== fileBytes || bytes.byteOffset % Float64Array.BYTES_PER_ELEMENT !== 0) return null;
+    const map = new Float64Array(bytes.buffer, bytes.byteOffset, fileBytes / Float64Array.BYTES_PER_ELEMENT);
+    return map[1] === life ? map : null;
+  } catch {
+    return null;
   }
 }
 

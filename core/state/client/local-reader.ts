@@ -7,6 +7,7 @@ import { DatabaseSync } from "node:sqlite";
 import { BootClock } from "../boot-clock.ts";
 import { bucketsOf } from "../buckets.ts";
 import { GuardReader } from "../guard.ts";
+import { isSame } from "../keys.ts";
 import type { OpenModule, StateModule } from "../module.ts";
 import { ReaderBlocks } from "../reader-blocks.ts";
 import { blocksDir } from "../schema.ts";
@@ -14,14 +15,44 @@ import { blocksDir } from "../schema.ts";
 /** Where there is nothing to read by, it is looked for again after this. */
 const openAgainMs = 100;
 
+/** What there is to read by: until the guard says that it is void. */
+export class LocalState {
+  readonly guard: GuardReader;
+  readonly clock: BootClock;
+  readonly blocks: ReaderBlocks;
+  readonly #db: DatabaseSync;
+  readonly #modules: ReadonlyMap<string, OpenModule>;
+
+  /** Throws where the database is not there yet, or not any more. */
+  constructor(guard: GuardReader, clock: BootClock, modules: readonly StateModule[]) {
+    this.guard = guard;
+    this.clock = clock;
+    this.#db = new DatabaseSync(guard.databasePath, { readOnly: true });
+    this.blocks = new ReaderBlocks(blocksDir(dirname(guard.databasePath)));
+    this.#modules = new Map(modules.map((module) => [module.name, module.open(this.#db, this.blocks)]));
+  }
+
+  module(name: string): OpenModule | undefined {
+    return this.#modules.get(name);
+  }
+
+  /** Of one key: the last record that may have changed it, or `notClean`. */
+  last(bucket: number): number {
+    return this.guard.last(this.clock, bucket);
+  }
+
+  close(): void {
+    this.guard.close();
+    this.blocks.close();
+    this.#db.close();
+  }
+}
+
 export class LocalReader {
   readonly #runDir: string;
   readonly #modules: readonly StateModule[];
   readonly #clock = new BootClock();
-  #guard: GuardReader | null = null;
-  #db: DatabaseSync | null = null;
-  #blocks: ReaderBlocks | null = null;
-  #opened = new Map<string, OpenModule>();
+  #state: LocalState | null = null;
   #triedMs = -Infinity;
   #closed = false;
 
@@ -31,22 +62,31 @@ export class LocalReader {
     this.#modules = modules;
   }
 
+  /** Null: there is nothing to read by. Another one is another database: what was kept of the one before is worth nothing. */
+  state(): LocalState | null {
+    const state = this.#state ?? this.#open();
+    if (!state?.guard.isVoid) return state;
+    this.#forget();
+    return null;
+  }
+
   /**
    * Null: ask the replica. Throws INVALID for what is no query. A value that is a promise may reject, since bytes may be
    * gone or damaged: the replica is then to be asked, too.
    */
   read(name: string, query: unknown): { value: unknown } | null {
-    const guard = this.#guard ?? this.#open();
-    const module = this.#opened.get(name);
-    if (!guard || !module) return null;
+    const state = this.#state ?? this.#open();
+    const module = state?.module(name);
+    if (!state || !module) return null;
     const keys = module.keysOf(query);
-    if (keys === null || !guard.isClean(this.#clock, bucketsOf(keys))) {
-      if (guard.isVoid) this.#forget();
+    const stamp = keys && state.guard.stamp(this.#clock, bucketsOf(keys));
+    if (!stamp) {
+      if (state.guard.isVoid) this.#forget();
       return null;
     }
     const value = module.read(query);
-    if (!guard.isVoid) return { value };
-    this.#forget();
+    if (this.#isStill(state, module, query, keys!, stamp)) return { value };
+    if (state.guard.isVoid) this.#forget();
     return null;
   }
 
@@ -55,34 +95,37 @@ export class LocalReader {
     this.#closed = true;
   }
 
-  #open(): GuardReader | null {
+  /** What the keys of a query are may depend on the state: they were those that were looked at. */
+  #isStill(
+    { guard }: LocalState,
+    module: OpenModule,
+    query: unknown,
+    keys: readonly string[],
+    stamp: readonly number[],
+  ): boolean {
+    if (keys.length <= 1) return !guard.isVoid;
+    if (!isSame(keys, module.keysOf(query))) return false;
+    const now = guard.stamp(this.#clock, bucketsOf(keys));
+    return now !== null && now.every((last, i) => last === stamp[i]);
+  }
+
+  #open(): LocalState | null {
     const nowMs = this.#clock.nowMs();
     if (this.#closed || nowMs - this.#triedMs < openAgainMs) return null;
     this.#triedMs = nowMs;
     const guard = GuardReader.open(this.#runDir);
     if (!guard) return null;
     try {
-      const db = new DatabaseSync(guard.databasePath, { readOnly: true });
-      this.#db = db;
-      const blocks = new ReaderBlocks(blocksDir(dirname(guard.databasePath)));
-      this.#blocks = blocks;
-      for (const module of this.#modules) this.#opened.set(module.name, module.open(db, blocks));
-      this.#guard = guard;
+      this.#state = new LocalState(guard, this.#clock, this.#modules);
     } catch {
       // It is not there yet, or not any more.
       guard.close();
-      this.#forget();
     }
-    return this.#guard;
+    return this.#state;
   }
 
   #forget(): void {
-    this.#guard?.close();
-    this.#guard = null;
-    this.#opened = new Map();
-    this.#blocks?.close();
-    this.#blocks = null;
-    this.#db?.close();
-    this.#db = null;
+    this.#state?.close();
+    this.#state = null;
   }
 }
