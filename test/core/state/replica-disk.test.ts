@@ -216,7 +216,9 @@ test("a snapshot with less takes the place of one with more, whose records were 
   const own = await other.keeper.makeSnapshot();
   // A shorter log, of a later epoch.
   const first = empty();
-  await (await open(join(root, "a"), first)).close();
+  const before = await open(join(root, "a"), first);
+  await put(before, "kept", "x");
+  await before.close();
   const host = await open(join(root, "a"), first);
   await put(host, "kept", "x");
   await new Promise((resolve) => setTimeout(resolve, 20));
