@@ -1,7 +1,7 @@
 /** The newest records in memory: what is not written yet, and behind it as much as fits, for replicas that lag a little. */
 import type { LogRecord } from "./frame.ts";
 
-/** Removed entries are given back in steps of so many. */
+/** Removed entries are given back in steps of so many, or when they are as many bytes as the tail may have. */
 const compactAt = 4_096;
 
 export class Tail {
@@ -10,6 +10,8 @@ export class Tail {
   /** How many at the begin of the array have been dropped. */
   #dropped = 0;
   #bytes = 0;
+  /** Of those that have been dropped and not yet given back. */
+  #droppedBytes = 0;
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
@@ -41,12 +43,16 @@ export class Tail {
   /** Drops the oldest while there are too many bytes; never one that is not written. */
   shrink(written: number): void {
     while (this.#bytes > this.#bytesMax && this.firstIndex <= written) {
-      this.#bytes -= this.#records[this.#dropped]!.bytes.length;
+      const { length } = this.#records[this.#dropped]!.bytes;
+      this.#bytes -= length;
+      this.#droppedBytes += length;
       this.#dropped++;
     }
-    if (this.#dropped < compactAt || this.#dropped * 2 < this.#records.length) return;
+    const many = this.#dropped >= compactAt && this.#dropped * 2 >= this.#records.length;
+    if (!many && this.#droppedBytes < this.#bytesMax) return;
     this.#records = this.#records.slice(this.#dropped);
     this.#dropped = 0;
+    this.#droppedBytes = 0;
   }
 
   truncateAfter(index: number): void {
@@ -58,6 +64,7 @@ export class Tail {
   clear(): void {
     this.#records = [];
     this.#dropped = 0;
+    this.#droppedBytes = 0;
     this.#bytes = 0;
   }
 }

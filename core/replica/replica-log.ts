@@ -27,6 +27,8 @@ export class ReplicaLog {
   /** The newest, up to the last; empty after a start. `#recent[#from]` has index `#recentFirst`. */
   #recent: LogRecord[] = [];
   #from = 0;
+  /** Of those before `#from`. */
+  #forgottenBytes = 0;
   #recentFirst: number;
   #recentBytes = 0;
 
@@ -130,13 +132,17 @@ export class ReplicaLog {
   /** Forgets the oldest records in memory, if they are too many; those above `needed` stay. */
   trim(needed: number): void {
     while (this.#recentBytes > recentBytes && this.#recentFirst <= needed) {
-      this.#recentBytes -= this.#recent[this.#from]!.bytes.length;
+      const { length } = this.#recent[this.#from]!.bytes;
+      this.#recentBytes -= length;
+      this.#forgottenBytes += length;
       this.#from++;
       this.#recentFirst++;
     }
-    if (this.#from > 1_024 && this.#from > this.#recent.length / 2) {
+    const many = this.#from > 1_024 && this.#from > this.#recent.length / 2;
+    if (many || this.#forgottenBytes >= recentBytes) {
       this.#recent = this.#recent.slice(this.#from);
       this.#from = 0;
+      this.#forgottenBytes = 0;
     }
   }
 
@@ -164,6 +170,7 @@ export class ReplicaLog {
   #forgetRecent(): void {
     this.#recent = [];
     this.#from = 0;
+    this.#forgottenBytes = 0;
     this.#recentBytes = 0;
     this.#recentFirst = this.#lastIndex + 1;
   }
