@@ -12,8 +12,21 @@ import { walk } from "./walk.ts";
 /** More keys than these are not looked at one by one. */
 const keysMax = 512;
 
+const byInode: ReadonlySet<FileQuery[0]> = new Set([
+  "attributes",
+  "link",
+  "read",
+  "extents",
+  "entries",
+  "lockedBy",
+]);
+
 /** Null: any. */
 export function queryKeys(volume: Volume, query: FileQuery): readonly string[] | null {
+  const [kind, ino] = query;
+  // Whoever names an inode that is not there has heard of it from somebody who is ahead: no operation that makes an
+  // inode can say which it will be.
+  if (byInode.has(kind) && !volume.inodes.find(ino as number)) return null;
   switch (query[0]) {
     case "attributes":
     case "link":
@@ -36,7 +49,13 @@ export function queryKeys(volume: Volume, query: FileQuery): readonly string[] |
   }
 }
 
-function lookupKeys({ inodes, entries }: Volume, by: By | null, parent: number, name: string): string[] {
+function lookupKeys(
+  { inodes, entries }: Volume,
+  by: By | null,
+  parent: number,
+  name: string,
+): string[] | null {
+  if (!inodes.find(parent)) return null;
   const keys = [nameKey(parent, name)];
   if (by && by[0] !== 0) keys.push(permissionKey(parent));
   if (name === "." || name === "..") keys.push(inodeKey(parent));
