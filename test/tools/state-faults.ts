@@ -4,6 +4,7 @@
  * is judged. Prints a line a round, and at the end one JSON object with the gaps between acknowledged writes.
  *
  *   bun test/tools/state-faults.ts [--rounds 27] [--seed N] [--only kill-primary,…] [--durability fsync|replicated]
+ *     [--load kv|files]
  *
  * Exit code 1 for a mistake of theirs, 2 for one of yours, 3 where there can be no such machines (and why).
  */
@@ -14,6 +15,7 @@ import { parseArgs } from "node:util";
 import { Random } from "../sim/harness/random.ts";
 import { StateCluster } from "./state-cluster.ts";
 import { kinds, type Kind, type World } from "./state-faults/kinds.ts";
+import { FilesLoad } from "./state-faults/files-load.ts";
 import { Load, type LoadClient } from "./state-faults/load.ts";
 import { enterNamespaces, Machines, whyNoMachines } from "./state-faults/machines.ts";
 
@@ -27,6 +29,7 @@ const { values: options } = parseArgs({
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
     only: { type: "string", default: "" },
     durability: { type: "string", default: "fsync" },
+    load: { type: "string", default: "kv" },
   },
 });
 
@@ -42,7 +45,8 @@ async function main(): Promise<number> {
     chosen.length === 0 ||
     !Number.isSafeInteger(rounds) ||
     !Number.isSafeInteger(seed) ||
-    (durability !== "fsync" && durability !== "replicated")
+    (durability !== "fsync" && durability !== "replicated") ||
+    (options.load !== "kv" && options.load !== "files")
   ) {
     console.error(`kinds: ${kinds.map(({ name }) => name).join(", ")}`);
     return 2;
@@ -67,10 +71,7 @@ async function main(): Promise<number> {
     supervised: true,
     carriedOutAway: () => random.float() < 0.5,
   });
-  const clientsOf = (what: string, local: boolean): LoadClient[] =>
-    cluster.nodes.map(({ id }, at) => ({ name: `${what}-${id}`, kv: cluster.client(at, { local }) }));
-  const clients = [...clientsOf("far", false), ...clientsOf("beside", true)];
-  const load = new Load(clients, clientsOf("watcher", false), () => random.float());
+  const load = options.load === "files" ? filesLoad(cluster, random) : kvLoad(cluster, random);
   const world: World = { cluster, machines, random: () => random.float() };
   const gaps = new Map<string, number[]>();
   let wrong: string[] = [];
@@ -97,11 +98,25 @@ async function main(): Promise<number> {
   return wrong.length > 0 ? 1 : 0;
 }
 
-async function runRound(kind: Kind, world: World, load: Load) {
+function kvLoad(cluster: StateCluster, random: Random): Load {
+  const clientsOf = (what: string, local: boolean): LoadClient[] =>
+    cluster.nodes.map(({ id }, at) => ({ name: `${what}-${id}`, kv: cluster.client(at, { local }) }));
+  const clients = [...clientsOf("far", false), ...clientsOf("beside", true)];
+  return new Load(clients, clientsOf("watcher", false), () => random.float());
+}
+
+function filesLoad(cluster: StateCluster, random: Random): FilesLoad {
+  const clients = ["a", "b"].flatMap((what) =>
+    cluster.nodes.map(({ id }, at) => ({ name: `${what}-${id}`, fs: cluster.files(at) })),
+  );
+  return new FilesLoad(clients, () => random.float());
+}
+
+async function runRound(kind: Kind, world: World, load: Load | FilesLoad) {
   const { cluster, random } = world;
   const [least, most] = kind.lastsMs;
   await cluster.allInSync();
-  load.begin();
+  await load.begin();
   await load.acknowledged(warmWrites);
   const beganMs = performance.now();
   const heal = await kind.strike(world);
