@@ -18,7 +18,6 @@ import { StateCluster } from "../test/tools/state-cluster.ts";
 
 const { rounds, seconds: given, wants } = ipcOptions();
 const seconds = Number.isNaN(given) ? 4 : given;
-const clients = 64;
 /** A third of a cold replica's time is its runtime's compiler; after so many writes it is a twentieth. */
 const warm = { forMs: 20_000, most: 60_000 };
 
@@ -93,14 +92,16 @@ async function logs(): Promise<void> {
     const kvs = [0, 1, 2].map((node) => cluster.client(node));
     const ours: Put = (client, key, value) => kvs[client % 3]!.put(key, value, { timeoutMs: 30_000 });
     const theirs: Put | null = etcd && ((client, key, value) => etcd.put(client, key, value));
-    for (const [name, bytes, goal] of [
-      ["log-256", 256, ">= 8"],
-      ["log-4k", 4_096, ">= 12, or 80 MB/s"],
+    for (const [name, bytes, clients, goal] of [
+      ["log-256", 256, 64, ">= 8"],
+      ["log-4k", 4_096, 64, ">= 12, or 80 MB/s"],
+      ["log-256k", 256 * 1_024, 8, ">= 150 MB/s"],
     ] as const) {
       if (!wants(name)) continue;
       const began = performance.now();
-      const { n: warmUp } = await throughput(ours, clients, bytes, warm);
-      if (theirs) await throughput(theirs, clients, bytes, { most: 5_000 });
+      const isLarge = bytes > 64 * 1_024;
+      const { n: warmUp } = await throughput(ours, clients, bytes, isLarge ? { ...warm, most: 500 } : warm);
+      if (theirs) await throughput(theirs, clients, bytes, { most: isLarge ? 100 : 5_000 });
       const values: number[] = [];
       const ratios: number[] = [];
       let n = 0;
@@ -179,7 +180,7 @@ async function readLocal(cluster: StateCluster): Promise<void> {
 }
 
 const parts: [names: string[], run: () => Promise<void>][] = [
-  [["log-256", "log-4k", "log-256-p50", "read-local"], logs],
+  [["log-256", "log-4k", "log-256k", "log-256-p50", "read-local"], logs],
   [["log-syncs"], () => countSyncs(seconds)],
   [["takeover-kill", "takeover-stop", "takeover-stop-tuned"], () => takeovers(rounds, wants)],
   [["stall-hung-replica"], () => stallHungReplica(rounds)],

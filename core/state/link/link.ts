@@ -12,7 +12,7 @@ import {
   stateSilentMs,
 } from "../../limits.ts";
 import type { Stream, StreamUser } from "../../platform/tcp.ts";
-import { encodeFrame, type Fields, FrameSplitter } from "./frames.ts";
+import { encodeFrame, encodeParts, type Fields, FrameSplitter, ownWriteBytes } from "./frames.ts";
 import {
   firstMessageNumber,
   type Hello,
@@ -126,10 +126,13 @@ export class Link implements StreamUser {
     return this.#stream?.queued ?? 0;
   }
 
-  /** `fields[0]` is a number from firstMessageNumber on. Nothing happens on a link that is not open. */
+  /**
+   * `fields[0]` is a number from firstMessageNumber on. Bytes at its end must not change before the turn is over.
+   * Nothing happens on a link that is not open.
+   */
   send(fields: Fields): void {
     if (!this.isOpen) return;
-    this.#push(encodeFrame(fields));
+    for (const part of encodeParts(fields)) this.#push(part);
   }
 
   /** In order: what was sent before still arrives. */
@@ -284,10 +287,22 @@ export class Link implements StreamUser {
     const frames = this.#frames;
     if (frames.length === 0 || !this.#stream) return;
     this.#frames = [];
-    const bytes = frames.length === 1 ? frames[0]! : Buffer.concat(frames);
-    this.#stream.write(bytes, 0, bytes.length);
+    let from = 0;
+    for (const [i, frame] of frames.entries()) {
+      if (frame.length < ownWriteBytes) continue;
+      this.#write(frames.slice(from, i));
+      this.#write([frame]);
+      from = i + 1;
+    }
+    this.#write(from === 0 ? frames : frames.slice(from));
     if (this.#stream.queued > stateQueueBytesMax) this.destroy("the peer takes nothing");
   };
+
+  #write(frames: Uint8Array[]): void {
+    if (frames.length === 0) return;
+    const bytes = frames.length === 1 ? frames[0]! : Buffer.concat(frames);
+    this.#stream!.write(bytes, 0, bytes.length);
+  }
 
   #end(): void {
     if (this.#closed) return;

@@ -2,7 +2,13 @@ import { afterEach, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { encodeFrame, type Fields, FrameSplitter } from "../../../core/state/link/frames.ts";
+import {
+  encodeFrame,
+  encodeParts,
+  type Fields,
+  FrameSplitter,
+  ownWriteBytes,
+} from "../../../core/state/link/frames.ts";
 import { dialState, type LinkIdentity, listenState } from "../../../core/state/link/listen.ts";
 import type { Link, LinkUser } from "../../../core/state/link/link.ts";
 import type { Hello } from "../../../core/state/link/handshake.ts";
@@ -169,5 +175,23 @@ test("frames come out whole however the stream is cut", () => {
       splitter.feed(Uint8Array.from(stream.subarray(at, at + size)), (fields) => got.push(fields) > 0);
     }
     expect(got).toEqual(frames);
+  }
+});
+
+test("a message that ends with many bytes goes without a copy of them, and arrives as any other", () => {
+  for (const bytes of [0, 1, ownWriteBytes - 1, ownWriteBytes, 300_000]) {
+    for (const fields of [
+      [16, new Uint8Array(bytes).fill(7)],
+      [72, 2 ** 40, "text", [1], new Uint8Array(bytes)],
+    ]) {
+      const parts = encodeParts(fields);
+      expect(parts.at(-1) === fields.at(-1)).toBe(bytes >= ownWriteBytes);
+      const came: Fields[] = [];
+      new FrameSplitter(1_000_000).feed(
+        Buffer.concat([...parts, ...encodeParts([17])]),
+        (each) => came.push(each) > 0,
+      );
+      expect(came).toEqual([fields, [17]]);
+    }
   }
 });
