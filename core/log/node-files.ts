@@ -16,8 +16,7 @@ export function nodeFiles(dir: string): LogFiles {
       fs.open(path(name), flags, 0o600, (e, fd) => (e ? done(errorOf(e)) : done(null, new NodeFile(fd))));
     },
     rename: (from, to, done) => fs.rename(path(from), path(to), (e) => done(e && errorOf(e))),
-    remove: (name, done) =>
-      fs.unlink(path(name), (e) => done(e === null || e.code === "ENOENT" ? null : errorOf(e))),
+    remove: (name, done) => fs.unlink(path(name), (e) => done(!e || e.code === "ENOENT" ? null : errorOf(e))),
     syncDirectory(done) {
       fs.open(dir, "r", (e, fd) => {
         if (e) return done(errorOf(e));

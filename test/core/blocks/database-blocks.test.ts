@@ -122,10 +122,12 @@ test("a COMMIT waits for the blocks of its operations; reads do not", async () =
 test("what a refused operation has put somewhere is not there; what is discarded is not either", async () => {
   const { db, store } = await open(join(root, "a"));
   begin(db);
-  expect(operate(db, { refuse: bytes(500, 1) })).toMatchObject({ ok: false });
+  expect(operate(db, { refuse: bytes(1_500, 1) })).toMatchObject({ ok: false });
   expect(store.isWritten).toBe(true);
   expect(db.segments.size).toBe(0);
-  for (let i = 0; i < 5; i++) operate(db, { append: bytes(900, i) });
+  operate(db, { append: bytes(900, 0) });
+  expect([...db.segments]).toEqual([[1, 900]]);
+  for (let i = 1; i < 5; i++) operate(db, { append: bytes(900, i) });
   expect([...db.segments.keys()]).toEqual([1, 2, 3]);
   operate(db, { drop: 3 });
   expect([...db.segments.keys()]).toEqual([3]);

@@ -15,7 +15,7 @@ test("large records that were dropped are not kept", () => {
   const tail = new Tail(8 * MiB);
   const before = held();
   for (let index = 1; index <= 200; index++) {
-    tail.push({ epoch: 1, index, bytes: new Uint8Array(MiB) });
+    tail.push({ epoch: 1, index, bytes: new Uint8Array(new ArrayBuffer(MiB)) });
     tail.shrink(index);
   }
   expect(tail.firstIndex).toBeGreaterThan(190);
