@@ -413,3 +413,9 @@ export const putBytesMax = 4 * MiB;
 export const putFramesMax = 512;
 /** Frames of one request that an agent carries out beside one another, those of one file in their order. */
 export const putsAheadMax = 16;
+
+// Files read beside a replica (core/files/client/local-files.ts)
+/** Names, and files, that are kept in mind: some 300 bytes each. */
+export const localNamesMax = 65_536;
+/** Memory for where bytes are: one in 256 of them, or more where writes were small; 8 GiB of large files. */
+export const localFileBytesMax = 32 * MiB;

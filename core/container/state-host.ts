@@ -4,7 +4,10 @@
  */
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { LocalFiles } from "../files/client/local-files.ts";
 import { VolumeClient } from "../files/client/volume-client.ts";
+import { localModule } from "../files/client/local-module.ts";
+import { BlobReader } from "../image/blob-reader.ts";
 import { KeyValue } from "../state/client/key-value.ts";
 import { LocalReader } from "../state/client/local-reader.ts";
 import { StateClient } from "../state/client/state-client.ts";
@@ -12,7 +15,7 @@ import { linkTls } from "../state/link/link-identity.ts";
 import type { LinkIdentity } from "../state/link/listen.ts";
 import { addressesOf, type ReplicaSet } from "../state/replica-set.ts";
 import { kv } from "../state/modules/kv.ts";
-import type { VosState } from "../vos.ts";
+import type { ImageReader, VosState } from "../vos.ts";
 import type { ContainerBoot, ContainerTls } from "./control.ts";
 import { StateRecords } from "./state-records.ts";
 
@@ -30,11 +33,14 @@ export class StateHost implements VosState {
   /** The socket of the replica on this node, empty where there is none. */
   #beside = "";
   #reader: LocalReader | null = null;
+  #near: LocalFiles | null = null;
+  readonly #blobs: BlobReader;
 
   constructor(boot: ContainerBoot) {
     this.#tls = boot.tls;
     const { spec, node, incarnation } = boot;
     this.#node = node.id;
+    this.#blobs = new BlobReader(boot.blobDir);
     const identity: LinkIdentity = {
       instance: spec.uid,
       node: node.id,
@@ -48,7 +54,7 @@ export class StateHost implements VosState {
     };
     this.#client = new StateClient({ identity });
     this.kv = new KeyValue(this.#client);
-    this.files = VolumeClient.open({ state: this.#client, client: incarnation });
+    this.files = VolumeClient.open({ state: this.#client, client: incarnation, near: () => this.#near });
     this.records = new StateRecords(this.#client);
   }
 
@@ -59,14 +65,22 @@ export class StateHost implements VosState {
     if (beside === this.#beside) return;
     this.#beside = beside;
     this.#reader?.close();
-    this.#reader = beside === "" ? null : new LocalReader(dirname(beside), [kv]);
+    this.#reader = beside === "" ? null : new LocalReader(dirname(beside), [kv, localModule], this.#readBlob);
+    this.#near = this.#reader && new LocalFiles(this.#reader);
     this.#client.setReader(this.#reader);
+  }
+
+  seedFiles(image: ImageReader): Promise<void> {
+    return this.files.seed(image);
   }
 
   /** For links from now on. */
   renewed(tls: ContainerTls): void {
     this.#tls = tls;
   }
+
+  readonly #readBlob = (digest: string, position: number, length: number): Promise<Uint8Array> =>
+    this.#blobs.read(digest, position, length);
 
   /** What it has open is given back, if that takes no longer. */
   async close(graceMs: number): Promise<void> {

@@ -5,6 +5,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { fileEntriesMax } from "../../limits.ts";
+import type { ImageReader } from "../../vos.ts";
 import { access, checkAccess } from "../access.ts";
 import { type Attributes, type FileTime, kindMask, kinds } from "../attributes.ts";
 import { FileError } from "../errno.ts";
@@ -21,6 +22,7 @@ import type {
 import { checkName, checkNewName, checkTarget } from "../names.ts";
 import type { By, FileFollow, FileOperation, TimeChange } from "../operations.ts";
 import { attributesIn, Changed, numberIn, rowsIn, textIn, usageIn, type What } from "./results.ts";
+import { seedVolume } from "./seed.ts";
 import { VolumeOffset } from "./shared-offset.ts";
 import { Volume, type VolumeOptions } from "./volume.ts";
 import { VolumeFile } from "./volume-file.ts";
@@ -48,6 +50,11 @@ export class VolumeClient implements FileSystem {
 
   as(who: Credentials): VolumeClient {
     return new VolumeClient(this.#volume, who);
+  }
+
+  /** Begins with the files of an image, where nobody has done that yet. Resolves when they are all there. */
+  seed(image: ImageReader): Promise<void> {
+    return seedVolume(this.#volume, image);
   }
 
   /** For all owners. The state's client stays open. */

@@ -8,7 +8,7 @@ import { BootClock } from "../boot-clock.ts";
 import { bucketsOf } from "../buckets.ts";
 import { GuardReader } from "../guard.ts";
 import { isSame } from "../keys.ts";
-import type { OpenModule, StateModule } from "../module.ts";
+import type { ModuleBlocks, OpenModule, StateModule } from "../module.ts";
 import { ReaderBlocks } from "../reader-blocks.ts";
 import { blocksDir } from "../schema.ts";
 
@@ -24,11 +24,16 @@ export class LocalState {
   readonly #modules: ReadonlyMap<string, OpenModule>;
 
   /** Throws where the database is not there yet, or not any more. */
-  constructor(guard: GuardReader, clock: BootClock, modules: readonly StateModule[]) {
+  constructor(
+    guard: GuardReader,
+    clock: BootClock,
+    modules: readonly StateModule[],
+    readBlob?: ModuleBlocks["readBlob"],
+  ) {
     this.guard = guard;
     this.clock = clock;
     this.#db = new DatabaseSync(guard.databasePath, { readOnly: true });
-    this.blocks = new ReaderBlocks(blocksDir(dirname(guard.databasePath)));
+    this.blocks = new ReaderBlocks(blocksDir(dirname(guard.databasePath)), readBlob);
     this.#modules = new Map(modules.map((module) => [module.name, module.open(this.#db, this.blocks)]));
   }
 
@@ -51,13 +56,18 @@ export class LocalState {
 export class LocalReader {
   readonly #runDir: string;
   readonly #modules: readonly StateModule[];
+  readonly #readBlob: ModuleBlocks["readBlob"];
   readonly #clock = new BootClock();
   #state: LocalState | null = null;
   #triedMs = -Infinity;
   #closed = false;
 
-  /** The run directory of the node's state process; modules whose state is all in their tables and in blocks. */
-  constructor(runDir: string, modules: readonly StateModule[]) {
+  /**
+   * The run directory of the node's state process; modules whose state is all in their tables and in blocks. `readBlob`
+   * reads files of images.
+   */
+  constructor(runDir: string, modules: readonly StateModule[], readBlob?: ModuleBlocks["readBlob"]) {
+    this.#readBlob = readBlob;
     this.#runDir = runDir;
     this.#modules = modules;
   }
@@ -85,7 +95,7 @@ export class LocalReader {
       return null;
     }
     const value = module.read(query);
-    if (this.#isStill(state, module, query, keys!, stamp)) return { value };
+    if (this.#isStill(state, module, query, keys, stamp)) return { value };
     if (state.guard.isVoid) this.#forget();
     return null;
   }
@@ -116,7 +126,7 @@ export class LocalReader {
     const guard = GuardReader.open(this.#runDir);
     if (!guard) return null;
     try {
-      this.#state = new LocalState(guard, this.#clock, this.#modules);
+      this.#state = new LocalState(guard, this.#clock, this.#modules, this.#readBlob);
     } catch {
       // It is not there yet, or not any more.
       guard.close();
