@@ -91,6 +91,11 @@ export interface VosState {
   readonly kv: KeyValue;
   /** One tree of files for all nodes, whose owner is uid 0; `as` makes it another's. */
   readonly files: FileSystem;
+  /**
+   * Fills `files` with those of an image, once in the instance's life: where that has begun with another image, it stays
+   * as it is. Resolves when they are all there, whoever did it. To be called before anything is made there.
+   */
+  seedFiles(image: ImageReader): Promise<void>;
 }
 
 /** What dvs gives a VOS in its container. */

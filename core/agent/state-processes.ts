@@ -233,6 +233,7 @@ export class StateProcesses {
       ...{ clusterId, tenant, instance, uid, os, policy, node, incarnation },
       runDir: dir.root,
       dataDir: dir.data,
+      blobDir: data.blobs,
       listen: { host: node.address, port },
       tls: certificates.of(uid),
       secret: await secrets.of(uid),

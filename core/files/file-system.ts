@@ -128,15 +128,17 @@ export interface FileSystem {
   makeNode(parent: number, name: string, mode: number): Promise<Attributes>;
   makeLink(ino: number, parent: number, name: string): Promise<Attributes>;
   makeSymlink(parent: number, name: string, target: string): Promise<Attributes>;
-  unlink(parent: number, name: string): Promise<void>;
+  /** `only`: ESTALE where the name has another inode than this one. */
+  unlink(parent: number, name: string, only?: number): Promise<void>;
   removeDirectory(parent: number, name: string): Promise<void>;
-  /** As renameat2: `noReplace` EEXIST, `exchange` both names. */
+  /** As renameat2: `noReplace` EEXIST, `exchange` both names. `only`: ESTALE where `toName` has another inode; 0: any at all. */
   rename(
     parent: number,
     name: string,
     toParent: number,
     toName: string,
     how?: "replace" | "noReplace" | "exchange",
+    only?: number,
   ): Promise<void>;
   setAttributes(ino: number, changes: AttributeChanges): Promise<Attributes>;
   /** As OpenFile.sync. */

@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { DatabaseSync } from "node:sqlite";
 import { DvsError } from "../errors.ts";
 import type { StateAnswer } from "../state/client/state-client.ts";
-import type { Follower, OpenModule } from "../state/module.ts";
+import type { Follower, ModuleBlocks, OpenModule } from "../state/module.ts";
 import { ModuleRefusal } from "../state/module.ts";
 import { decodeResult, encodeResult } from "../state/result.ts";
 import type { VolumeState } from "./client/volume.ts";
@@ -21,6 +21,8 @@ const eventsPerTurn = 64;
 export interface LoneOptions {
   /** Unix milliseconds. */
   now?: () => number;
+  /** Reads files of images, by their digests. */
+  readBlob?: NonNullable<ModuleBlocks["readBlob"]>;
 }
 
 export class LoneVolume {
@@ -36,8 +38,9 @@ export class LoneVolume {
   #waiting: (() => void)[] = [];
   #closed = false;
 
-  constructor({ now = Date.now }: LoneOptions = {}) {
+  constructor({ now = Date.now, readBlob }: LoneOptions = {}) {
     this.#now = now;
+    if (readBlob) this.blocks.readBlob = readBlob;
     files.create(this.#db);
     this.#module = files.open(this.#db, this.blocks);
     this.#timer = setInterval(() => this.tidy(), dueMs);

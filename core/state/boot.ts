@@ -27,6 +27,8 @@ export const StateBoot = z.object({
   runDir: z.string(),
   /** Holds log, database, blocks and snapshots, and nothing else does; outlives the process. Mode 0700. */
   dataDir: z.string(),
+  /** Of the node's images, which files of the instance may begin with. Absent: from an agent that does not know of it. */
+  blobDir: z.string().optional(),
   /** Links and clients of other nodes; port 0 = any. If the port is taken, any other. */
   listen: z.object({ host: z.string(), port: z.number().int() }),
   /** Null: no other node reaches it. */

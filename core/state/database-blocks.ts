@@ -10,6 +10,7 @@ type Action = { segment: number; position: number; bytes: Uint8Array } | { segme
 export class DatabaseBlocks implements ModuleBlocks {
   readonly store: BlockStore;
   readonly repair?: NonNullable<ModuleBlocks["repair"]>;
+  readonly readBlob?: NonNullable<ModuleBlocks["readBlob"]>;
   readonly #put: StateStatement;
   readonly #remove: StateStatement;
   readonly #lengths: Map<number, number>;
@@ -18,9 +19,10 @@ export class DatabaseBlocks implements ModuleBlocks {
   /** Of the operation that is being carried out. */
   #actions: Action[] = [];
 
-  constructor(db: StateTables, store: BlockStore, repair?: ModuleBlocks["repair"]) {
+  constructor(db: StateTables, store: BlockStore, other: Pick<ModuleBlocks, "repair" | "readBlob"> = {}) {
     this.store = store;
-    if (repair) this.repair = repair;
+    if (other.repair) this.repair = other.repair;
+    if (other.readBlob) this.readBlob = other.readBlob;
     this.#put = db.prepare(
       "INSERT INTO segment VALUES (?, ?) ON CONFLICT (number) DO UPDATE SET length = excluded.length",
     );

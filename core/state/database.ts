@@ -57,6 +57,8 @@ export interface StateDatabaseOptions {
   blocks?: BlockStore;
   /** Fetches from another replica what the disk has damaged. Missing: nobody does. */
   repairBlocks?: ModuleBlocks["repair"];
+  /** Reads files of images. Missing: there are none here. */
+  readBlob?: ModuleBlocks["readBlob"];
   /** Once, so much later. */
   after(ms: number, run: () => void): void;
   /** All up to this record is in the file: other host processes that read it see it. */
@@ -106,7 +108,8 @@ export class StateDatabase {
     const prepared = Object.entries(statements).map(([name, sql]) => [name, this.#db.prepare(sql)] as const);
     this.#sql = Object.fromEntries(prepared) as Record<keyof typeof statements, StateStatement>;
     this.#sessions = new SessionTables(this.#db);
-    this.#blocks = options.blocks ? new DatabaseBlocks(this.#db, options.blocks, options.repairBlocks) : null;
+    const { blocks, repairBlocks: repair, readBlob } = options;
+    this.#blocks = blocks ? new DatabaseBlocks(this.#db, blocks, { repair, readBlob }) : null;
     for (const module of options.modules)
       this.#modules.set(module.name, module.open(this.#db, this.#blocks ?? undefined));
     this.#settling = [...this.#modules.values()].filter((module) => "settle" in module);

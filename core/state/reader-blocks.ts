@@ -3,6 +3,13 @@ import { BlockReader } from "../blocks/block-reader.ts";
 import type { ModuleBlocks } from "./module.ts";
 
 export class ReaderBlocks extends BlockReader implements ModuleBlocks {
+  readonly readBlob?: NonNullable<ModuleBlocks["readBlob"]>;
+
+  constructor(dir: string, readBlob?: ModuleBlocks["readBlob"]) {
+    super(dir);
+    if (readBlob) this.readBlob = readBlob;
+  }
+
   write(): never {
     throw new Error("a reader beside a replica writes no blocks");
   }

@@ -65,6 +65,8 @@ export interface ReplicaDiskOptions {
   listener: LogListener;
   /** Fetches from another replica what this disk has damaged. */
   repairBlocks?: ModuleBlocks["repair"];
+  /** Reads files of images. */
+  readBlob?: ModuleBlocks["readBlob"];
   /** Nothing can be applied any more. */
   databaseFailed: (error: Error) => void;
   /** The database finds no room on the disk, or has found some again. */
@@ -248,14 +250,14 @@ function isOf(log: Log, { appliedIndex, appliedEpoch }: StateDatabase): boolean 
 }
 
 function newDatabase(
-  { modules, repairBlocks, databaseFailed, databaseFull, databaseCommitted, log: say }: ReplicaDiskOptions,
+  { modules, repairBlocks, readBlob, databaseFailed, databaseFull, databaseCommitted, log: say }: ReplicaDiskOptions,
   path: string,
   blocks?: BlockStore,
 ): StateDatabase {
   return new StateDatabase({
     path,
     modules,
-    ...(blocks && { blocks, repairBlocks }),
+    ...(blocks && { blocks, repairBlocks, readBlob }),
     after: (ms, run) => void setTimeout(run, ms),
     defect: (module, e) => say("error", `module ${module} has a defect`, { error: String(e) }),
     ...(databaseCommitted && { committed: databaseCommitted }),

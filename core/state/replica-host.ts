@@ -33,7 +33,7 @@ import { BlockExchange } from "./block-exchange.ts";
 import { BlockRepairs } from "./block-repairs.ts";
 import { bucketsOf } from "./buckets.ts";
 import { Guard } from "./guard.ts";
-import { ModuleRefusal, type OpenModule, type StateModule } from "./module.ts";
+import { type ModuleBlocks, ModuleRefusal, type OpenModule, type StateModule } from "./module.ts";
 import { Keeper } from "./keeper.ts";
 import {
   installSnapshot,
@@ -58,6 +58,8 @@ export interface ReplicaHostOptions {
   modules: readonly StateModule[];
   /** For tests: where segments of blocks are kept, in place of files of `dir`. */
   blockFiles?: LogFiles;
+  /** Reads files of images, which modules name by their digests. Missing: there are none here. */
+  readBlob?: ModuleBlocks["readBlob"];
   send: (disk: DiskId, message: ReplicaMessage) => void;
   sendSnapshot: (disk: DiskId, fromIndex: number) => void;
   /** To another replica (block-exchange.ts). Missing: nobody is asked for blocks. */
@@ -140,6 +142,7 @@ export class ReplicaHost implements ReplicaSink {
       dir: options.dir,
       modules: options.modules,
       ...(options.blockFiles && { blockFiles: options.blockFiles }),
+      ...(options.readBlob && { readBlob: options.readBlob }),
       repairBlocks: (segment, position, length, isGood) =>
         host
           ? host.#repairs.repair(segment, position, length, isGood)

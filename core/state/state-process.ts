@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { giveBackup } from "./backup/give-backup.ts";
 import { BackupTaker } from "./backup/take-backup.ts";
 import { serveTransfers } from "./backup/transfer.ts";
+import { BlobReader } from "../image/blob-reader.ts";
 import { removeRestoreDir } from "./backup/unpacked.ts";
 import { type StateBoot, stateSockets, type StateTls } from "./boot.ts";
 import { ClientServer } from "./client-server.ts";
@@ -117,7 +118,8 @@ export class StateProcess {
   }
 
   async #open(): Promise<void> {
-    const { dataDir, incarnation, policy, runDir, listen, node } = this.#boot;
+    const { dataDir, blobDir, incarnation, policy, runDir, listen, node } = this.#boot;
+    const blobs = blobDir === undefined ? null : new BlobReader(blobDir);
     const host = await ReplicaHost.open({
       dir: dataDir,
       runDir,
@@ -125,6 +127,7 @@ export class StateProcess {
       policy,
       ...(this.#timings && { timings: this.#timings }),
       modules,
+      ...(blobs && { readBlob: (digest, position, length) => blobs.read(digest, position, length) }),
       send: (disk, message) => this.#links?.send(disk, message),
       sendBlocks: (disk, fields) => this.#links?.send(disk, fields),
       linked: () => this.#links?.linked ?? [],

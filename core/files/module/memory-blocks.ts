@@ -5,6 +5,7 @@ import type { ModuleBlocks } from "../../state/module.ts";
 const firstBytes = 64 * 1024;
 
 export class MemoryBlocks implements ModuleBlocks {
+  readBlob?: NonNullable<ModuleBlocks["readBlob"]>;
   readonly #segments = new Map<number, Uint8Array>();
 
   write(segment: number, position: number, bytes: Uint8Array): void {
