@@ -50,7 +50,7 @@ export function ifRangeHolds(headers: Headers, validators: Validators, nowMs: nu
 }
 
 /** Entity tags of a list; a weak one never equals ours where the comparison is strong. */
-function listHas(list: string, etag: string, weak: boolean): boolean {
+export function listHas(list: string, etag: string, weak: boolean): boolean {
   if (list.trim() === "*") return true;
   for (const [tag] of list.matchAll(/(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"/g)) {
     if (tag === etag || (weak && tag === `W/${etag}`)) return true;

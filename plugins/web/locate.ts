@@ -1,23 +1,24 @@
-/** From a request's path to what answers it: a file of the image, a redirect, or nothing. Pure in the image and options. */
-import type { ImageEntry, ImageReader } from "../../core/vos.ts";
+/**
+ * From a request's path to what answers it: a file, a redirect, or nothing. Pure in what it finds and in the options: it
+ * asks for paths by yielding them (served.ts).
+ */
 import { compileGlob, substitute, type Glob } from "./glob.ts";
 import { encodePath, isHidden } from "./request-path.ts";
 import type { WebOptions } from "./options.ts";
+import type { Looking, ServedFile } from "./served.ts";
 
 export type Target =
-  | { type: "file"; entry: ImageEntry }
+  | { type: "file"; file: ServedFile }
   /** `query`: whether the request's query goes along. */
   | { type: "redirect"; location: string; status: number; query: boolean }
   | { type: "nothing" };
 
 export class Locator {
-  readonly #image: ImageReader;
   readonly #options: WebOptions;
   readonly #redirects: { from: Glob; to: string; status: number }[];
   readonly #rewrites: { from: Glob; to: string }[];
 
-  constructor(image: ImageReader, options: WebOptions) {
-    this.#image = image;
+  constructor(options: WebOptions) {
     this.#options = options;
     this.#redirects = options.redirects.map((rule) => ({ ...rule, from: compileGlob(rule.from) }));
     this.#rewrites = options.rewrites.map((rule) => ({ ...rule, from: compileGlob(rule.from) }));
@@ -37,13 +38,13 @@ export class Locator {
   }
 
   /** What answers GET. */
-  locate(path: string): Target {
+  *locate(path: string): Looking<Target> {
     if (!this.#options.dotFiles && isHidden(path)) return { type: "nothing" };
-    const found = this.#find(this.#rewritten(path));
+    const found = yield* this.#find(this.#rewritten(path));
     if (found.type !== "nothing") return found;
     const { spaFallback } = this.#options;
     const name = path.slice(path.lastIndexOf("/") + 1);
-    if (spaFallback !== null && !name.includes(".")) return this.#file(spaFallback) ?? found;
+    if (spaFallback !== null && !name.includes(".")) return (yield* fileTarget(spaFallback)) ?? found;
     return found;
   }
 
@@ -56,40 +57,38 @@ export class Locator {
     return path;
   }
 
-  #find(path: string): Target {
+  *#find(path: string): Looking<Target> {
     const { cleanUrls, index } = this.#options;
     if (path.endsWith("/")) {
-      const found = this.#index(path);
-      if (found) return { type: "file", entry: found };
       // `/file/` is not `/file`.
-      return { type: "nothing" };
+      return (yield* this.#index(path)) ?? { type: "nothing" };
     }
-    const entry = this.#image.resolve(path);
-    if (entry?.type === "file") {
+    const found = yield path;
+    if (found !== null && found !== "directory") {
       const clean = cleanUrls ? cleanUrlOf(path, index) : null;
       if (clean !== null) return { type: "redirect", location: encodePath(clean), status: 308, query: true };
-      return { type: "file", entry };
+      return { type: "file", file: found };
     }
-    const page = cleanUrls ? this.#file(`${path}.html`) : null;
+    const page = cleanUrls ? yield* fileTarget(`${path}.html`) : null;
     if (page) return page;
-    if (entry?.type === "directory" && this.#index(`${path}/`)) {
+    if (found === "directory" && (yield* this.#index(`${path}/`))) {
       return { type: "redirect", location: encodePath(`${path}/`), status: 301, query: true };
     }
     return { type: "nothing" };
   }
 
-  #index(directory: string): ImageEntry | null {
+  *#index(directory: string): Looking<Target | null> {
     for (const name of this.#options.index) {
-      const entry = this.#image.resolve(directory + name);
-      if (entry?.type === "file") return entry;
+      const target = yield* fileTarget(directory + name);
+      if (target) return target;
     }
     return null;
   }
+}
 
-  #file(path: string): Target | null {
-    const entry = this.#image.resolve(path);
-    return entry?.type === "file" ? { type: "file", entry } : null;
-  }
+function* fileTarget(path: string): Looking<Target | null> {
+  const found = yield path;
+  return found !== null && found !== "directory" ? { type: "file", file: found } : null;
 }
 
 /** `/about.html` → `/about`, `/docs/index.html` → `/docs/`; null where the URL is clean. */
@@ -102,10 +101,4 @@ function cleanUrlOf(path: string, index: string[]): string | null {
 
 function encodePart(part: string): string {
   return encodeURI(part).replaceAll(/[?#]/g, encodeURIComponent);
-}
-
-/** Whether a path of the options means a file of the image. */
-export function fileAt(image: ImageReader, path: string): ImageEntry | null {
-  const entry = image.resolve(path);
-  return entry?.type === "file" ? entry : null;
 }

@@ -1,6 +1,6 @@
 /** The body of a 206 with several ranges: `multipart/byteranges` (RFC 9110 section 14.6). */
-import type { ImageEntry, ImageReader } from "../../core/vos.ts";
 import type { ByteRange } from "./ranges.ts";
+import type { ServedFile } from "./served.ts";
 
 export interface Multipart {
   contentType: string;
@@ -9,19 +9,14 @@ export interface Multipart {
   body: ReadableStream<Uint8Array>;
 }
 
-export function multipart(
-  image: ImageReader,
-  entry: ImageEntry,
-  ranges: ByteRange[],
-  contentType: string,
-): Multipart {
-  // Digits that occur in the file by chance only; the digest is as good as random and the same on every node.
-  const boundary = `dvs-${entry.digest.slice(-40)}`;
+export function multipart(file: ServedFile, ranges: ByteRange[], contentType: string): Multipart {
+  // Whoever has written the file could not know it.
+  const boundary = `dvs-${crypto.randomUUID()}`;
   const encoder = new TextEncoder();
   const heads = ranges.map(({ start, end }, i) =>
     encoder.encode(
       `${i === 0 ? "" : "\r\n"}--${boundary}\r\ncontent-type: ${contentType}\r\n` +
-        `content-range: bytes ${start}-${end - 1}/${entry.size}\r\n\r\n`,
+        `content-range: bytes ${start}-${end - 1}/${file.size}\r\n\r\n`,
     ),
   );
   const tail = encoder.encode(`\r\n--${boundary}--\r\n`);
@@ -33,7 +28,7 @@ export function multipart(
     for (const [i, { start, end }] of ranges.entries()) {
       const head = heads[i];
       if (head) yield head;
-      yield* image.stream(entry, start, end);
+      yield* file.stream(start, end);
     }
     yield tail;
   }

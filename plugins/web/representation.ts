@@ -1,14 +1,15 @@
 /** A file as it is sent: its headers, made once, and the precompressed forms beside it. */
-import type { ImageEntry, ImageReader } from "../../core/vos.ts";
 import { requestPart } from "./access-line.ts";
 import type { Validators } from "./conditions.ts";
 import { contentType } from "./content-types.ts";
-import { codings, negotiate, type Coding } from "./encodings.ts";
+import { negotiate, type Coding } from "./encodings.ts";
 import { compileGlob, type Glob } from "./glob.ts";
 import type { WebOptions } from "./options.ts";
+import type { ServedFile } from "./served.ts";
+import type { Neighbours } from "./source.ts";
 
 export interface Representation extends Validators {
-  entry: ImageEntry;
+  file: ServedFile;
   /** For 200; a 206, 304 or 404 takes what it needs of them. */
   headers: Headers;
   /** Its line of the access log when it is sent whole. */
@@ -21,42 +22,31 @@ export interface Page {
   coded: Map<Coding, Representation> | null;
 }
 
-/** Hex digits of the SHA-256 in an entity tag: 128 bits, no two files of this world share them. */
-const etagDigits = 32;
-
 export class Representations {
-  readonly #image: ImageReader;
   readonly #options: WebOptions;
   readonly #rules: { path: Glob; set: [string, string | null][] }[];
   /** On every response, whatever it is. */
   readonly #common: [string, string][];
-  readonly #modifiedMs: number | null;
 
-  constructor(image: ImageReader, options: WebOptions, node: string) {
-    this.#image = image;
+  constructor(options: WebOptions, node: string) {
     this.#options = options;
     this.#rules = options.headers.map(({ path, set }) => ({
       path: compileGlob(path),
       set: Object.entries(set),
     }));
     this.#common = commonHeaders(options, node);
-    const { modifiedAt } = options;
-    this.#modifiedMs = modifiedAt === null ? null : Math.floor(Date.parse(modifiedAt) / 1000) * 1000;
   }
 
   /** The page of a file, for requests to `path`, written `target` by the client. */
-  page(path: string, entry: ImageEntry, target: string): Page {
-    const type = contentType(entry.path, this.#options.contentTypes, this.#options.charset);
+  page(path: string, file: ServedFile, neighbours: Neighbours, target: string): Page {
+    const type = contentType(file.path, this.#options.contentTypes, this.#options.charset);
     const coded = new Map<Coding, Representation>();
-    for (const { coding, suffix } of this.#options.precompressed ? codings : []) {
-      const neighbour = this.#image.resolve(entry.path + suffix);
-      if (neighbour?.type === "file") {
-        coded.set(coding, this.#representation(path, neighbour, type, { coding, vary: true, target }));
-      }
+    for (const [coding, neighbour] of neighbours) {
+      coded.set(coding, this.#representation(path, neighbour, type, { coding, vary: true, target }));
     }
     const vary = coded.size > 0;
     return {
-      plain: this.#representation(path, entry, type, { coding: null, vary, target }),
+      plain: this.#representation(path, file, type, { coding: null, vary, target }),
       coded: vary ? coded : null,
     };
   }
@@ -70,11 +60,12 @@ export class Representations {
 
   #representation(
     path: string,
-    entry: ImageEntry,
+    file: ServedFile,
     type: string,
     { coding, vary, target }: { coding: Coding | null; vary: boolean; target: string },
   ): Representation {
-    const etag = `"${entry.digest.slice(entry.digest.indexOf(":") + 1).slice(0, etagDigits)}"`;
+    const etag = `"${file.tag}"`;
+    const { modifiedMs } = file;
     const headers = new Headers(this.#common);
     headers.set("content-type", type);
     headers.set("etag", etag);
@@ -82,15 +73,15 @@ export class Representations {
     if (coding !== null) headers.set("content-encoding", coding);
     if (vary) headers.set("vary", "Accept-Encoding");
     if (this.#options.cacheControl !== null) headers.set("cache-control", this.#options.cacheControl);
-    if (this.#modifiedMs !== null) headers.set("last-modified", new Date(this.#modifiedMs).toUTCString());
+    if (modifiedMs !== null) headers.set("last-modified", new Date(modifiedMs).toUTCString());
     this.#applyRules(path, headers);
     // Conditions are judged by what clients were told.
     return {
-      entry,
+      file,
       headers,
-      logLine: requestPart("GET", target, 200, entry.size),
+      logLine: requestPart("GET", target, 200, file.size),
       etag: headers.get("etag") ?? etag,
-      modifiedMs: this.#modifiedMs,
+      modifiedMs,
     };
   }
 

@@ -1,0 +1,45 @@
+/** Where a request writes: a name in a directory. No symbolic link is followed on the way: it could lead out of what may be written. */
+import { type Attributes, kindMask, kinds } from "../../../core/files/attributes.ts";
+import { FileError } from "../../../core/files/errno.ts";
+import { type FileSystem, rootIno } from "../../../core/files/file-system.ts";
+import { Refusal } from "./answer.ts";
+
+export interface Place {
+  parent: number;
+  name: string;
+  /** What has the name now; null: nothing. A link itself. */
+  found: Attributes | null;
+}
+
+/** Throws a Refusal: 409 where the directory is missing, 403 at a symbolic link on the way and for the root. */
+export async function placeOf(fs: FileSystem, names: readonly string[]): Promise<Place> {
+  const name = names.at(-1);
+  if (name === undefined) throw new Refusal(403);
+  let parent = rootIno;
+  for (const each of names.slice(0, -1)) {
+    const found = await lookup(fs, parent, each);
+    if (!found) throw new Refusal(409);
+    if (isKind(found, kinds.symlink)) throw new Refusal(403);
+    if (!isDirectory(found)) throw new Refusal(409);
+    parent = found.ino;
+  }
+  return { parent, name, found: await lookup(fs, parent, name) };
+}
+
+/** Null where nothing has the name. */
+export async function lookup(fs: FileSystem, parent: number, name: string): Promise<Attributes | null> {
+  try {
+    return await fs.lookup(parent, name);
+  } catch (e) {
+    if (e instanceof FileError && e.code === "ENOENT") return null;
+    throw e;
+  }
+}
+
+export function isDirectory(attributes: Attributes): boolean {
+  return isKind(attributes, kinds.directory);
+}
+
+export function isKind({ mode }: Attributes, kind: number): boolean {
+  return (mode & kindMask) === kind;
+}

@@ -1,0 +1,11 @@
+/** What requests' conditions are compared with. */
+import { type Attributes, kinds } from "../../../core/files/attributes.ts";
+import type { TagOf } from "../volume/tag.ts";
+import { isKind } from "./place.ts";
+import type { Current } from "./preconditions.ts";
+
+/** Null: nothing that has an entity tag is there. */
+export function currentOf(found: Attributes | null, tagOf: TagOf): Current | null {
+  if (!found || isKind(found, kinds.directory)) return null;
+  return { etag: `"${tagOf(found)}"`, modifiedMs: found.mtime.seconds * 1000 };
+}
