@@ -12,6 +12,10 @@ import { prepareAll } from "./statements.ts";
 
 const columns = "client, owner, start, end, kind, pid";
 const statements = {
+  inWay: `SELECT ${columns} FROM files_lock WHERE ino = ?1 AND type = ?2 AND start < ?4 AND end > ?3
+    AND (kind = 2 OR ?5 = 2) AND NOT (client = ?6 AND owner = ?7) ORDER BY start, client, owner LIMIT ?8`,
+  own: `SELECT ${columns} FROM files_lock WHERE ino = ? AND type = ? AND client = ? AND owner = ? ORDER BY start`,
+  count: "SELECT count(*) AS n FROM files_lock WHERE ino = ? AND type = ?",
   held: `SELECT ${columns} FROM files_lock WHERE ino = ? AND type = ? ORDER BY start, client, owner`,
   put: "INSERT INTO files_lock VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
   remove: "DELETE FROM files_lock WHERE ino = ? AND type = ? AND client = ? AND owner = ? AND start = ?",
@@ -68,18 +72,17 @@ export class Locks {
     // Asked again.
     if (ticket > 0 && this.#sql.waiter.get(client, ticket)) return false;
     if (ticket > 0 && this.#sql.granted.get(client, ticket)) return true;
-    const held = this.#held(ino, type);
-    const own = held.filter((lock) => isSameOwner(lock, wanted));
-    const isFree = wanted.kind === lockKinds.none || !held.some((lock) => isInWay(lock, wanted));
+    const own = this.#sql.own.all(ino, type, client, wanted.owner) as unknown as Lock[];
+    const isFree = wanted.kind === lockKinds.none || this.#inWay(wanted, 1).length === 0;
     if (isFree) {
-      this.#checkRoom(held.length, own, wanted);
+      this.#checkRoom(own, wanted);
       this.#take(wanted, own);
       // An exclusive lock that becomes a shared one, or ends, lets others in.
       if (own.length > 0) this.#grantWaiting(ino, type, index);
       return true;
     }
     if (ticket === 0) refuse("EAGAIN");
-    if (type === lockTypes.posix && this.#isCircle(wanted, held)) refuse("EDEADLK");
+    if (type === lockTypes.posix && this.#isCircle(wanted)) refuse("EDEADLK");
     if ((this.#sql.waiters.get(ino, type) as { n: number }).n >= lockWaitersMax) refuse("ENOLCK");
     // As Linux: a flock that is to become another is given up first, or two of them would wait for each other.
     if (type === lockTypes.flock && own.length > 0) {
@@ -101,7 +104,7 @@ export class Locks {
 
   /** The first lock that is in the way of this one. */
   inWayOf(wanted: WantedLock): Lock | undefined {
-    return this.#held(wanted.ino, wanted.type).find((lock) => isInWay(lock, wanted));
+    return this.#inWay(wanted, 1)[0];
   }
 
   /** A client has a file open no more. */
@@ -142,22 +145,25 @@ export class Locks {
     yield* this.#sql.allGrants.iterate();
   }
 
-  #held(ino: number, type: number): Lock[] {
-    return this.#sql.held.all(ino, type) as unknown as Lock[];
+  #inWay({ ino, type, start, end, kind, client, owner }: WantedLock, limit: number): Lock[] {
+    return this.#sql.inWay.all(ino, type, start, end, kind, client, owner, limit) as unknown as Lock[];
   }
 
-  #take({ ino, type, ...wanted }: WantedLock, own: readonly Lock[]): void {
+  #take({ ino, type, ...wanted }: WantedLock, own: readonly Lock[]): { removed: Lock[]; added: Lock[] } {
     const { removed, added } = withLock(own, wanted);
     for (const { client, owner, start } of removed) this.#sql.remove.run(ino, type, client, owner, start);
     for (const { client, owner, start, end, kind, pid } of added) {
       this.#sql.put.run(ino, type, client, owner, start, end, kind, pid);
     }
+    return { removed, added };
   }
 
-  #checkRoom(held: number, own: readonly Lock[], wanted: Lock): void {
+  #checkRoom(own: readonly Lock[], wanted: WantedLock): void {
     const { removed, added } = withLock(own, wanted);
     const more = added.length - removed.length;
-    if (more > 0 && held + more > locksPerFileMax) refuse("ENOLCK");
+    if (more <= 0) return;
+    const { n } = this.#sql.count.get(wanted.ino, wanted.type) as { n: number };
+    if (n + more > locksPerFileMax) refuse("ENOLCK");
   }
 
   #grantAll(ino: number, index: number): void {
@@ -168,31 +174,33 @@ export class Locks {
   #grantWaiting(ino: number, type: number, index: number): void {
     const waiting = this.#sql.waiting.all(ino, type) as unknown as Waiter[];
     if (waiting.length === 0) return;
-    let held = this.#held(ino, type);
+    let held = this.#sql.held.all(ino, type) as unknown as Lock[];
+    let isConverted = false;
     for (const { place, ticket, ...wanted } of waiting) {
       if (held.some((lock) => isInWay(lock, wanted))) continue;
-      this.#take(
-        { ...wanted, ino, type },
-        held.filter((lock) => isSameOwner(lock, wanted)),
-      );
-      held = this.#held(ino, type);
+      const own = held.filter((lock) => isSameOwner(lock, wanted));
+      const { removed, added } = this.#take({ ...wanted, ino, type }, own);
+      isConverted ||= removed.length > 0;
+      held = [...held.filter((lock) => !removed.includes(lock)), ...added];
       this.#sql.leave.run(place);
       this.#sql.grant.run(wanted.client, ticket, index);
       this.#sql.forget.run(wanted.client, ticket - grantsKept);
     }
+    // One of them may hold less than before, and so be in the way of those before it no more.
+    if (isConverted) this.#grantWaiting(ino, type, index);
   }
 
   /** Whether an owner that is in the way waits, itself or through others, for whoever wants this lock. */
-  #isCircle(wanted: WantedLock, held: readonly Lock[]): boolean {
+  #isCircle(wanted: WantedLock): boolean {
     const seen = new Set<string>();
-    const toSee = held.filter((lock) => isInWay(lock, wanted));
+    const toSee = this.#inWay(wanted, lockOwnersSeenMax);
     for (let lock = toSee.pop(); lock && seen.size < lockOwnersSeenMax; lock = toSee.pop()) {
       if (isSameOwner(lock, wanted)) return true;
       const key = `${lock.client}\0${lock.owner}`;
       if (seen.has(key)) continue;
       seen.add(key);
       for (const waiter of this.#sql.waitersOf.all(lock.client, lock.owner) as unknown as WantedLock[]) {
-        toSee.push(...this.#held(waiter.ino, waiter.type).filter((other) => isInWay(other, waiter)));
+        toSee.push(...this.#inWay(waiter, lockOwnersSeenMax));
       }
     }
     return false;

@@ -211,7 +211,13 @@ test("what was written, cut or removed while it was being moved stays so", async
   const move = (await volume.module.work!())!;
   write(kept, 10, new Uint8Array([9]));
   volume.operate([3, superuser, 1, "gone", gone]);
-  const context = { index: ++volume.index, timeMs: volume.timeMs, random: new Uint8Array(16), client: "", level: 1 };
+  const context = {
+    index: ++volume.index,
+    timeMs: volume.timeMs,
+    random: new Uint8Array(16),
+    client: "",
+    level: 1,
+  };
   expect(volume.module.apply(move, context)).toEqual([""]);
   const now = await read(kept, 0, 200_000);
   expect(now).toEqual(new Uint8Array(100_000).fill(1).with(10, 9) as Uint8Array);

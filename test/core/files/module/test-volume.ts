@@ -64,7 +64,13 @@ export class TestVolume {
   /** All of what is due by now. */
   tidy(): void {
     for (let due = this.module.due!(this.timeMs); due; due = this.module.due!(this.timeMs)) {
-      const context = { index: ++this.index, timeMs: this.timeMs, random: new Uint8Array(16), client: "", level: 1 };
+      const context = {
+        index: ++this.index,
+        timeMs: this.timeMs,
+        random: new Uint8Array(16),
+        client: "",
+        level: 1,
+      };
       this.module.apply(due, context);
     }
   }
@@ -72,7 +78,13 @@ export class TestVolume {
   /** Moves what is left of sparse segments, until there is none. */
   async clean(): Promise<void> {
     for (let work = await this.module.work!(); work; work = await this.module.work!()) {
-      const context = { index: ++this.index, timeMs: this.timeMs, random: new Uint8Array(16), client: "", level: 1 };
+      const context = {
+        index: ++this.index,
+        timeMs: this.timeMs,
+        random: new Uint8Array(16),
+        client: "",
+        level: 1,
+      };
       this.module.apply(work, context);
     }
   }
