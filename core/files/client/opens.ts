@@ -59,6 +59,15 @@ export class Opens {
     this.#count(ino).state = "told";
   }
 
+  /** The replicas have forgotten what was told. */
+  tellAgain(): void {
+    for (const [ino, open] of this.#open) {
+      if (open.state !== "told") continue;
+      open.state = "untold";
+      this.#tell(ino, open).catch(() => undefined);
+    }
+  }
+
   give(ino: number): void {
     const open = this.#open.get(ino);
     if (!open || --open.count > 0 || open.state === "asking") return;

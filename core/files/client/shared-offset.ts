@@ -6,7 +6,9 @@ import type { Volume } from "./volume.ts";
 export class VolumeOffset implements SharedOffset {
   readonly id: string;
   readonly #volume: Volume;
+  #left = false;
 
+  /** `volume.useOffset` has counted it. */
   constructor(volume: Volume, id: string) {
     this.id = id;
     this.#volume = volume;
@@ -29,6 +31,9 @@ export class VolumeOffset implements SharedOffset {
   }
 
   async leave(): Promise<void> {
+    if (this.#left) return;
+    this.#left = true;
+    if (!this.#volume.leaveOffset(this.id)) return;
     await this.#volume.operate([16, this.id], () => `leave the shared offset ${this.id}`);
   }
 }

@@ -251,7 +251,8 @@ export class VolumeClient implements FileSystem {
     const times = [timeChange(atime), timeChange(mtime)] as const;
     const bits = mode === undefined ? -1 : mode & permissionBits;
     const operation: FileOperation = [6, this.#by, ino, bits, uid, gid, size, ...times, 0];
-    const [row] = await this.#volume.operate(operation, what);
+    // What was cut off before may have to be cleared away first, step by step.
+    const [row] = await this.#volume.again(() => this.#volume.operate(operation, what), what);
     return attributesIn(row, what);
   }
 
@@ -262,11 +263,18 @@ export class VolumeClient implements FileSystem {
   async sharedOffset(ino: number): Promise<SharedOffset> {
     const id = randomUUID();
     await this.#volume.operate([12, ino, id], () => `share an offset of inode ${ino}`);
+    this.#volume.useOffset(id);
     return new VolumeOffset(this.#volume, id);
   }
 
   async joinOffset(id: string): Promise<SharedOffset> {
-    await this.#volume.operate([13, id], () => `share the offset ${id}`);
+    if (!this.#volume.useOffset(id)) return new VolumeOffset(this.#volume, id);
+    try {
+      await this.#volume.operate([13, id], () => `share the offset ${id}`);
+    } catch (e) {
+      this.#volume.leaveOffset(id);
+      throw e;
+    }
     return new VolumeOffset(this.#volume, id);
   }
 

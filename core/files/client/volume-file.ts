@@ -46,7 +46,7 @@ export class VolumeFile implements OpenFile {
       if (near) return near.then((bytes) => bytes ?? this.#readByAsking(offset, length));
       return this.#readByAsking(offset, length);
     } catch (e) {
-      return Promise.reject(e as Error);
+      return Promise.reject(e);
     }
   }
 
@@ -115,7 +115,11 @@ export class VolumeFile implements OpenFile {
 
   async #writePiece(offset: number, bytes: Uint8Array): Promise<number> {
     const what = () => `write ${bytes.length} bytes to inode ${this.ino}`;
-    const [at] = await this.#volume.operate([7, this.#by, this.ino, offset, bytes], what);
+    // What was cut off before may have to be cleared away first, step by step.
+    const [at] = await this.#volume.again(
+      () => this.#volume.operate([7, this.#by, this.ino, offset, bytes], what),
+      what,
+    );
     return numberIn(at, what);
   }
 
@@ -126,7 +130,10 @@ export class VolumeFile implements OpenFile {
       throw new FileError("EINVAL", `cannot truncate inode ${this.ino}: it was opened to read`);
     checkRange(this.ino, size, 0);
     const what = () => `truncate inode ${this.ino}`;
-    await this.#volume.operate([6, this.#by, this.ino, -1, -1, -1, size, null, null, 1], what);
+    await this.#volume.again(
+      () => this.#volume.operate([6, this.#by, this.ino, -1, -1, -1, size, null, null, 1], what),
+      what,
+    );
   }
 
   sync(): Promise<void> {

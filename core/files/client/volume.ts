@@ -3,10 +3,11 @@
  * locks are waited for. `volume-client.ts` is the FileSystem over it, one for each owner.
  */
 import { DvsError } from "../../errors.ts";
-import { changedTriesMax } from "../../limits.ts";
+import { attendTtlMs, changedTriesMax } from "../../limits.ts";
 import type { StateAnswer } from "../../state/client/state-client.ts";
 import { FileError } from "../errno.ts";
 import type { FileFollow, FileOperation, FileQuery } from "../operations.ts";
+import { attend } from "./attendance.ts";
 import { LockWaits } from "./lock-waits.ts";
 import type { NearVolume } from "./near-volume.ts";
 import { Opens } from "./opens.ts";
@@ -35,6 +36,8 @@ export interface VolumeOptions {
    * one has removed what it names.
    */
   once?: boolean;
+  /** For a client that is no kernel, and is not `once-…` either: it says that it is there. */
+  attends?: boolean;
   /** Reads beside a replica; null where it has to be asked. */
   near?: () => NearVolume | null;
 }
@@ -49,14 +52,20 @@ export class Volume {
   readonly locks: LockWaits;
   readonly #near: () => NearVolume | null;
   readonly #closed = new AbortController();
+  /** Shared offsets → how often they are used here: the replicas count this client once. */
+  readonly #offsets = new Map<string, number>();
 
-  constructor({ state, client, once = false, near = () => null }: VolumeOptions) {
+  constructor({ state, client, once = false, attends = false, near = () => null }: VolumeOptions) {
     this.state = state;
     this.client = client;
     this.isOnce = once;
     this.#near = near;
     this.opens = new Opens((operation) => this.operate(operation, () => "say which files are open"));
     this.locks = new LockWaits(this);
+    if (!attends) return;
+    const operate = (operation: FileOperation) =>
+      this.operate(operation, () => "say that this client is there");
+    void attend({ ttlMs: attendTtlMs, operate, lost: () => this.opens.tellAgain(), signal: this.closed });
   }
 
   get near(): NearVolume | null {
@@ -100,6 +109,21 @@ export class Volume {
         }
       }
     }
+  }
+
+  /** One more here uses the offset. Whether it is the first. */
+  useOffset(id: string): boolean {
+    const users = this.#offsets.get(id) ?? 0;
+    this.#offsets.set(id, users + 1);
+    return users === 0;
+  }
+
+  /** Whether it was the last one here. */
+  leaveOffset(id: string): boolean {
+    const users = (this.#offsets.get(id) ?? 1) - 1;
+    if (users > 0) this.#offsets.set(id, users);
+    else this.#offsets.delete(id);
+    return users === 0;
   }
 
   /** Says what is not open any more. Files of it that are open lose what keeps them, once they are unlinked. */

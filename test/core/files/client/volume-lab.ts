@@ -102,6 +102,11 @@ export class VolumeLab {
     return VolumeClient.open({ state: this.stateClient(name), client: name, ...(near && { near }) });
   }
 
+  /** As a mount. */
+  attending(name: string): VolumeClient {
+    return VolumeClient.open({ state: this.stateClient(name), client: name, attends: true });
+  }
+
   async removeClient(name: string): Promise<void> {
     await new Promise((done) => this.host.removeClient(name, done));
   }
