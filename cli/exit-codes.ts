@@ -4,8 +4,8 @@ import { ERRORS, type ErrorCode } from "../core/errors.ts";
 const meanings: Record<ErrorCode, string> = {
   INVALID: "unknown flag, bad value or invalid configuration",
   TOO_LARGE: "what was sent is larger than a limit",
-  NOT_FOUND: "no such instance, node, image or token",
-  CONFLICT: "the name or port is taken, or the record changed meanwhile",
+  NOT_FOUND: "no such instance, node, image, token or file",
+  CONFLICT: "the name or port is taken, there is such a file, or the record changed meanwhile",
   UNAUTHENTICATED: "no token, or one that is not valid",
   FORBIDDEN: "the token's role does not allow it",
   UNAVAILABLE: "no coordinator, store or node answers; try again",
