@@ -41,8 +41,10 @@ export function answerInit(request: Request, wanted: readonly InitFlag[]): Init 
   const low = request.u32(12);
   const hasMore = (low & initFlags.initExt) !== 0;
   const high = hasMore ? request.u32(16) : 0;
-  const offered = (low >>> 0) + high * 2 ** 32;
-  const has = (flag: InitFlag) => Math.floor(offered / initFlags[flag]) % 2 === 1;
+  const has = (flag: InitFlag) => {
+    const bit = initFlags[flag];
+    return bit < 2 ** 32 ? (low & bit) !== 0 : (high & (bit / 2 ** 32)) !== 0;
+  };
   const flags = new Set(wanted.filter(has));
   if (hasMore) flags.add("initExt");
   const sum = [...flags].reduce((all, flag) => all + initFlags[flag], 0);

@@ -31,7 +31,10 @@ export async function runMount(options: MountOptions): Promise<number> {
   let reach: VolumeReach | null = null;
   try {
     reach = await reachAny(options);
-    await reach.attend();
+    await reach.attend().catch((e: unknown) => {
+      const why = DvsError.from(e).message;
+      throw new DvsError("UNAVAILABLE", `Nobody serves the state of ${instance} now: ${why}`, { cause: e });
+    });
     const { files } = reach;
     const mounted = await serveMount({ fs: files, dir, source: `dvs:${instance}`, cache, readOnly, log });
     const end = () => void mounted.end().catch((e: unknown) => log(DvsError.from(e).message));

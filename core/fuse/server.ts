@@ -17,7 +17,17 @@ import type { FuseDevice } from "./device.ts";
 import { Handles } from "./handles.ts";
 import { access, getattr, setattr, statfs } from "./handlers/attributes.ts";
 import { opendir, readdir, readdirplus, releasedir, syncAll } from "./handlers/directories.ts";
-import { copyFileRange, create, flush, fsync, open, read, release, write } from "./handlers/files.ts";
+import {
+  copyFileRange,
+  copyFileRange64,
+  create,
+  flush,
+  fsync,
+  open,
+  read,
+  release,
+  write,
+} from "./handlers/files.ts";
 import { getlk, setlk, setlkw } from "./handlers/locks.ts";
 import {
   link,
@@ -71,6 +81,7 @@ const handlers: Partial<Record<OpcodeName, Handler>> = {
   SETLKW: setlkw,
   ACCESS: access,
   COPY_FILE_RANGE: copyFileRange,
+  COPY_FILE_RANGE_64: copyFileRange64,
   // Inodes live as long as they are named or open, whether the kernel remembers them or not.
   FORGET: () => "nothing",
   BATCH_FORGET: () => "nothing",

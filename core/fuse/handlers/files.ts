@@ -1,8 +1,8 @@
 /** Open files: reading, writing, closing. */
 import { copiedBytesMax, dataBytesMax } from "../init.ts";
 import { openFlags, openKillsSuidGid, releaseUnlocksFlock, writeKillsSuidGid } from "../abi.ts";
-import { createAnswer, openAnswer, writtenAnswer } from "../answer.ts";
-import { type Handler, done } from "../call.ts";
+import { createAnswer, offsetAnswer, openAnswer, writtenAnswer } from "../answer.ts";
+import { type Call, type Handler, done } from "../call.ts";
 import { Handle, openModeOf } from "../handles.ts";
 import { killSuidGid } from "./attributes.ts";
 
@@ -66,7 +66,11 @@ export const fsync: Handler = async ({ request, handles }) => {
 };
 
 /** Spares the content two ways through the kernel. As much as is copied in one piece; the caller goes on behind it. */
-export const copyFileRange: Handler = async ({ request, handles, cache }) => {
+export const copyFileRange: Handler = async (call) => writtenAnswer(await copy(call));
+/** Since Linux 6.18: it may say more than 32 bits. */
+export const copyFileRange64: Handler = async (call) => offsetAnswer(await copy(call));
+
+async function copy({ request, handles, cache }: Call): Promise<number> {
   const from = handles.get(request.u64(0)).file;
   const to = handles.get(request.u64(24));
   const start = request.offset(8);
@@ -81,5 +85,5 @@ export const copyFileRange: Handler = async ({ request, handles, cache }) => {
     await file.write(toStart + copied, bytes);
     copied += bytes.length;
   }
-  return writtenAnswer(copied);
-};
+  return copied;
+}
