@@ -82,19 +82,31 @@ export class Contents {
       for (const extent of behind) this.#segments.free(extent.segment, extent.length);
       if (behind.length > 0) this.#extents.removeFrom(inode.content, size);
       for (const { length } of behind) inode.allocated -= length;
-    } else if (size === 0) {
-      this.leave(inode);
-      inode.content = this.#counters.nextId();
-      inode.allocated = 0;
-      inode.tail = 0;
-      return;
     } else {
+      const kept = size > 0 ? this.#extents.overlapping(inode.content, 0, size, extentsPerStep + 1) : [];
+      if (kept.length <= extentsPerStep) return this.#beginAnew(inode, size, kept);
       this.#sql.leave.run(inode.content, inode.ino);
       inode.tail = 1;
     }
     // The one that the new end is in.
     const [last] = size > 0 ? this.#extents.overlapping(inode.content, size - 1, size) : [];
     if (last && endOf(last) > size) this.#carve(inode, last, size, endOf(last));
+  }
+
+  /** What is kept of it is little: that gets a content of its own, and the old one goes as a whole. */
+  #beginAnew(inode: Inode, size: number, kept: readonly Extent[]): void {
+    const old = inode.content;
+    this.leave(inode);
+    inode.content = this.#counters.nextId();
+    inode.allocated = 0;
+    inode.tail = 0;
+    for (const extent of kept) {
+      const end = Math.min(size, endOf(extent));
+      this.#extents.remove(old, extent.start);
+      this.#extents.put(inode.content, partOf(extent, extent.start, end));
+      this.#segments.free(extent.segment, endOf(extent) - end);
+      inode.allocated += end - extent.start;
+    }
   }
 
   /** Takes [from, end) out of an extent. */

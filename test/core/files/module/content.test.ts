@@ -94,39 +94,54 @@ test("a file of many extents is cut to nothing in one step, and taken apart late
 
 test("what is left behind the end of a file that was cut never comes back", async () => {
   const ino = makeFile("a");
-  writeScattered(ino, 1_000);
-  expect(truncate(ino, 10 * 8_192 + 100)[0]).toBe("");
+  writeScattered(ino, 1_100);
+  expect(truncate(ino, 110 * 8_192 + 100)[0]).toBe("");
   // All is still there, behind the end.
-  expect(volume.db.prepare("SELECT count(*) AS n FROM files_extent").get()).toEqual({ n: 1_000 });
-  expect(write(ino, 20 * 8_192 + 50, new Uint8Array([5]))[0]).toBe("");
-  const bytes = await read(ino, 10 * 8_192, 20 * 8_192);
+  expect(volume.db.prepare("SELECT count(*) AS n FROM files_extent").get()).toEqual({ n: 1_100 });
+  expect(write(ino, 120 * 8_192 + 50, new Uint8Array([5]))[0]).toBe("");
+  const bytes = await read(ino, 110 * 8_192, 20 * 8_192);
   expect(bytes.length).toBe(10 * 8_192 + 51);
   expect(bytes.findLastIndex((byte) => byte !== 0 && byte !== 5)).toBe(99);
   expect(bytes.at(-1)).toBe(5);
   // More than one step can take away comes to light only when it is gone.
   const sizes: unknown[] = [];
   for (let i = 0; i < 20; i++) {
-    const [error] = truncate(ino, 1_000 * 8_192);
+    const [error] = truncate(ino, 1_100 * 8_192);
     sizes.push(error);
     if (error === "") break;
     expect(error).toBe("changed");
-    expect(attributes(ino)[5]).toBe(20 * 8_192 + 51);
+    expect(attributes(ino)[5]).toBe(120 * 8_192 + 51);
   }
   expect(sizes.length).toBeGreaterThan(5);
   expect(sizes.at(-1)).toBe("");
-  for (let at = 20 * 8_192 + 51; at < 1_000 * 8_192; at += 500_000) {
+  for (let at = 120 * 8_192 + 51; at < 1_100 * 8_192; at += 500_000) {
     expect((await read(ino, at, 500_000)).every((byte) => byte === 0)).toBe(true);
   }
   tidyLater();
-  expect(extentsOf(ino).length).toBe(12);
-  expect(attributes(ino)[6]).toBe(10 * 4_096 + 100 + 1);
-  expect((volume.module.read(["usage"]) as FileResult)[1]).toBe(10 * 4_096 + 100 + 1);
+  expect(extentsOf(ino).length).toBe(112);
+  expect(attributes(ino)[6]).toBe(110 * 4_096 + 100 + 1);
+  expect((volume.module.read(["usage"]) as FileResult)[1]).toBe(110 * 4_096 + 100 + 1);
+});
+
+test("a large file of which little is kept can grow again at once", async () => {
+  const ino = makeFile("a");
+  writeScattered(ino, 1_000);
+  expect(truncate(ino, 10 * 8_192 + 100)[0]).toBe("");
+  expect(attributes(ino)[6]).toBe(10 * 4_096 + 100);
+  expect(truncate(ino, 1_000 * 8_192)[0]).toBe("");
+  const bytes = await read(ino, 10 * 8_192, 1_000_000);
+  expect(bytes.findLastIndex((byte) => byte !== 0)).toBe(99);
+  tidyLater();
+  expect(extentsOf(ino).length).toBe(11);
+  expect(volume.db.prepare("SELECT sum(length) AS live FROM files_extent").get()).toEqual(
+    volume.db.prepare("SELECT live FROM files_counter").get() as { live: number },
+  );
 });
 
 test("a cut tail goes with its file", () => {
   const ino = makeFile("a");
   writeScattered(ino, 500);
-  truncate(ino, 8_192 * 3);
+  truncate(ino, 8_192 * 100);
   volume.operate([3, superuser, 1, "a", ino]);
   tidyLater();
   expect(volume.errorOf(["attributes", ino])).toBe("ESTALE");
