@@ -16,6 +16,7 @@ import {
   keeperMs,
   keeperRetryMs,
   snapshotCheckMs,
+  snapshotHeldLogBytes,
   snapshotLogBytes,
   snapshotPerDatabase,
   spaceMs,
@@ -193,7 +194,8 @@ export class Keeper {
   /** A snapshot writes the whole database anew: the log has to have grown by more than that. */
   async #snapshotDueBytes(): Promise<number> {
     const { size } = await stat(join(this.#options.dataDir, databaseName));
-    return Math.max(this.#options.snapshotLogBytes ?? snapshotLogBytes, snapshotPerDatabase * size);
+    const due = Math.max(this.#options.snapshotLogBytes ?? snapshotLogBytes, snapshotPerDatabase * size);
+    return this.#holds > 0 && this.#snapshot && !this.#space.low ? Math.max(due, snapshotHeldLogBytes) : due;
   }
 
   #failed(e: unknown): void {

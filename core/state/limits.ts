@@ -23,6 +23,11 @@ export const walBytesMax = 64 * MiB;
  */
 export const snapshotLogBytes = 256 * MiB;
 export const snapshotPerDatabase = 2;
+/**
+ * While one is being sent, or read for a backup, the log grows by so much before the next: what follows it is there for
+ * whoever takes it, and snapshots that cannot be removed yet do not pile up.
+ */
+export const snapshotHeldLogBytes = 4 * 1_024 * MiB;
 /** Pieces in which a snapshot goes to another replica. */
 export const snapshotPieceBytes = 256 * KiB;
 /** Sent ahead of what the learner has written; beacons wait behind it on the same link. */

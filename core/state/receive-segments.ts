@@ -40,8 +40,9 @@ export async function receiveSegments(
   const { store, known, check, progress } = options;
   const total = { received: 0, missing: 0 };
   for (const [segment, length] of segments) {
-    const begin = floorToPiece(Math.min(known.get(segment) ?? 0, length));
     const has = await store.lengthOf(segment);
+    // Known and nevertheless lost by the disk: it comes anew.
+    const begin = floorToPiece(Math.min(known.get(segment) ?? 0, has, length));
     for (let position = begin; position < length; position += summedBytesMax) {
       check();
       const range = { segment, position, length: Math.min(summedBytesMax, length - position) };
@@ -51,7 +52,6 @@ export async function receiveSegments(
       total.missing += missing;
       progress();
     }
-    if (begin >= length) continue;
     // Bit by bit: at the end it would take long.
     await store.synced(segment);
     progress();

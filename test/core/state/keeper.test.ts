@@ -93,6 +93,25 @@ test("a snapshot that the disk has damaged is found, and another takes its place
   expect(await isWhole(replica.dir, taken[1]!)).toBe(true);
 });
 
+test("while a snapshot is held the log may grow by much more before the next one", async () => {
+  write(150);
+  await keeper.look();
+  expect(taken).toHaveLength(1);
+  const release = keeper.hold();
+  const grow = (bytes: number) => {
+    write(1);
+    segments[0] = { ...segments[0]!, end: bytes };
+    return keeper.look();
+  };
+  await grow(4 * 2 ** 30);
+  expect(taken).toHaveLength(1);
+  await grow(4 * 2 ** 30 + 1);
+  expect(taken).toHaveLength(2);
+  release();
+  await grow(2 ** 30);
+  expect(taken).toHaveLength(3);
+});
+
 test("a snapshot that is held stays beside the next one", async () => {
   write(1);
   const first = await keeper.makeSnapshot();
