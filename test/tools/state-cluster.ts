@@ -27,7 +27,7 @@ import { createAuthority, issueCertificate } from "../../core/trust/authority.ts
 import { createKeyAndCsr } from "../../core/trust/key.ts";
 import { containerUri } from "../../core/trust/identity.ts";
 
-const uid = "u-bench";
+export const uid = "u-bench";
 const clusterId = "bench";
 /** What an agent waits for an answer of a coordinator's; the product's is `stateRequestTimeoutMs`. */
 const awayMs = 300;
@@ -53,6 +53,13 @@ export interface StateClusterOptions {
   supervised?: boolean;
   /** A change that is proposed while its node is away from the store: is it carried out, with its answer lost? */
   carriedOutAway?: () => boolean;
+}
+
+export interface Outsider extends Pick<StateBoot, "secret" | "tls"> {
+  node: string;
+  replicas: ReturnType<typeof addressesOf>;
+  /** Of its node's replica. */
+  runDir: string;
 }
 
 interface Node {
@@ -114,6 +121,18 @@ export class StateCluster {
   files(at: number): VolumeClient {
     const client = `client-${randomBytes(6).toString("hex")}`;
     return VolumeClient.open({ state: this.#client(at, client, true), client });
+  }
+
+  /** What a host process needs to be a client on that node, for as long as the replicas stay where they are. */
+  outsider(at: number): Outsider {
+    const { boot, replica } = this.nodes[at]!;
+    return {
+      node: boot.node.id,
+      secret: boot.secret,
+      tls: boot.tls,
+      replicas: addressesOf(this.#set()),
+      runDir: dirname(replica.unix),
+    };
   }
 
   #client(at: number, name: string, local: boolean): StateClient {
