@@ -83,7 +83,7 @@ export class FuseLab {
 
   async close(): Promise<void> {
     await this.server.close();
-    this.lone.close();
+    await this.lone.close();
   }
 
   #answered(bytes: Uint8Array): void {
