@@ -107,21 +107,40 @@ export class Machines {
     rmSync(join(disk, filler), { force: true });
   }
 
+  /** All of the commands or none; each may be carried out twice. */
   #nft(machine: string, ...commands: string[]): void {
-    const [command, ...args] = this.wrap(machine) as [string, ...string[]];
-    const { status, stderr, signal, error } = spawnSync(command, [...args, "nft", "-f", "-"], {
-      input: `${commands.join("\n")}\n`,
-      encoding: "utf8",
-    });
-    if (status !== 0) throw new Error(`nft on ${machine}: ${stderr || String(error ?? signal)}`);
+    attempt([...this.wrap(machine), "nft", "-f", "-"], `${commands.join("\n")}\n`, () => true);
   }
 }
 
 const filler = "filler";
+const attempts = 5;
+const betweenAttemptsMs = 200;
 const marginBytes = 4 * 1_024 * 1_024;
 const page = new Uint8Array(4_096);
 
-function run(command: string, ...args: string[]): void {
-  const { status, stderr } = spawnSync(command, args, { encoding: "utf8" });
-  if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ${stderr}`);
+function run(...command: string[]): void {
+  attempt(command, "", ({ pid }) => !pid);
+}
+
+/** On a host that lacks memory or processes for a moment: again, where that is harmless. */
+function attempt(
+  command: readonly string[],
+  input: string,
+  mayRepeat: (ended: { pid: number | undefined }) => boolean,
+): void {
+  const [program, ...args] = command;
+  for (let left = attempts; ; left--) {
+    const ended = spawnSync(program!, args, { input, encoding: "utf8" });
+    const { status, stderr, signal, error } = ended;
+    if (status === 0) return;
+    if (left > 1 && mayRepeat(ended)) {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, betweenAttemptsMs);
+      continue;
+    }
+    const how = error ? error.message : signal ? `ended by ${signal}` : `exit code ${status}`;
+    throw new Error(
+      `"${[...command, input.trim()].join(" ").trim()}": ${[how, stderr?.trim()].filter(Boolean).join(": ")}`,
+    );
+  }
 }
