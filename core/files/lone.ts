@@ -13,6 +13,7 @@ import type { VolumeState } from "./client/volume.ts";
 import { VolumeClient } from "./client/volume-client.ts";
 import { files } from "./module/files.ts";
 import { MemoryBlocks } from "./module/memory-blocks.ts";
+import type { FileOperation } from "./operations.ts";
 
 /** As the primary asks what is due. */
 const dueMs = 1_000;
@@ -52,6 +53,11 @@ export class LoneVolume {
     const client = VolumeClient.open({ state: this.#stateOf(name), client: name });
     this.#clients.push(client);
     return client;
+  }
+
+  /** One that no client has a call for, as `setQuota`. */
+  operate(operation: FileOperation): void {
+    this.#apply("", this.#module.encode(operation));
   }
 
   /** As if a kernel was removed. */

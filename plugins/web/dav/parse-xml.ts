@@ -101,7 +101,8 @@ function endOfTag(text: string, at: number): number {
 
 function opened(inner: string, outer: ReadonlyMap<string, string>): Open {
   const [written = ""] = /^[^\s]*/.exec(inner) ?? [];
-  const spaces = new Map(outer);
+  // Most elements name none.
+  let own: Map<string, string> | null = null;
   const seen = new Set<string>();
   attribute.lastIndex = written.length;
   let at = written.length;
@@ -111,14 +112,13 @@ function opened(inner: string, outer: ReadonlyMap<string, string>): Open {
     if (seen.has(name)) throw new NotXml();
     seen.add(name);
     const value = decoded(quoted.slice(1, -1));
-    if (name === "xmlns") spaces.set("", value);
-    else if (name.startsWith("xmlns:")) {
-      // An undeclared prefix would be no name at all.
-      if (value === "") throw new NotXml();
-      spaces.set(name.slice(6), value);
-    }
+    if (name !== "xmlns" && !name.startsWith("xmlns:")) continue;
+    // An undeclared prefix would be no name at all.
+    if (value === "" && name !== "xmlns") throw new NotXml();
+    (own ??= new Map(outer)).set(name.slice(6), value);
   }
   const [whole, prefix = "", name = ""] = qualified.exec(written) ?? [];
+  const spaces = own ?? outer;
   const space = spaces.get(prefix);
   if (whole === undefined || space === undefined || inner.slice(at).trim() !== "") throw new NotXml();
   return { element: { space, name, children: [] }, written, spaces };

@@ -26,7 +26,7 @@ export class WorkArea {
   constructor(fs: FileSystem, report: (message: string, e: unknown) => void) {
     this.#fs = fs;
     this.#report = report;
-    this.#timer = setInterval(() => void this.#tidy(), tidyMs * (0.5 + Math.random()));
+    this.#timer = setInterval(() => void this.tidy(), tidyMs * (0.5 + Math.random()));
     this.#timer.unref?.();
   }
 
@@ -107,7 +107,8 @@ export class WorkArea {
       .catch((e: unknown) => this.#report("what was removed is still being taken apart", e));
   }
 
-  async #tidy(): Promise<void> {
+  /** Removes what nobody has written to for long. */
+  async tidy(): Promise<void> {
     try {
       const found = await lookup(this.#fs, rootIno, workName);
       if (!found) return;

@@ -72,6 +72,11 @@ export class WebVolume {
     return { ask: asker(vos), vos, files, logged, access };
   }
 
+  /** As whoever runs the instance sets it. */
+  setQuota(bytesMax: number, inodesMax: number): void {
+    this.volume.operate([18, bytesMax, inodesMax]);
+  }
+
   async close(): Promise<void> {
     for (const vos of this.#booted) await vos.close?.();
     await this.volume.close();
