@@ -389,14 +389,14 @@ export const lockOwnersSeenMax = 256;
 export const grantsKept = 4_096;
 /** Things of a client that is gone which one step takes from it. */
 export const takenPerStep = 256;
-/** Changes of inodes that are kept for whoever follows: some megabytes. */
+/** Changes of inodes that are kept for whoever follows: a megabyte. */
 export const fileChangesKept = 65_536;
 /** Further groups of a user: a tenth of what Linux allows, in each operation. */
 export const groupsPerUserMax = 4_096;
 /** Names of those who lock, and of shared offsets. */
 export const lockOwnerCharsMax = 64;
-/** Entries of an image in one operation: about a hundred KiB. */
-export const seedEntriesMax = 256;
+/** Entries of an image in one operation: some 20 KiB, and less than two milliseconds. */
+export const seedEntriesMax = 128;
 /** Pieces of a segment that one operation moves. */
 export const movedPiecesMax = 256;
 /** Until somebody sets a quota. */

@@ -8,9 +8,11 @@ import type { Follower } from "../../state/module.ts";
 import type { Locks } from "./locks.ts";
 
 export class Changes {
-  /** `[inode, index]`, in the order of their indices. */
-  #kept: (readonly [ino: number, index: number])[] = [];
-  /** Of those that there were, how many are not kept any more. */
+  /** Inodes and indices of the last ones, in a ring: that of number n is at n % fileChangesKept. */
+  readonly #inos = new Float64Array(fileChangesKept);
+  readonly #indices = new Float64Array(fileChangesKept);
+  /** How many there were, and how many of them are not kept any more. */
+  #count = 0;
   #dropped = 0;
   /** What changed up to this record is not kept; null: no record has come yet. */
   #forgotten: number | null = null;
@@ -19,17 +21,15 @@ export class Changes {
   /** A record is carried out; or again, when what it and others did was undone. */
   began(index: number): void {
     this.#forgotten ??= index - 1;
-    while (this.#kept.length > 0 && this.#kept.at(-1)![1] >= index) this.#kept.pop();
+    while (this.#count > this.#dropped && this.#indexOf(this.#count - 1) >= index) this.#count--;
     this.#last = index;
   }
 
   note(ino: number, index: number): void {
-    this.#kept.push([ino, index]);
-    // Half of them at a time: moving the others costs little then.
-    if (this.#kept.length < 2 * fileChangesKept) return;
-    const dropped = this.#kept.splice(0, fileChangesKept);
-    this.#dropped += dropped.length;
-    this.#forgotten = dropped.at(-1)![1];
+    if (this.#count - this.#dropped === fileChangesKept) this.#forgotten = this.#indexOf(this.#dropped++);
+    const at = this.#count++ % fileChangesKept;
+    this.#inos[at] = ino;
+    this.#indices[at] = index;
   }
 
   /** −1: from now on. Throws CONFLICT. */
@@ -42,22 +42,29 @@ export class Changes {
     return this.#last;
   }
 
-  /** How many there were. */
   get count(): number {
-    return this.#dropped + this.#kept.length;
+    return this.#count;
   }
 
   /** From the one of this number on. CONFLICT: it is gone. */
   from(number: number, after: number, max: number): (readonly [ino: number, index: number])[] {
     if (number < this.#dropped) this.#checkKept(after);
-    const first = Math.max(0, number - this.#dropped);
-    return this.#kept.slice(first, first + max);
+    const found: (readonly [ino: number, index: number])[] = [];
+    for (let at = Math.max(number, this.#dropped); at < this.#count && found.length < max; at++) {
+      found.push([this.#inos[at % fileChangesKept]!, this.#indexOf(at)]);
+    }
+    return found;
   }
 
   /** The number of the first above this record. */
   numberOf(after: number): number {
-    const found = this.#kept.findIndex(([, index]) => index > after);
-    return this.#dropped + (found < 0 ? this.#kept.length : found);
+    let at = this.#count;
+    while (at > this.#dropped && this.#indexOf(at - 1) > after) at--;
+    return at;
+  }
+
+  #indexOf(number: number): number {
+    return this.#indices[number % fileChangesKept]!;
   }
 
   #checkKept(after: number): void {

@@ -32,7 +32,7 @@ export const directorySize = 4_096;
 
 const statements = {
   get: "SELECT * FROM files_inode WHERE ino = ?",
-  insert: "INSERT INTO files_inode VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)",
+  insert: "INSERT INTO files_inode VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)",
   save: `UPDATE files_inode SET mode = ?, nlink = ?, uid = ?, gid = ?, size = ?, allocated = ?, atime = ?,
     atimeNanos = ?, mtime = ?, mtimeNanos = ?, ctime = ?, ctimeNanos = ?, change = ?, content = ?, tail = ?
     WHERE ino = ?`,
@@ -65,10 +65,10 @@ export class Inodes {
   }
 
   insert(inode: Inode): void {
-    const { ino, mode, nlink, uid, gid, size, atime, atimeNanos, mtime, mtimeNanos } = inode;
+    const { ino, mode, nlink, uid, gid, size, allocated, atime, atimeNanos, mtime, mtimeNanos } = inode;
     const { ctime, ctimeNanos, change, content, target } = inode;
     this.#sql.insert.run(
-      ...[ino, mode, nlink, uid, gid, size],
+      ...[ino, mode, nlink, uid, gid, size, allocated],
       ...[atime, atimeNanos, mtime, mtimeNanos, ctime, ctimeNanos],
       ...[change, content, target],
     );

@@ -10,7 +10,7 @@ import type { FileOperations, FileResult, SeedEntry } from "../../operations.ts"
 import { directorySize, type Inode, isDirectory, touchContent } from "../inodes.ts";
 import { refuse } from "../refusal.ts";
 import type { Step } from "../step.ts";
-import { useBytes, type Volume } from "../volume.ts";
+import type { Volume } from "../volume.ts";
 
 /** Parents of entries that follow one another are the same: looked up once. */
 interface Parent {
@@ -81,7 +81,7 @@ function addEntry(volume: Volume, [path, mode, size, content]: SeedEntry, step: 
     ...{ ino, mode, uid: 0, gid: 0, tail: 0, change: step.index },
     nlink: kind === kinds.directory ? 2 : 1,
     size: kind === kinds.directory ? directorySize : kind === kinds.symlink ? utf8Bytes(content) : size,
-    allocated: 0,
+    allocated: kind === kinds.file ? size : 0,
     content: kind === kinds.directory ? directory.ino : ino,
     target: kind === kinds.symlink ? content : null,
     ...{ atime: step.seconds, mtime: step.seconds, ctime: step.seconds },
@@ -91,13 +91,10 @@ function addEntry(volume: Volume, [path, mode, size, content]: SeedEntry, step: 
   entries.insert(directory.ino, { name, ino, kind, cookie: ino });
   parent.isChanged = true;
   if (isDirectory(inode)) directory.nlink++;
-  counters.use(0, 1);
-  if (kind !== kinds.file || size === 0) return;
+  counters.use(inode.allocated, 1);
+  if (inode.allocated === 0) return;
   const segment = -blobs.rowOf(content);
   extents.put(ino, { start: 0, length: size, segment, position: 0, lead: 0, bytes: size, checksums: none });
-  inode.allocated = size;
-  inodes.save(inode);
-  useBytes(volume, inode, size);
 }
 
 function leaveParent({ inodes }: Volume, { inode, isChanged }: Parent, step: Step): void {
