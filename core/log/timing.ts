@@ -6,5 +6,6 @@ export const loopTiming: Timing = {
     // A log that nobody closes does not keep the host process alive.
     setTimeout(run, ms).unref();
   },
-  soon: (run) => void setImmediate(run),
+  // The machine appends once a turn; whatever comes over a link in one piece is appended before this.
+  soon: (run) => queueMicrotask(run),
 };
