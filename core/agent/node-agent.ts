@@ -330,7 +330,9 @@ export class NodeAgent {
     const replicas = await this.#states.replicasFor(uid);
     if (!replicas) return null;
     const secret = await this.#secrets.of(uid);
-    return { uid, node: this.#parts.enrolled.identity.nodeId, secret, tls: this.#tlsOf(uid), replicas };
+    const { data, enrolled } = this.#parts;
+    const tls = this.#tlsOf(uid);
+    return { uid, node: enrolled.identity.nodeId, secret, tls, replicas, blobs: data.blobs };
   }
 
   #tlsOf(uid: string) {

@@ -30,6 +30,8 @@ export const ToOutside = z.discriminatedUnion("type", [
     /** Null: only replicas of this node are reached. */
     tls: StateTls.nullable(),
     replicas: ReplicaSet,
+    /** Directory of the images' files. */
+    blobs: z.string(),
   }),
   z.object({ type: z.literal("refused"), error: z.unknown() }),
 ]);

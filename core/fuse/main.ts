@@ -31,7 +31,7 @@ export async function runMount(options: MountOptions): Promise<number> {
   let reach: VolumeReach | null = null;
   try {
     reach = await reachAny(options);
-    await reach.attend().catch((e: unknown) => {
+    await reach.serves().catch((e: unknown) => {
       const why = DvsError.from(e).message;
       throw new DvsError("UNAVAILABLE", `Nobody serves the state of ${instance} now: ${why}`, { cause: e });
     });

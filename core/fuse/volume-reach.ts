@@ -3,14 +3,21 @@
  * its own, which the agent of this node lets in and tells where the replicas are, also later when that changes. Without an
  * agent it goes on by the last word of one.
  *
- * It says from time to time that it is there: what it has open or locked goes attendTtlMs after it has gone.
+ * It says from time to time that it is there: what it has open or locked goes attendTtlMs after it has gone. Where a
+ * replica is on this node, files are read beside it, as its containers do.
  */
 import { randomUUID } from "node:crypto";
+import { dirname } from "node:path";
 import { type ControlLink, openControlLink } from "../agent/control-link.ts";
 import { type FromOutside, type ReachOutside, ToOutside } from "../agent/outside-control.ts";
 import { DvsError } from "../errors.ts";
+import { LocalFiles } from "../files/client/local-files.ts";
+import { localModule } from "../files/client/local-module.ts";
 import { VolumeClient } from "../files/client/volume-client.ts";
-import { attendTtlMs, reconnectMaxMs } from "../limits.ts";
+import { rootIno } from "../files/file-system.ts";
+import { BlobReader } from "../image/blob-reader.ts";
+import { reconnectMaxMs } from "../limits.ts";
+import { LocalReader } from "../state/client/local-reader.ts";
 import { StateClient } from "../state/client/state-client.ts";
 import { linkTls } from "../state/link/link-identity.ts";
 import { addressesOf } from "../state/replica-set.ts";
@@ -26,8 +33,6 @@ export interface VolumeReachOptions {
 const answerMs = 10_000;
 /** One that was started a moment ago does not know yet what is here. */
 const refusedAgainMs = 500;
-/** Operation of core/files/operations.ts. */
-const attendNumber = 17;
 
 export class VolumeReach {
   readonly files: VolumeClient;
@@ -36,9 +41,11 @@ export class VolumeReach {
   #last: ReachOutside;
   #link: ControlLink<FromOutside> | null = null;
   #again: ReturnType<typeof setTimeout> | undefined;
-  readonly #attending: ReturnType<typeof setInterval>;
-  #attendedMs = performance.now();
-  #isSilent = false;
+  /** The socket of the replica on this node, empty where there is none. */
+  #beside = "";
+  #reader: LocalReader | null = null;
+  #near: LocalFiles | null = null;
+  readonly #blobs: BlobReader;
   #closed = false;
 
   /** Rejects with UNAVAILABLE (no agent answers), NOT_FOUND (nothing of the instance is here) or CONFLICT. */
@@ -51,9 +58,9 @@ export class VolumeReach {
   private constructor(options: VolumeReachOptions, reach: ReachOutside) {
     this.#options = options;
     this.#last = reach;
-    // `once-`: the replicas forget a name that was silent for long.
-    const incarnation = `once-mount-${randomUUID()}`;
-    const { uid, node, secret } = reach;
+    const incarnation = `mount-${randomUUID()}`;
+    const { uid, node, secret, blobs } = reach;
+    this.#blobs = new BlobReader(blobs);
     this.#client = new StateClient({
       identity: {
         ...{ instance: uid, node, incarnation, disk: "" },
@@ -61,37 +68,39 @@ export class VolumeReach {
         tls: linkTls(() => this.#last.tls),
       },
     });
-    this.#client.setReplicas(addressesOf(reach.replicas));
-    this.files = VolumeClient.open({ state: this.#client, client: incarnation });
-    this.#attending = setInterval(() => void this.#attend(), attendTtlMs / 3);
+    this.#replicas();
+    const state = this.#client;
+    this.files = VolumeClient.open({ state, client: incarnation, attends: true, near: () => this.#near });
     this.#follow();
   }
 
-  /** Resolves when the replicas know of this client: its locks will end with it. Rejects with UNAVAILABLE. */
-  async attend(): Promise<void> {
-    await this.#client.write("files", [attendNumber, attendTtlMs]);
-    this.#attendedMs = performance.now();
+  /** Resolves when somebody serves the file system. Rejects with UNAVAILABLE. */
+  async serves(): Promise<void> {
+    await this.files.attributes(rootIno);
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    clearInterval(this.#attending);
     clearTimeout(this.#again);
     this.#link?.close();
     await this.files.close().catch(() => undefined);
+    this.#reader?.close();
     this.#client.close();
   }
 
-  async #attend(): Promise<void> {
-    try {
-      await this.attend();
-      if (this.#isSilent) this.#options.log("the replicas answer again; locks that were held may be lost");
-      this.#isSilent = false;
-    } catch (e) {
-      if (this.#isSilent || performance.now() - this.#attendedMs < attendTtlMs) return;
-      this.#isSilent = true;
-      this.#options.log(`locks end, since no replica answers: ${DvsError.from(e).message}`);
-    }
+  /** Where they are, by the last word of an agent. */
+  #replicas(): void {
+    const addresses = addressesOf(this.#last.replicas);
+    this.#client.setReplicas(addresses);
+    const beside = addresses.find(({ node }) => node === this.#last.node)?.unix ?? "";
+    if (beside === this.#beside) return;
+    this.#beside = beside;
+    this.#reader?.close();
+    const blob = (digest: string, position: number, length: number) =>
+      this.#blobs.read(digest, position, length);
+    this.#reader = beside === "" ? null : new LocalReader(dirname(beside), [localModule], blob);
+    this.#near = this.#reader && new LocalFiles(this.#reader);
+    this.#client.setReader(this.#reader);
   }
 
   /** Keeps a link to the agent, whichever is there. */
@@ -113,7 +122,7 @@ export class VolumeReach {
       return;
     }
     this.#last = message;
-    this.#client.setReplicas(addressesOf(message.replicas));
+    this.#replicas();
   }
 
   #later(ms: number): void {
