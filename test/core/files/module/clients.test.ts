@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { type AttributesRow, kinds } from "../../../../core/files/attributes.ts";
+import { files } from "../../../../core/files/module/files.ts";
 import type { FileResult } from "../../../../core/files/operations.ts";
 import { fileChangesKept, orphanKeptMs, takenPerStep } from "../../../../core/limits.ts";
 import { superuser, TestVolume } from "./test-volume.ts";
@@ -170,8 +171,15 @@ test("changes are told to whoever follows: each inode after its change, or that 
   expect(follower.next(10)).toEqual([]);
   const late = volume.module.follow!(["changes", 1]);
   expect(late.next(10)).toEqual([[ino, 2]]);
-  for (let i = 0; i <= fileChangesKept; i++) volume.operate([6, superuser, ino, 0o600, -1, -1, -1, null, null, 0]);
+  for (let i = 0; i <= fileChangesKept; i++)
+    volume.operate([6, superuser, ino, 0o600, -1, -1, -1, null, null, 0]);
   expect(() => follower.next(10)).toThrow("no longer kept");
   expect(() => volume.module.follow!(["changes", 2])).toThrow("no longer kept");
   expect(volume.module.follow!(["changes", volume.index - 5]).next(10).length).toBe(5);
 }, 30_000);
+
+test("a restore is refused over a volume that has files, and not over an empty one", () => {
+  expect(files.unrestorable!(volume.db)).toBe(null);
+  makeFile("a");
+  expect(files.unrestorable!(volume.db)).toBe("files");
+});
