@@ -1,6 +1,6 @@
 /** The XML of WebDAV: what is read of it, and that nothing expands in it. */
 import { describe, expect, test } from "bun:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { parseXml, type XmlElement } from "../../../plugins/web/dav/parse-xml.ts";
 import { element, escapeXml } from "../../../plugins/web/dav/xml.ts";
 
