@@ -81,7 +81,6 @@ type WriteDone = (outcome: WriteOutcome) => void;
 type ReadDone = (outcome: ReadOutcome) => void;
 
 const randomPoolBytes = 4_096;
-const touchedKept = 4_096;
 const nothing = new Uint8Array(0);
 
 export class ReplicaHost implements ReplicaSink {
@@ -100,7 +99,8 @@ export class ReplicaHost implements ReplicaSink {
   readonly #timeOfDay: SlewedClock;
   readonly #writes = new Map<number, WriteDone>();
   readonly #reads = new Map<number, ReadDone>();
-  readonly #touched = new Map<LogRecord, readonly number[] | null>();
+  /** Of records that live elsewhere: a primary asks once, and large ones are not to stay for that. */
+  readonly #touched = new WeakMap<LogRecord, readonly number[] | null>();
   readonly #pool = new Uint8Array(randomPoolBytes);
   #poolAt = randomPoolBytes;
   #ticket = 0;
@@ -490,10 +490,7 @@ export class ReplicaHost implements ReplicaSink {
       return known;
     }
     const buckets = this.#bucketsOf(record);
-    if (this.guard) {
-      if (this.#touched.size >= touchedKept) this.#touched.clear();
-      this.#touched.set(record, buckets);
-    }
+    if (this.guard) this.#touched.set(record, buckets);
     return buckets;
   }
   #bucketsOf(record: LogRecord): readonly number[] | null {
