@@ -360,6 +360,8 @@ export const attendTtlMs = 30_000;
 export const fileNameBytesMax = 255;
 export const filePathBytesMax = 4_096;
 export const linkTargetBytesMax = 4_095;
+/** Names on a path with all links on it that are walked in one step: twice what a path without links can have. */
+export const pathStepsMax = 4_096;
 /** Integers up to there are exact in JavaScript and in SQLite. */
 export const fileSizeMax = Number.MAX_SAFE_INTEGER;
 /** Names of one file, subdirectories of one directory: as ext4. */
@@ -412,7 +414,9 @@ export const filesPerAskMax = 256;
 export const putBytesMax = 4 * MiB;
 export const putFramesMax = 512;
 /** Frames of one request that an agent carries out beside one another, those of one file in their order. */
-export const putsAheadMax = 16;
+export const putsAheadMax = 64;
+/** Files of one request that an agent has read before they are taken. */
+export const givesAheadMax = 8;
 
 // Files read beside a replica (core/files/client/local-files.ts)
 /** Names, and files, that are kept in mind: some 300 bytes each. */

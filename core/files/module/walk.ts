@@ -1,5 +1,5 @@
 /** A path, walked in one step: for those who are far from a replica. */
-import { symlinkHopsMax } from "../../limits.ts";
+import { pathStepsMax, symlinkHopsMax } from "../../limits.ts";
 import { kinds } from "../attributes.ts";
 import { rootIno } from "../file-system.ts";
 import { pathIssue } from "../names.ts";
@@ -20,12 +20,13 @@ export function walk(
   const issue = pathIssue(path);
   if (issue) refuse(issue);
   let at = volume.inodes.get(rootIno);
-  let names = path.split("/");
+  // What is left of it, the next name last.
+  const names = path.split("/").toReversed();
   let hops = 0;
-  // A path that ends with "/" means a directory.
-  while (names.length > 0) {
-    const [name, ...rest] = names as [string, ...string[]];
-    names = rest;
+  for (let steps = 0; names.length > 0; steps++) {
+    if (steps > pathStepsMax) refuse("ELOOP");
+    const name = names.pop()!;
+    // A path that ends with "/" means a directory.
     if (name === "") {
       if (!isDirectory(at)) refuse("ENOTDIR");
       continue;
@@ -40,7 +41,7 @@ export function walk(
     if (++hops > symlinkHopsMax) refuse("ELOOP");
     const target = found.target!;
     if (target.startsWith("/")) at = volume.inodes.get(rootIno);
-    names = [...target.split("/"), ...names];
+    names.push(...target.split("/").toReversed());
   }
   return at;
 }

@@ -191,6 +191,11 @@ test("a path is walked over links, not too many, by who may", () => {
   expect(at("")).toBe("ENOENT");
   expect(at("/../..")).toBe(1);
   expect(at("/d/f", 1, bob)).toBe(file);
+  expect(at(`${"/.".repeat(2_000)}/d/f`)).toBe(file);
+  expect(at(`${"/.".repeat(2_048)}/d/f`)).toBe("ENAMETOOLONG");
+  // Many links, each of which is a long way to nowhere.
+  make(1, "far", kinds.symlink, superuser, "./".repeat(2_000));
+  expect(at(Array.from({ length: 30 }, () => "far").join("/"))).toBe("ELOOP");
   change(directory, superuser, 0o700);
   expect(at("/d/f", 1, bob)).toBe("EACCES");
 });
