@@ -135,12 +135,25 @@ export class LocalFiles implements NearVolume {
     const last = state.last(bucket);
     if (last === notClean) return null;
     const what: What = () => `look at inode ${ino}`;
-    const [row] = this.#ask(["attributes", ino], what);
-    if (state.guard.isVoid) return null;
+    const row = this.#row(ino, what);
+    if (!row || state.guard.isVoid) return null;
     const file: KnownFile = { attributes: attributesIn(row, what), bucket, last, windows: new Map() };
     this.#files.set(ino, file);
     if (this.#files.size > localNamesMax) this.#forgetOldest();
     return file;
+  }
+
+  /**
+   * Null where there is no such inode: no operation that makes one can say which, so the guard does not know of those
+   * that are under way, and whoever names one may have heard of it from somebody who is ahead.
+   */
+  #row(ino: number, what: What): unknown {
+    try {
+      return this.#ask(["attributes", ino], what)[0];
+    } catch (e) {
+      if (e instanceof FileError && e.code === "ESTALE") return null;
+      throw e;
+    }
   }
 
   #name(state: LocalState, parent: number, name: string): KnownName | null {
