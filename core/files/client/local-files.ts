@@ -174,6 +174,7 @@ export class LocalFiles implements NearVolume {
       const [row] = this.#ask(["lookup", null, parent, name], what);
       ({ ino } = attributesIn(row, what));
     } catch (e) {
+      if (e instanceof FileError && e.code === "ESTALE") return null; // the directory: as in #row
       if (!(e instanceof FileError) || e.code !== "ENOENT") throw e;
     }
     if (state.guard.isVoid) return null;
