@@ -7,9 +7,10 @@ import { DvsError, parseOrThrow } from "../../errors.ts";
 import { putFramesMax, putsAheadMax } from "../../limits.ts";
 import { type Attributes, kindMask, kinds } from "../attributes.ts";
 import { FileError } from "../errno.ts";
-import type { AttributeChanges, FileSystem } from "../file-system.ts";
-import { locatePath, openPath, resolvePath } from "../paths.ts";
+import type { AttributeChanges, FileSystem, OpenFile } from "../file-system.ts";
+import { resolvePath } from "../paths.ts";
 import { PutFrame, type PutLine } from "./ask.ts";
+import { Directories } from "./directories.ts";
 import { failureOf } from "./errors.ts";
 import { type Frame, readFrames } from "./frames.ts";
 
@@ -21,6 +22,7 @@ export async function* putFiles(fs: FileSystem, stream: ReadableStream<Uint8Arra
   const under = new Map<string, Promise<void>>();
   const running = new Set<Promise<void>>();
   let frames = 0;
+  const putting = new Putting(fs);
   for await (const { header, bytes } of readFrames(stream)) {
     const frame = frames++;
     if (frames > putFramesMax) {
@@ -31,7 +33,7 @@ export async function* putFiles(fs: FileSystem, stream: ReadableStream<Uint8Arra
     while (running.size >= putsAheadMax) await Promise.race(running);
     const before = under.get(checked.path) ?? Promise.resolve();
     const done = before
-      .then(() => put(fs, checked, bytes))
+      .then(() => putting.put(checked, bytes))
       .catch((e: unknown) => {
         const error = failureOf(e, `write ${checked.path}`);
         if (!(e instanceof FileError) && error.code !== "CONFLICT") broken ??= error;
@@ -48,106 +50,137 @@ export async function* putFiles(fs: FileSystem, stream: ReadableStream<Uint8Arra
     yield* failures.splice(0);
   }
   await Promise.all(under.values());
+  await putting.close();
   if (broken) throw broken;
   yield* failures;
   yield { frames };
 }
 
-async function put(fs: FileSystem, frame: PutFrame, bytes: Frame["bytes"]): Promise<void> {
-  switch (frame.op) {
-    case "directory":
-      return putDirectory(fs, frame);
-    case "attributes": {
-      const { ino } = await resolvePath(fs, frame.path, { follow: false });
-      await fs.setAttributes(ino, attributesOf(frame));
-      return;
+/** One request: what it has found and opened is used again by its further frames. */
+class Putting {
+  readonly #fs: FileSystem;
+  readonly #directories: Directories;
+  /** By the path of a part. */
+  readonly #parts = new Map<string, Promise<OpenFile>>();
+
+  constructor(fs: FileSystem) {
+    this.#fs = fs;
+    this.#directories = new Directories(fs);
+  }
+
+  async put(frame: PutFrame, bytes: Frame["bytes"]): Promise<void> {
+    const fs = this.#fs;
+    switch (frame.op) {
+      case "directory":
+        return this.#directory(frame);
+      case "attributes": {
+        const { ino } = await resolvePath(fs, frame.path, { follow: false });
+        await fs.setAttributes(ino, attributesOf(frame));
+        return;
+      }
+      case "link":
+        return this.#link(frame);
+      case "file":
+        return this.#file(frame, bytes);
+      case "piece": {
+        const file = await this.#part(frame);
+        await file.write(frame.offset, bytes);
+        return;
+      }
+      case "finish":
+        return this.#finish(frame);
     }
-    case "link":
-      return putLink(fs, frame);
-    case "file":
-      if (await isThere(fs, frame, bytes.length)) return;
-      await putPiece(fs, { ...frame, op: "piece", offset: 0 }, bytes);
-      return finish(fs, { ...frame, op: "finish", size: bytes.length });
-    case "piece":
-      return putPiece(fs, frame, bytes);
-    case "finish":
-      return finish(fs, frame);
   }
-}
 
-async function putDirectory(
-  fs: FileSystem,
-  { path, mode }: Extract<PutFrame, { op: "directory" }>,
-): Promise<void> {
-  const { parent, name } = await locatePath(fs, path);
-  if (name === "") return;
-  try {
-    await fs.makeDirectory(parent, name, mode);
-  } catch (e) {
-    if (!(e instanceof FileError) || e.code !== "EEXIST") throw e;
-    // A link that leads to a directory is as good as one.
-    if (kindOf(await resolvePath(fs, path)) !== kinds.directory) throw e;
+  async close(): Promise<void> {
+    for (const part of this.#parts.values()) {
+      const file = await part.catch(() => null);
+      await file?.close();
+    }
   }
-}
 
-async function putLink(
-  fs: FileSystem,
-  { path, part, target, owner }: Extract<PutFrame, { op: "link" }>,
-): Promise<void> {
-  const { parent, name } = await locatePath(fs, path);
-  const there = await find(fs, parent, name);
-  if (there && kindOf(there) === kinds.symlink && (await fs.readLink(there.ino)) === target) return;
-  await fs.unlink(parent, part).catch(unless("ENOENT"));
-  const { ino } = await fs.makeSymlink(parent, part, target);
-  if (owner) await fs.setAttributes(ino, { uid: owner[0], gid: owner[1] });
-  await fs.rename(parent, part, parent, name);
-}
-
-async function putPiece(
-  fs: FileSystem,
-  { path, part, offset }: Extract<PutFrame, { op: "piece" }>,
-  bytes: Uint8Array,
-): Promise<void> {
-  const { file } = await openPath(fs, besides(path, part), {
-    write: true,
-    create: 0o600,
-    follow: false,
-  });
-  try {
-    await file.write(offset, bytes);
-  } finally {
-    await file.close();
+  async #directory({ path, mode }: Of<"directory">): Promise<void> {
+    const { parent, name } = await this.#directories.locate(path);
+    if (name === "") return;
+    try {
+      await this.#fs.makeDirectory(parent, name, mode);
+    } catch (e) {
+      if (!(e instanceof FileError) || e.code !== "EEXIST") throw e;
+      // A link that leads to a directory is as good as one.
+      if (kindOf(await resolvePath(this.#fs, path)) !== kinds.directory) throw e;
+    }
   }
-}
 
-async function finish(fs: FileSystem, frame: Extract<PutFrame, { op: "finish" }>): Promise<void> {
-  const { path, part, size } = frame;
-  const { parent, name } = await locatePath(fs, path);
-  const found = await find(fs, parent, part);
-  if (!found) {
-    if (await isThere(fs, frame, size)) return;
-    throw new FileError("ENOENT", besides(path, part));
-  }
-  if (found.size !== size) {
+  async #link({ path, part, target, owner }: Of<"link">): Promise<void> {
+    const fs = this.#fs;
+    const { parent, name } = await this.#directories.locate(path);
+    const there = await find(fs, parent, name);
+    if (there && kindOf(there) === kinds.symlink && (await fs.readLink(there.ino)) === target) return;
     await fs.unlink(parent, part).catch(unless("ENOENT"));
-    const message = `Cannot write ${path}: ${found.size} bytes of ${size} have come. Copy it again.`;
-    throw new DvsError("CONFLICT", message);
+    const { ino } = await fs.makeSymlink(parent, part, target);
+    if (owner) await fs.setAttributes(ino, { uid: owner[0], gid: owner[1] });
+    await fs.rename(parent, part, parent, name);
   }
-  await fs.setAttributes(found.ino, attributesOf(frame));
-  await fs.rename(parent, part, parent, name);
+
+  async #file(frame: Of<"file">, bytes: Uint8Array): Promise<void> {
+    const { parent, name } = await this.#directories.locate(frame.path);
+    if (await this.#isThere(frame, bytes.length)) return;
+    const { file } = await this.#fs.create(parent, frame.part, 0o600, { write: true });
+    try {
+      if (bytes.length > 0) await file.write(0, bytes);
+      await this.#fs.setAttributes(file.ino, { ...attributesOf(frame), size: bytes.length });
+    } finally {
+      await file.close();
+    }
+    // The attributes may have been set again by a copy of this very frame: they are the same.
+    await this.#fs.rename(parent, frame.part, parent, name);
+  }
+
+  #part({ path, part }: Of<"piece">): Promise<OpenFile> {
+    const key = besides(path, part);
+    let open = this.#parts.get(key);
+    if (!open) this.#parts.set(key, (open = this.#openPart(path, part)));
+    return open;
+  }
+
+  async #openPart(path: string, part: string): Promise<OpenFile> {
+    const { parent } = await this.#directories.locate(path);
+    const found = await find(this.#fs, parent, part);
+    if (found) return this.#fs.open(found.ino, { write: true });
+    return (await this.#fs.create(parent, part, 0o600, { write: true })).file;
+  }
+
+  async #finish(frame: Of<"finish">): Promise<void> {
+    const fs = this.#fs;
+    const { path, part, size } = frame;
+    const { parent, name } = await this.#directories.locate(path);
+    const found = await find(fs, parent, part);
+    if (!found) {
+      if (await this.#isThere(frame, size)) return;
+      throw new FileError("ENOENT", besides(path, part));
+    }
+    if (found.size !== size) {
+      await fs.unlink(parent, part).catch(unless("ENOENT"));
+      const message = `Cannot write ${path}: ${found.size} bytes of ${size} have come. Copy it again.`;
+      throw new DvsError("CONFLICT", message);
+    }
+    await fs.setAttributes(found.ino, attributesOf(frame));
+    await fs.rename(parent, part, parent, name);
+  }
+
+  /** With this size and time, as it is after this very frame. */
+  async #isThere(
+    { path, mtime: [seconds, nanos] }: { path: string; mtime: [number, number] },
+    size: number,
+  ): Promise<boolean> {
+    const { parent, name } = await this.#directories.locate(path);
+    const there = await find(this.#fs, parent, name);
+    if (!there || kindOf(there) !== kinds.file || there.size !== size) return false;
+    return there.mtime.seconds === seconds && there.mtime.nanos === nanos;
+  }
 }
 
-/** With this size and time, as it is after this very frame. */
-async function isThere(
-  fs: FileSystem,
-  { path, mtime: [seconds, nanos] }: { path: string; mtime: [number, number] },
-  size: number,
-): Promise<boolean> {
-  const { parent, name } = await locatePath(fs, path);
-  const there = await find(fs, parent, name);
-  if (!there || kindOf(there) !== kinds.file || there.size !== size) return false;
-  return there.mtime.seconds === seconds && there.mtime.nanos === nanos;
-}
+type Of<Op extends PutFrame["op"]> = Extract<PutFrame, { op: Op }>;
 
 function attributesOf({
   mode,
