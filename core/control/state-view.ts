@@ -94,30 +94,55 @@ export function stateConditions(
   return missing ? [...conditions, missing] : conditions;
 }
 
-/** Why nobody serves writes; null while somebody does, or will within seconds. */
+/** Why nobody serves writes; null while somebody does. */
 function primaryTrouble(name: string, view: StateView): string | null {
   const members = view.replicas.filter((replica) => replica.inSync);
-  const alive = members.filter((replica) => replica.state === "ready");
   if (members.some((replica) => replica.serving && replica.role === "primary")) return null;
-  const names = (of: ReplicaView[]) =>
-    of
-      .map((replica) => replica.nodeName)
-      .sort()
-      .join(", ");
-  const primary = view.primary?.nodeName ?? "a node that is gone";
+  const alive = members.filter((replica) => replica.state === "ready");
+  const gone = members.filter((replica) => replica.state !== "ready");
+  const able = alive.filter((replica) => replica.role !== "amnesiac");
+  // Amnesiacs go by the longest log once all have reported, unless a disk has damaged it: then they say what they lack.
+  const next = able.length > 0 ? able : gone.length > 0 || alive.every(isTroubled) ? [] : alive;
+  if (next.length > 0) {
+    const isThere = alive.some((replica) => replica.node === view.primary?.node);
+    const primary = view.primary?.nodeName ?? "a node that is gone";
+    const who = `${next.length > 1 ? "one of " : ""}${namesOf(next)}`;
+    return isThere
+      ? `nobody serves its state for now: ${who} begins to`
+      : `nobody serves its state for now: the primary on ${primary} is not there, ${who} takes over`;
+  }
+  const others = view.replicas.filter((replica) => !replica.inSync && replica.state === "ready");
+  const chosen = furthest([alive, others].find((of) => of.length > 0) ?? []);
+  const recover = `dvs instance recover ${name} --from ${chosen?.nodeName} --accept-loss`;
+  const way = chosen ? `; or lose what only they have: ${recover}` : "";
+  const [has, wait] = alive.length === 1 ? ["has", "waits"] : ["have", "wait"];
+  if (alive.length > 0 && gone.length === 0)
+    return (
+      `nobody serves its state: ${namesOf(alive)} ${has} lost records that were acknowledged, and nobody else has them. ` +
+      `Go on without: ${recover}`
+    );
   if (alive.length > 0)
     return (
-      `nobody serves its state for now: the primary on ${primary} is not there, ` +
-      `${alive.length > 1 ? "one of " : ""}${names(alive)} takes over`
+      `nobody serves its state: ${namesOf(alive)} ${has} lost records in a power cut or by a damaged disk, and ` +
+      `${wait} for ${namesOf(gone)} to learn them. Start ${gone.length === 1 ? "it" : "them"} again${way}`
     );
-  const others = view.replicas.filter((replica) => !replica.inSync && replica.state === "ready");
-  const lossy = others.length > 0 ? others : view.replicas.filter((replica) => replica.state === "ready");
-  const way =
-    lossy.length > 0
-      ? `; or lose what only they have: dvs instance recover ${name} --from ${lossy[0]!.nodeName} --accept-loss`
-      : "";
-  const who = members.length > 0 ? names(members) : "a node that was removed";
-  return `nobody serves its state: only ${who} ${members.length === 1 ? "has" : "have"} all that was acknowledged. Start ${members.length === 1 ? "it" : "one of them"} again${way}`;
+  const who = gone.length > 0 ? namesOf(gone) : "a node that was removed";
+  const [theirs, start] = gone.length === 1 ? ["has", "it"] : ["have", "one of them"];
+  return `nobody serves its state: only ${who} ${theirs} all that was acknowledged. Start ${start} again${way}`;
+}
+
+const isTroubled = ({ problem }: ReplicaView) => problem !== "";
+
+function namesOf(replicas: readonly ReplicaView[]): string {
+  return replicas
+    .map((replica) => replica.nodeName)
+    .sort()
+    .join(", ");
+}
+
+/** Whose last record is of the highest epoch and index; the first in their order. */
+function furthest(replicas: readonly ReplicaView[]): ReplicaView | undefined {
+  return replicas.toSorted((a, b) => b.epoch - a.epoch || b.index - a.index)[0];
 }
 
 function sayInSync({ policy, inSync, replicas }: StateView, say: (message: string) => void): void {

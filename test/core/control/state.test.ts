@@ -1,6 +1,7 @@
 /** Replicas of an instance's OS state as the controllers see them: placed, named to nodes, replaced, shown. */
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { keys, type StatePolicy } from "../../../core/records.ts";
+import type { ReplicaStatus } from "../../../core/state/replica-status.ts";
 import { all, type Bench, bench, container, diskOf, replica } from "./bench.ts";
 
 const three = all.slice(0, 3);
@@ -115,6 +116,45 @@ test("the last in sync is waited for, however long, and people are told what the
     "nobody serves its state: only n3 has all that was acknowledged. Start it again; " +
       "or lose what only they have: dvs instance recover kv --from n1 --accept-loss",
   );
+});
+
+describe("while nobody serves, people are told who takes over, or that nobody can", () => {
+  /** What is said of these replicas, with n3 (or nobody) gone. */
+  function said(status: Partial<ReplicaStatus>, present: string[], primary = "n1"): string {
+    const b = established();
+    b.configure("kv", [primary, ...three.filter((node) => node !== primary)]);
+    b.pass(10_000, ...present, "n4");
+    for (const node of present)
+      b.beat(node, { replicas: [replica("u-kv", node, { status: { role: "backup", ...status } })] });
+    return words(b).find((line) => line.startsWith("nobody")) ?? "";
+  }
+
+  test("backups take over from a primary that is not there", () => {
+    expect(said({}, ["n2", "n3"])).toBe(
+      "nobody serves its state for now: the primary on n1 is not there, one of n2, n3 takes over",
+    );
+  });
+  test("a primary that is there and does not serve yet begins to", () => {
+    expect(said({}, ["n1"])).toBe("nobody serves its state for now: n1 begins to");
+  });
+  test("those that have lost records do not take over, but wait for who is away", () => {
+    const waits = { role: "amnesiac", problem: "it waits" } as const;
+    expect(said(waits, ["n2", "n3"])).toBe(
+      "nobody serves its state: n2, n3 have lost records in a power cut or by a damaged disk, and wait for n1 to " +
+        "learn them. Start it again; or lose what only they have: dvs instance recover kv --from n2 --accept-loss",
+    );
+  });
+  test("when all have reported, the longest log goes on", () => {
+    expect(said({ role: "amnesiac" }, three)).toBe(
+      "nobody serves its state for now: one of n1, n2, n3 begins to",
+    );
+  });
+  test("when none has everything, a person has to decide", () => {
+    expect(said({ role: "amnesiac", problem: "its disk has damaged records" }, three)).toBe(
+      "nobody serves its state: n1, n2, n3 have lost records that were acknowledged, and nobody else has them. " +
+        "Go on without: dvs instance recover kv --from n1 --accept-loss",
+    );
+  });
 });
 
 test("no timer of the controllers touches the configuration: replicas alone promote", () => {
