@@ -19,7 +19,7 @@ for (const [group, cases] of Object.entries(groups)) {
         await executor.close();
       } finally {
         for (const place of places) await place.close();
-        volume.close();
+        await volume.close();
       }
     });
   }

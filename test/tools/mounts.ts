@@ -51,7 +51,7 @@ export class Mounts {
     });
     const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
     this.#mounts.push({ dir, child, ended });
-    const lines = createInterface({ input: child.stdout! });
+    const lines = createInterface({ input: child.stdout });
     const first = await Promise.race([
       new Promise<string>((resolve) => lines.once("line", resolve)),
       ended.then(() => "ended"),
