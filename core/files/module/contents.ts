@@ -12,6 +12,9 @@ const statements = {
   leave: "INSERT OR REPLACE INTO files_reap VALUES (?, ?)",
 };
 
+/** More than these a write takes away in one statement. */
+const extentsOneByOne = 8;
+
 /** Sizes and bytes in `inode` are changed; whoever calls saves it, and counts what `allocated` has changed by. */
 export class Contents {
   readonly #sql;
@@ -31,20 +34,14 @@ export class Contents {
     const end = offset + length;
     if (end > fileSizeMax) refuse("EFBIG");
     if (inode.allocated === 0) return length;
-    let covered = 0;
-    for (const extent of this.#extents.overlapping(inode.content, offset, end)) {
-      covered += Math.max(0, Math.min(end, endOf(extent)) - Math.max(offset, extent.start));
-    }
-    return length - covered;
+    return length - this.#extents.covered(inode.content, offset, end);
   }
 
   write(inode: Inode, offset: number, data: Uint8Array): void {
     const end = offset + data.length;
     const { content } = inode;
     let before: Extent | undefined;
-    // An empty file has nothing to look for.
-    const found = inode.allocated > 0 ? this.#extents.overlapping(content, Math.max(0, offset - 1), end) : [];
-    for (const extent of found) {
+    for (const extent of this.#replaced(inode, offset, end)) {
       if (endOf(extent) < offset) continue;
       if (endOf(extent) === offset) before = extent;
       else this.#carve(inode, extent, offset, end);
@@ -52,6 +49,21 @@ export class Contents {
     this.#extents.put(content, this.#segments.append(offset, data, before));
     inode.allocated += data.length;
     if (end > inode.size) inode.size = end;
+  }
+
+  /** Extents that a write meets, and one that may end where it begins; without those that are all of them taken away. */
+  #replaced(inode: Inode, offset: number, end: number): Extent[] {
+    // An empty file has nothing to look for.
+    if (inode.allocated === 0) return [];
+    const { content } = inode;
+    const from = Math.max(0, offset - 1);
+    const found = this.#extents.overlapping(content, from, end, extentsOneByOne + 1);
+    if (found.length <= extentsOneByOne) return found;
+    for (const { segment, bytes } of this.#extents.removeWithin(content, offset, end)) {
+      this.#segments.free(segment, bytes);
+      inode.allocated -= bytes;
+    }
+    return this.#extents.overlapping(content, from, end);
   }
 
   /** Cuts it, or makes it longer by a hole. */

@@ -21,6 +21,13 @@ const statements = {
     AND start >= ifnull((SELECT max(start) FROM files_extent WHERE content = ?1 AND start <= ?2), ?2)
     ORDER BY start LIMIT ?4`,
   last: `SELECT ${columns} FROM files_extent WHERE content = ? AND start >= ? ORDER BY start DESC LIMIT ?`,
+  covered: `SELECT sum(min(?3, start + length) - max(?2, start)) AS bytes FROM files_extent WHERE content = ?1
+    AND start < ?3 AND start + length > ?2
+    AND start >= ifnull((SELECT max(start) FROM files_extent WHERE content = ?1 AND start <= ?2), ?2)`,
+  within: `SELECT segment, sum(length) AS bytes FROM files_extent
+    WHERE content = ?1 AND start >= ?2 AND start < ?3 AND start + length <= ?3 GROUP BY segment ORDER BY segment`,
+  removeWithin: `DELETE FROM files_extent
+    WHERE content = ?1 AND start >= ?2 AND start < ?3 AND start + length <= ?3`,
   put: `INSERT OR REPLACE INTO files_extent VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
   remove: "DELETE FROM files_extent WHERE content = ? AND start = ?",
   removeFrom: "DELETE FROM files_extent WHERE content = ? AND start >= ?",
@@ -42,6 +49,19 @@ export class Extents {
   /** Those that begin at `start` or later, from the last one on. */
   last(content: number, start: number, limit: number): Extent[] {
     return this.#sql.last.all(content, start, limit) as unknown as Extent[];
+  }
+
+  /** How many bytes of [start, end) are in extents. */
+  covered(content: number, start: number, end: number): number {
+    const { bytes } = this.#sql.covered.get(content, start, end) as { bytes: number | null };
+    return bytes ?? 0;
+  }
+
+  /** Removes all that are within [start, end) as a whole; returns what that was of each segment. */
+  removeWithin(content: number, start: number, end: number): { segment: number; bytes: number }[] {
+    const found = this.#sql.within.all(content, start, end) as { segment: number; bytes: number }[];
+    if (found.length > 0) this.#sql.removeWithin.run(content, start, end);
+    return found;
   }
 
   /** Takes the place of one with this start. */

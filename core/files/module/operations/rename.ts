@@ -30,9 +30,10 @@ export function rename(volume: Volume, operation: FileOperations["rename"], step
   if (how === exchange && !toEntry) refuse("ENOENT");
   if ((toEntry?.ino ?? 0) !== replacedIno) refuse("changed");
   const replaced = toEntry ? (toEntry.ino === ino ? inode : inodes.get(toEntry.ino)) : null;
-  if (isDirectory(inode) && isWithin(volume, toParent, ino)) refuse("EINVAL");
+  const moves = parent !== toParent;
+  if (moves && isDirectory(inode) && isWithin(volume, toParent, ino)) refuse("EINVAL");
   // The new name is an ancestor of the old: not empty, or in its own way.
-  if (replaced && isDirectory(replaced) && isWithin(volume, parent, replaced.ino)) {
+  if (moves && replaced && isDirectory(replaced) && isWithin(volume, parent, replaced.ino)) {
     refuse(how === exchange ? "EINVAL" : "ENOTEMPTY");
   }
   // Two names of one file: nothing is done.
@@ -40,7 +41,6 @@ export function rename(volume: Volume, operation: FileOperations["rename"], step
   checkRemoving(parent, inode, by);
   if (replaced) checkRemoving(toParent, replaced, by);
   else checkNaming(toParent, by);
-  const moves = parent !== toParent;
   if (moves) checkReparenting(inode, by);
   if (replaced && how === exchange) {
     if (moves) checkReparenting(replaced, by);

@@ -29,7 +29,8 @@ for (const seed of [1, 2, 3]) {
     for (let round = 0; round < 40; round++) {
       for (let i = 0; i < 300; i++) {
         const offset = random.integer(0, 150_000);
-        const bytes = new Uint8Array(random.integer(1, 40)).fill(random.integer(1, 255));
+        const length = random.chance(0.02) ? random.integer(1_000, 20_000) : random.integer(1, 40);
+        const bytes = new Uint8Array(length).fill(random.integer(1, 255));
         until([7, superuser, ino, offset, bytes]);
         if (offset + bytes.length > model.length) resize(offset + bytes.length);
         model.set(bytes, offset);
