@@ -1,23 +1,13 @@
 /** Real mounts: programs of the system on a volume, through two mount points at once. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { type ChildProcess, spawn } from "node:child_process";
-import { accessSync, chmodSync, constants, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { threadsWanted } from "../../../core/fuse/device.ts";
 import { isDead, mountedAt, unmount } from "../../../core/fuse/mount-point.ts";
 import type { CachePolicy } from "../../../core/fuse/cache-policy.ts";
-
-/** Why nothing can be mounted here; empty: it can. */
-function obstacle(): string {
-  if (process.getuid?.() !== 0) return "needs root";
-  try {
-    accessSync("/dev/fuse", constants.R_OK | constants.W_OK);
-    return "";
-  } catch {
-    return "needs /dev/fuse";
-  }
-}
+import { obstacleToMounts } from "./obstacle.ts";
 
 interface Served {
   process: ChildProcess;
@@ -28,7 +18,7 @@ interface Served {
   ended: Promise<number | null>;
 }
 
-const why = obstacle();
+const why = obstacleToMounts();
 const served: Served[] = [];
 const dirs: string[] = [];
 
