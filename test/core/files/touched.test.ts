@@ -55,7 +55,7 @@ for (const seed of [1, 2, 3, 4]) {
     // It looks at enough: most operations do something, and change answers.
     expect(counts.done).toBeGreaterThan(60);
     expect(counts.changed).toBeGreaterThan(150);
-  });
+  }, 60_000);
 }
 
 function randomOperation(random: Random, module: OpenModule): FileOperation {

@@ -176,7 +176,7 @@ test("changes are told to whoever follows: each inode after its change, or that 
   expect(() => follower.next(10)).toThrow("no longer kept");
   expect(() => volume.module.follow!(["changes", 2])).toThrow("no longer kept");
   expect(volume.module.follow!(["changes", volume.index - 5]).next(10).length).toBe(5);
-}, 30_000);
+}, 60_000);
 
 test("a restore is refused over a volume that has files, and not over an empty one", () => {
   expect(files.unrestorable!(volume.db)).toBe(null);

@@ -210,7 +210,7 @@ test("what is left of a sparse segment is moved, bytes and all, and the segment 
     expect(Buffer.compare(await read(kept, i * writeBytesMax, writeBytesMax), expected)).toBe(0);
   }
   expect(attributes(kept)[6]).toBe(pieces * writeBytesMax);
-});
+}, 60_000);
 
 test("what was written, cut or removed while it was being moved stays so", async () => {
   const bytes = new Uint8Array(writeBytesMax);

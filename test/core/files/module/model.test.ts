@@ -54,7 +54,7 @@ for (let seed = 1; seed <= 4; seed++) {
         }
       }
     }
-  }, 30_000);
+  }, 60_000);
 }
 
 function check(operation: unknown, result: FileResult, expected: Expected): void {
@@ -158,4 +158,4 @@ test("the same records end in the same state, however transactions are cut and u
   }
   second.db.exec("COMMIT");
   expect(second.digest()).toBe(first.digest());
-}, 30_000);
+}, 60_000);

@@ -57,5 +57,5 @@ for (const seed of [1, 2, 3]) {
     const { live } = volume.db.prepare("SELECT live FROM files_counter").get() as { live: number };
     expect(live).toBe(real ?? 0);
     volume.close();
-  }, 20_000);
+  }, 60_000);
 }
