@@ -88,6 +88,8 @@ export const ReplicaSpec = z.object({
   policy: ReplicaPolicySchema,
   /** False: its data is kept and no process runs, since the instance is stopped or another replica takes its place. */
   run: z.boolean(),
+  /** The instance's: files of its state may begin with those of the image, so the node keeps it. */
+  image: z.string().optional(),
 });
 export type ReplicaSpec = z.infer<typeof ReplicaSpec>;
 

@@ -394,7 +394,7 @@ export class NodeAgent {
     this.#applied = desired;
     this.#certificates.setWanted(desired.containers);
     this.#parts.images.setWanted(
-      new Set(desired.containers.map((c) => c.image).filter((image) => image !== null)),
+      new Set([...desired.containers, ...desired.replicas].flatMap(({ image }) => image ?? [])),
     );
     this.#stateCertificates.setWanted(desired.replicas);
     this.#containers.setDesired(desired.containers);

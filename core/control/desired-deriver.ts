@@ -115,7 +115,8 @@ function replicasOf(picture: ClusterPicture, record: InstanceRecord): Map<string
   const inSync = picture.inSync(uid);
   const taken = replicas.some((id) => inSync.has(id));
   const policy = { replicas: wanted, minInSync, durability };
-  const of = { tenant, instance, uid, generation, os: spec.os, policy };
+  const { os, image } = spec;
+  const of = { tenant, instance, uid, generation, os, policy, ...(image !== null && { image }) };
   const specOn = (id: string): [string, ReplicaSpec] => [
     id,
     { ...of, run: active && (replicas.includes(id) || !taken) },

@@ -84,6 +84,9 @@ export class Uploads {
     this.#underWay++;
     try {
       authorize(request.headers, this.#tokens);
+      // It names locks, of which there are none; and a part of a page is nothing that could be written.
+      if (request.headers.has("if")) return { status: 412 };
+      if (request.url.includes("#")) return { status: 400 };
       const target = this.#target(path);
       return target ? await method(this.#context, target, request) : { status: 403 };
     } catch (e) {

@@ -104,6 +104,7 @@ describe("PUT", () => {
     ["a doubled slash", "/files//x", {}, 405],
     ["a tag that it has not", "/files/kept.txt", { "if-match": '"other"' }, 412],
     ["a tag of nothing", "/files/nothing", { "if-match": "*" }, 412],
+    ["a lock that it has not", "/files/kept.txt", { if: "(<urn:uuid:1>)" }, 412],
     ["what must be new", "/files/kept.txt", { "if-none-match": "*" }, 412],
     [
       "what was changed since",
