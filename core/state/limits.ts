@@ -41,9 +41,15 @@ export const blockAsksMax = 16;
 export const summedBytesMax = 16 * MiB;
 /** A replica that does not answer for this long is asked no more. */
 export const blockAnswerMs = 15_000;
-/** Scrubbing of blocks: 20 GiB in little more than half an hour; then it rests. */
+/** Scrubbing of blocks: 20 GiB in little more than half an hour, and a million small files in less than two. */
 export const blockScrubBytesPerSecond = 10 * MiB;
-export const blockScrubRestMs = 60_000;
+/** What a range costs at least, as bytes: looking a small one up takes as long as reading so many. */
+export const blockScrubRangeBytes = 64 * KiB;
+/** It pauses after so much at a time. */
+export const blockScrubStepBytes = 512 * KiB;
+/** From the start of a replica to its first round, and between two. */
+export const blockScrubFirstMs = 60_000;
+export const blockScrubRestMs = 60 * 60_000;
 /** Ranges of a module in one step. */
 export const scrubbedAtOnce = 64;
 /** A learner that writes nothing for this long is given up. Longer than installing takes: a copy of the snapshot. */

@@ -4,7 +4,14 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BlockStore } from "../blocks/block-store.ts";
-import { blockScrubBytesPerSecond, blockScrubRestMs, scrubbedAtOnce } from "./limits.ts";
+import {
+  blockScrubBytesPerSecond,
+  blockScrubFirstMs,
+  blockScrubRangeBytes,
+  blockScrubRestMs,
+  blockScrubStepBytes,
+  scrubbedAtOnce,
+} from "./limits.ts";
 import type { OpenModule, ScrubRange } from "./module.ts";
 
 export interface BlockScrubOptions {
@@ -19,6 +26,8 @@ export interface BlockScrubOptions {
     isGood: (bytes: Uint8Array) => boolean,
   ) => Promise<Uint8Array>;
   bytesPerSecond?: number;
+  /** For tests: before the first round. */
+  firstMs?: number;
 }
 
 /** Returns how to stop. */
@@ -26,10 +35,19 @@ export function startBlockScrub(options: BlockScrubOptions): () => void {
   const ended = new AbortController();
   const pause = (ms: number): Promise<void> => sleep(ms, undefined, { signal: ended.signal, ref: false });
   const rate = options.bytesPerSecond ?? blockScrubBytesPerSecond;
+  let unpaid = 0;
+  const pay = async (bytes: number): Promise<void> => {
+    unpaid += Math.max(bytes, blockScrubRangeBytes);
+    if (unpaid < blockScrubStepBytes) return;
+    const ms = (unpaid / rate) * 1_000;
+    unpaid = 0;
+    await pause(ms);
+  };
   const rounds = async (): Promise<void> => {
+    await pause(options.firstMs ?? blockScrubFirstMs);
     for (;;) {
+      await scrubBlocks(options, pay);
       await pause(blockScrubRestMs);
-      await scrubBlocks(options, (bytes) => pause((bytes / rate) * 1_000));
     }
   };
   // It ends only when it is stopped: what it meets it has told whoever repairs.

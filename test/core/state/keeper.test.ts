@@ -75,7 +75,7 @@ test("a snapshot of a large database waits until the log has grown by twice as m
   segments[0].end = due + 1;
   await keeper.look();
   expect(taken).toHaveLength(before + 1);
-});
+}, 30_000);
 
 test("a snapshot that the disk has damaged is found, and another takes its place", async () => {
   write(1);
@@ -110,7 +110,7 @@ test("while a snapshot is held the log may grow by much more before the next one
   release();
   await grow(2 ** 30);
   expect(taken).toHaveLength(3);
-});
+}, 30_000);
 
 test("a snapshot that is held stays beside the next one", async () => {
   write(1);
