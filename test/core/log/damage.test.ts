@@ -237,6 +237,31 @@ test("a log of another disk is not taken for this one's", () => {
   expect(life.log.lastIndex).toBe(0);
 });
 
+test("what is read at once ends before a gap, and goes on behind it", () => {
+  let gaps = 0;
+  for (let seed = 1; seed <= 60; seed++) {
+    const log = written(seed);
+    damage(log);
+    const { life, records } = log;
+    let from = 1;
+    while (from <= records.length) {
+      let read: LogRecord[] | null = null;
+      try {
+        read = readFrom(life, from, 1_000_000);
+      } catch (e) {
+        expect(e).toBeInstanceOf(DamagedRecords);
+        from = (e as DamagedRecords).range.to + 1;
+        gaps++;
+        continue;
+      }
+      expect(read!.length).toBeGreaterThan(0);
+      expect(read!.map(({ index }) => index)).toEqual(Array.from(read!, (_, i) => from + i));
+      from += read!.length;
+    }
+  }
+  expect(gaps).toBeGreaterThan(30);
+});
+
 test("scrubbing finds what was damaged while the log is open, and readers do, once each", () => {
   let found = 0;
   for (let seed = 1; seed <= 60; seed++) {

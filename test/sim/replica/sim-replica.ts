@@ -201,7 +201,7 @@ export class SimReplica {
         },
         (error, opened) => {
           // Its agent starts it again, and by then there may be room.
-          if (error instanceof NoSpace) return node.cannotStart();
+          if (error instanceof NoSpace || error?.cause instanceof NoSpace) return node.cannotStart();
           assert(!error && opened, `${this.name} cannot open its log: ${error?.message}`);
           if (opened.torn > 0) sim.count("log:torn tail");
           const { log } = opened;
