@@ -216,8 +216,10 @@ test("what was written, cut or removed while it was being moved stays so", async
   const bytes = new Uint8Array(writeBytesMax);
   const kept = makeFile("kept");
   const gone = makeFile("gone");
+  const whole = makeFile("whole");
   const other = makeFile("other");
   write(kept, 0, bytes.fill(1));
+  write(whole, 0, new Uint8Array(5_000).fill(3));
   write(gone, 0, new Uint8Array(1_000).fill(2));
   for (let i = 0; i < segmentBytes / writeBytesMax; i++) write(other, -1, bytes.fill(255));
   truncate(kept, 100_000);
@@ -225,6 +227,7 @@ test("what was written, cut or removed while it was being moved stays so", async
   tidyLater();
   const move = (await volume.module.work!())!;
   write(kept, 10, new Uint8Array([9]));
+  write(whole, 0, new Uint8Array(5_000).fill(4));
   volume.operate([3, superuser, 1, "gone", gone]);
   const context = {
     index: ++volume.index,
@@ -236,4 +239,5 @@ test("what was written, cut or removed while it was being moved stays so", async
   expect(volume.module.apply(move, context)).toEqual([""]);
   const now = await read(kept, 0, 200_000);
   expect(now).toEqual(new Uint8Array(100_000).fill(1).with(10, 9) as Uint8Array);
-});
+  expect(await read(whole, 0, 9_000)).toEqual(new Uint8Array(5_000).fill(4));
+}, 60_000);
