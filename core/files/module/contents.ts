@@ -84,8 +84,8 @@ export class Contents {
   }
 
   /** Nobody has the file any more. */
-  leave({ content, allocated }: Inode): void {
-    if (allocated > 0) this.#sql.leave.run(content, 0);
+  leave({ content, allocated, tail }: Inode): void {
+    if (allocated > 0 || tail === 1) this.#sql.leave.run(content, 0);
   }
 
   #cut(inode: Inode, size: number): void {

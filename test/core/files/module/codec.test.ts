@@ -51,7 +51,13 @@ test("each operation goes into the log and comes back as it was", () => {
 test("what is not quite an operation is none, field by field", () => {
   let refused = 0;
   for (const operation of good) {
-    for (const wrong of [operation.slice(0, -1), [...operation, 0], Object.assign({}, operation), "x", null]) {
+    for (const wrong of [
+      operation.slice(0, -1),
+      [...operation, 0],
+      Object.assign({}, operation),
+      "x",
+      null,
+    ]) {
       if (Array.isArray(wrong) && wrong.length === 0) continue;
       expect(() => encodeOperation(wrong)).toThrow("no operation of a file system");
     }

@@ -63,7 +63,9 @@ export class TestVolume {
 
   /** All of what is due by now. */
   tidy(): void {
+    let steps = 0;
     for (let due = this.module.due!(this.timeMs); due; due = this.module.due!(this.timeMs)) {
+      if (++steps > 10_000) throw new Error("there is always more to do");
       const context = {
         index: ++this.index,
         timeMs: this.timeMs,
