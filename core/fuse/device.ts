@@ -46,7 +46,10 @@ export class FuseDevice {
     for (let i = 0; i < readersCount; i++) this.#next();
   }
 
-  /** One write. What the kernel does not want any more, because its caller was killed, is no failure. */
+  /**
+   * One write. What the kernel does not want any more, because its caller was killed, is no failure. Throws where it does
+   * not take it: the request is not answered then.
+   */
   send(bytes: Uint8Array): void {
     try {
       writeSync(this.#fd, bytes);

@@ -47,6 +47,8 @@ export class Handle {
 
 export class Handles {
   readonly #open = new Map<number, Handle>();
+  /** Inode → how often it is open for writing. */
+  readonly #written = new Map<number, number>();
   #last = 0;
 
   get size(): number {
@@ -55,6 +57,7 @@ export class Handles {
 
   add(handle: Handle): number {
     this.#open.set(++this.#last, handle);
+    this.#count(handle, 1);
     return this.#last;
   }
 
@@ -68,19 +71,27 @@ export class Handles {
   take(fh: number): Handle {
     const handle = this.get(fh);
     this.#open.delete(fh);
+    this.#count(handle, -1);
     return handle;
   }
 
   isWritten(ino: number): boolean {
-    for (const handle of this.#open.values()) if (handle.ino === ino && handle.writes) return true;
-    return false;
+    return this.#written.has(ino);
   }
 
   /** All of them, when nobody can ask any more. */
   async closeAll(): Promise<void> {
     const open = [...this.#open.values()];
     this.#open.clear();
+    this.#written.clear();
     await Promise.allSettled(open.map((handle) => handle.close(undefined)));
+  }
+
+  #count({ ino, writes }: Handle, by: 1 | -1): void {
+    if (!writes) return;
+    const count = (this.#written.get(ino) ?? 0) + by;
+    if (count === 0) this.#written.delete(ino);
+    else this.#written.set(ino, count);
   }
 }
 

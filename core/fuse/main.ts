@@ -29,6 +29,9 @@ const closeMs = 2_000;
 export async function runMount(options: MountOptions): Promise<number> {
   const { instance, dir, cache, readOnly, signal, log } = options;
   let reach: VolumeReach | null = null;
+  // What nobody caught is said, and costs whoever asked for it an answer: not everybody the mount.
+  const onRejection = (e: unknown) => log(`unhandled rejection: ${String((e as Error).stack ?? e)}`);
+  process.on("unhandledRejection", onRejection);
   try {
     reach = await reachAny(options);
     await reach.serves().catch((e: unknown) => {
@@ -48,6 +51,7 @@ export async function runMount(options: MountOptions): Promise<number> {
     tell({ type: "failed", error: DvsError.from(e).toBody() });
     throw e;
   } finally {
+    process.off("unhandledRejection", onRejection);
     await Promise.race([reach?.close(), sleep(closeMs)]);
   }
 }

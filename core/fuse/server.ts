@@ -218,9 +218,15 @@ export class FuseServer {
 
   #answer(unique: number, reply: Reply): void {
     if (reply === "nothing") return;
-    if (reply === "done") this.#device.send(errorAnswer(unique, 0));
-    else if (reply instanceof Uint8Array) this.#device.sendData(dataHeader(unique, reply.length), reply);
-    else this.#device.send(reply.finish(unique));
+    try {
+      if (reply === "done") this.#device.send(errorAnswer(unique, 0));
+      else if (reply instanceof Uint8Array) this.#device.sendData(dataHeader(unique, reply.length), reply);
+      else this.#device.send(reply.finish(unique));
+    } catch (e) {
+      // Whoever waits for it is not left waiting.
+      this.#log(DvsError.from(e).message);
+      this.#device.send(errorAnswer(unique, errnos.EIO));
+    }
   }
 
   #refuse(request: Request, thrown: unknown): void {

@@ -66,7 +66,7 @@ describe.skipIf(why !== "")(`a mounted instance${why && ` (${why})`}`, () => {
     const script = `
       mkdir -p $A/srv/deep; echo one >$A/srv/deep/f; cat $B/srv/deep/f
       echo two >>$B/srv/deep/f; cat $A/srv/deep/f
-      flock $A/srv -c 'flock -n $B/srv true && echo both; true'
+      flock $A/srv/deep/f -c 'flock -n $B/srv/deep/f true && echo both; true'
       cp -a /etc/passwd $B/srv/; cmp /etc/passwd $A/srv/passwd; rm -r $B/srv; ls $A`;
     expect(await sh(script, at)).toEqual({ code: 0, out: "one\none\ntwo" });
     expect(await cluster().dvs(["ls", "box:/"])).toMatchObject({ code: 0, stdout: "" });
