@@ -30,8 +30,6 @@ export function* readRecords(
     if (each.index < from) return true;
     // Behind a gap: the caller comes again, and hears of it.
     if (records.length > 0 && each.index !== records.at(-1)!.index + 1) return false;
-    // Behind a gap: they would not follow one another.
-    if (records.length > 0 && each.index !== records.at(-1)!.index + 1) return false;
     bytes += each.bytes.length;
     if (bytes > bytesMax && records.length > 0) return false;
     records.push(each);
