@@ -79,6 +79,8 @@ export type SupervisorEvent<Spec extends Supervised = ContainerSpec> =
       state: "starting" | "ready" | "stopping" | "failed";
       reason: string;
       permanent: boolean;
+      /** It ends only to begin anew: nothing is wrong with it. */
+      anew: boolean;
       port: number;
     }
   | { type: "stats"; uid: string; incarnation: string; requests: number }
@@ -121,6 +123,7 @@ interface Process<Spec> {
   state: "starting" | "ready" | "stopping" | "failed";
   reason: string;
   permanent: boolean;
+  anew: boolean;
   startedMs: number;
   ending: Ending | null;
 }
@@ -305,6 +308,7 @@ export class SupervisorMachine<Spec extends Supervised = ContainerSpec> {
         process.state = event.state;
         process.reason = event.reason;
         process.permanent = event.permanent;
+        process.anew = event.anew;
         if (event.port !== 0) slot.last.port = event.port;
         return;
       case "stats":
@@ -448,7 +452,9 @@ export class SupervisorMachine<Spec extends Supervised = ContainerSpec> {
       return;
     }
     const { backoffMinMs, backoffMaxMs, backoffResetMs } = this.#timing;
-    if (now - process.startedMs >= backoffResetMs) slot.failuresInARow = 0;
+    const ranMs = now - process.startedMs;
+    const isBrief = ranMs < anewRunsPerBackoff * backoffMinMs;
+    if (ranMs >= backoffResetMs || (process.anew && !isBrief)) slot.failuresInARow = 0;
     const waitMs = Math.min(backoffMaxMs, backoffMinMs * 2 ** Math.min(slot.failuresInARow, 30));
     slot.failuresInARow++;
     slot.startAt = now + waitMs;
@@ -457,6 +463,9 @@ export class SupervisorMachine<Spec extends Supervised = ContainerSpec> {
     slot.backoffReason = [...said, `tried again after ${waitMs / 1000} s`].join("; ");
   }
 }
+
+/** One that begins anew after ten times the shortest back-off costs little, however often. */
+const anewRunsPerBackoff = 10;
 
 /** Stands for "started before this agent": long ago on any clock. */
 const adoptedMs = -Infinity;
@@ -492,6 +501,7 @@ function newProcess<Spec>(spec: Spec, incarnation: string): Process<Spec> {
     state: "starting",
     reason: "",
     permanent: false,
+    anew: false,
     startedMs: 0,
     ending: null,
   };

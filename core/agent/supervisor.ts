@@ -31,6 +31,7 @@ type Common =
       state: "starting" | "ready" | "stopping" | "failed";
       reason: string;
       permanent: boolean;
+      anew?: boolean | undefined;
       port: number;
     };
 
@@ -321,9 +322,9 @@ export class Supervisor<Spec extends Supervised, From extends { type: string }, 
     const common = commonOf(message);
     if (common?.type === "hello") return;
     if (common?.type === "state") {
-      const { state, reason, permanent, port } = common;
+      const { state, reason, permanent, anew = false, port } = common;
       const { incarnation } = record;
-      this.#dispatch({ type: "state", uid, incarnation, state, reason, permanent, port });
+      this.#dispatch({ type: "state", uid, incarnation, state, reason, permanent, anew, port });
       if (port !== 0 && port !== record.port) {
         this.#ports.set(uid, port);
         running.record = { ...record, port };

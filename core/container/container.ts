@@ -49,7 +49,8 @@ export class Container {
   /** Settles at the second: no more waiting. */
   readonly #cutAsked = Promise.withResolvers<void>();
   #stops = 0;
-  /** Rejects when the kernel was removed from the instance. */
+  #removal: DvsError | undefined;
+  /** Rejects with that when the kernel was removed from the instance. */
   readonly #removed = Promise.withResolvers<never>();
 
   constructor(dir: RunDir, boot: ContainerBoot, log: ContainerLog["log"]) {
@@ -152,7 +153,8 @@ export class Container {
       send: (message) => this.#control.broadcast(message),
       onExit: (reason) => {
         const message = `The container starts anew: its kernel has ended, because ${reason}.`;
-        this.#removed.reject(new DvsError("UNAVAILABLE", message));
+        this.#removal = new DvsError("UNAVAILABLE", message);
+        this.#removed.reject(this.#removal);
       },
       log: this.#log,
     });
@@ -189,7 +191,9 @@ export class Container {
 
   /** Tells why, waits a little for an agent that asks, and gives the exit code. */
   async #fail(error: DvsError): Promise<number> {
-    this.#become({ state: "failed", reason: error.message, permanent: error.code === "INVALID" });
+    const anew = error === this.#removal;
+    const permanent = error.code === "INVALID";
+    this.#become({ state: "failed", reason: error.message, permanent, ...(anew && { anew }) });
     this.#log("error", "failed", { ...errorFields(error), permanent: this.#state.permanent });
     await Promise.race([sleep(failedLingerMs), this.#stopAsked.promise]);
     return error.exit;

@@ -53,6 +53,8 @@ export const FromContainer = z.discriminatedUnion("type", [
     state: z.enum(["starting", "ready", "stopping", "failed"]),
     reason: z.string(),
     permanent: z.boolean(),
+    /** It ends only to begin anew, as its kernel was removed meanwhile: nothing is wrong with it. */
+    anew: z.boolean().optional(),
     /** TCP port it listens on, 0 before. */
     port: z.number().int(),
   }),

@@ -70,8 +70,10 @@ class Bench {
   do(what: string): string {
     const { incarnation } = this;
     const uid = "u";
-    const state = (name: "starting" | "ready" | "failed", permanent = false) =>
-      this.step({ type: "state", uid, incarnation, state: name, reason: `is ${name}`, permanent, port: 7 });
+    const state = (name: "starting" | "ready" | "failed", more = {}) => {
+      const told = { reason: `is ${name}`, permanent: false, anew: false, port: 7, ...more };
+      return this.step({ type: "state", uid, incarnation, state: name, ...told });
+    };
     const attempt = this.#attempt;
     const [verb = "", argument = ""] = what.split(" ");
     switch (verb) {
@@ -103,7 +105,9 @@ class Bench {
       case "broken":
         return state("failed");
       case "hopeless":
-        return state("failed", true);
+        return state("failed", { permanent: true });
+      case "anew":
+        return state("failed", { anew: true });
       case "exited":
         return this.step({ type: "exited", uid, incarnation, reason: "exited with code 1" });
       case "removed":
@@ -176,6 +180,42 @@ const scenarios: Record<string, string> = {
     hello →
     ready →
     pass 60000 →
+    exited →
+    pass 99 →
+    pass 1 → prepare`,
+  "one that ends only to begin anew is no failure, unless it does so all the time": `
+    want → prepare
+    prepared → start
+    spawned →
+    exited →
+    pass 100 → prepare
+    prepared → start
+    spawned →
+    exited →
+    pass 200 → prepare
+    prepared → start
+    spawned →
+    pass 999 →
+    anew → stop
+    exited →
+    pass 399 →
+    pass 1 → prepare
+    prepared → start
+    spawned →
+    hello →
+    ready →
+    pass 1000 →
+    anew → stop
+    exited →
+    is → backoff
+    pass 99 →
+    pass 1 → prepare
+    prepared → start
+    spawned →
+    hello →
+    ready →
+    pass 1000 →
+    anew → stop
     exited →
     pass 99 →
     pass 1 → prepare`,
@@ -360,6 +400,7 @@ test("events of an incarnation that has ended change nothing", () => {
     state: "ready",
     reason: "",
     permanent: false,
+    anew: false,
     port: 9,
   });
   expect(bench.machine.reports(bench.now)).toEqual(before);
@@ -432,7 +473,16 @@ function walk(seed: number): void {
       const state = pick(6) === 0 ? "failed" : "ready";
       if (pick(8) > 0) {
         const permanent = pick(3) === 0;
-        world.pending.push({ type: "state", uid, incarnation, state, reason: "r", permanent, port: 1 });
+        world.pending.push({
+          type: "state",
+          uid,
+          incarnation,
+          state,
+          reason: "r",
+          permanent,
+          anew: false,
+          port: 1,
+        });
       }
     } else if (effect.type === "kill" || pick(3) > 0) {
       die(uid, effect.incarnation);
