@@ -19,7 +19,7 @@ import { parseArgs } from "node:util";
 import { Random } from "../sim/harness/random.ts";
 import { FarClient } from "./machine-faults/far-client.ts";
 import { type Kind, kinds, type Struck } from "./machine-faults/kinds.ts";
-import { RealMachines, type StoreKind } from "./machine-faults/real-machines.ts";
+import { RealMachines, type StoreKind, type Waited } from "./machine-faults/real-machines.ts";
 import { type Announced, announcement } from "./machine-faults/announcement.ts";
 import { Load, type LoadClient } from "./state-faults/load.ts";
 import { enterNamespaces, Machines, whyNoMachines } from "./state-faults/machines.ts";
@@ -180,7 +180,7 @@ async function runRound(
     : Math.max(...connected.map(({ name }) => load.longestGapMs(beganMs, [name])));
   const mendedMs = performance.now();
   await struck.heal();
-  await machines.allWell();
+  const waited = await machines.allWell();
   const wellMs = performance.now() - mendedMs;
   await load.acknowledged(warmWrites);
   const wrong = await load.end();
@@ -201,7 +201,7 @@ async function runRound(
     announced,
     wrong,
     missed,
-    words: wordsOf(roles, struck, { anyMs, eachMs, wellMs, announced }),
+    words: wordsOf(roles, struck, { anyMs, eachMs, wellMs, waited, announced }),
   };
 }
 
@@ -217,7 +217,13 @@ async function allWrite(load: Load, clients: readonly LoadClient[], beganMs: num
 function wordsOf(
   { primary, acting, leader }: { primary: number; acting: number; leader: number },
   { pauses }: Struck,
-  { anyMs, eachMs, wellMs, announced }: Pick<Told, "anyMs" | "eachMs" | "wellMs" | "announced">,
+  {
+    anyMs,
+    eachMs,
+    wellMs,
+    waited,
+    announced,
+  }: Pick<Told, "anyMs" | "eachMs" | "wellMs" | "announced"> & { waited: Waited[] },
 ): string {
   const where = `primary ${primary + 1}, acting ${acting + 1}${leader < 0 ? "" : `, etcd's leader ${leader + 1}`}`;
   const gap = pauses ? "paused" : `gap ${Math.round(anyMs!)} ms, of one client ${Math.round(eachMs!)} ms`;
@@ -225,7 +231,9 @@ function wordsOf(
     ({ at, afterMs, words }) =>
       `; machine ${at + 1} says after ${afterMs === null ? "–" : Math.round(afterMs)} ms: ${words}`,
   );
-  return `${where}: ${gap}; well ${Math.round(wellMs)} ms after it was mended${said.join("")}`;
+  const until = waited.map(({ what, ms }) => `${what} ${Math.round(ms)}`).join(", ");
+  const waits = until === "" ? "" : ` (${until})`;
+  return `${where}: ${gap}; well ${Math.round(wellMs)} ms after it was mended${waits}${said.join("")}`;
 }
 
 /** What must not happen in a host process, whatever happens to it. */

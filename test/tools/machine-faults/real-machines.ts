@@ -25,6 +25,16 @@ const untilMs = 60_000;
 export type StoreKind = "sqlite" | "etcd";
 export type Role = "agent" | "ingress" | "container" | "state" | "coordinator" | "etcd";
 
+/** Something of the cluster that was not well yet so long after it was asked first. */
+export interface Waited {
+  what: string;
+  ms: number;
+}
+interface Trouble {
+  what: string;
+  told: unknown;
+}
+
 export class RealMachines {
   readonly dir = "/dev/shm/dvs-machines";
   readonly store: StoreKind;
@@ -35,7 +45,10 @@ export class RealMachines {
 
   static async open(machines: Machines, store: StoreKind): Promise<RealMachines> {
     const all = new RealMachines(machines, store);
-    await all.#boot();
+    await all.#boot().catch((e: unknown) => {
+      const told = all.logs().map(({ name, text }) => `${name}: ${text.trimEnd().split("\n").at(-1)}`);
+      throw new Error([String(e), ...told].join("\n"));
+    });
     return all;
   }
 
@@ -91,7 +104,7 @@ export class RealMachines {
   async etcdLeader(): Promise<number> {
     const dir = haDirOf(this.#coordinatorDir(0));
     const { ca, identity } = await readIdentity(dir);
-    const timeouts = { attemptMs: 2_000, deadlineMs: 2_000 };
+    const timeouts = { attemptMs: 5_000, deadlineMs: 5_000 };
     for (const at of this.indices) {
       const member = await readMember(haDirOf(this.#coordinatorDir(at)));
       const transport = tlsTransport({ ca, identity: () => identity });
@@ -102,6 +115,8 @@ export class RealMachines {
           header: { member_id: string };
         };
         if (status.leader === status.header.member_id) return at;
+      } catch (e) {
+        if (at === this.indices.at(-1)) throw e;
       } finally {
         gateway.close();
       }
@@ -155,26 +170,42 @@ export class RealMachines {
     return { code, text };
   }
 
-  /** Everything runs, on all machines, and every replica is in sync and serves. */
-  async allWell(): Promise<void> {
-    let last: unknown;
+  /** Everything runs, on all machines, and every replica is in sync and serves. Tells what it has waited for, and until when. */
+  async allWell(): Promise<Waited[]> {
+    const waited = new Map<string, number>();
+    let trouble: Trouble[] = [];
+    const beganMs = performance.now();
     await this.#until("everything is well again", async () => {
-      const view = await this.view();
-      last = { phase: view.phase, conditions: view.conditions, state: view.state };
-      const { state, conditions, phase } = view;
-      if (phase !== "running" || conditions.length > 0 || !state) return false;
-      const well = state.replicas.every((r) => r.wanted && r.inSync && r.serving && r.state === "ready");
-      if (!well || state.inSync !== this.indices.length) return false;
-      if (!state.replicas.some(({ role }) => role === "primary")) return false;
-      last = await this.api.nodes.list();
-      if ((last as { state: string }[]).some((node) => node.state !== "up")) return false;
-      last = await this.api.coordinators.list();
-      const coordinators = last as { state: string }[];
-      const wanted = this.store === "etcd" ? this.indices.length : 1;
-      return coordinators.filter((c) => c.state === "up").length === wanted;
+      trouble = await this.#troubles();
+      for (const { what, told } of trouble) {
+        const words = typeof told === "string" ? `${what}: ${told}` : what;
+        waited.set(words, performance.now() - beganMs);
+      }
+      return trouble.length === 0;
     }).catch((e: unknown) => {
-      throw new Error(`${String(e)}: ${JSON.stringify(last, null, 1)}`);
+      throw new Error(`${String(e)}: ${JSON.stringify(trouble, null, 1)}`);
     });
+    return [...waited].map(([what, ms]) => ({ what, ms })).sort((a, b) => b.ms - a.ms);
+  }
+
+  async #troubles(): Promise<Trouble[]> {
+    const [{ phase, conditions, state }, nodes, coordinators] = await Promise.all([
+      this.view(),
+      this.api.nodes.list(),
+      this.api.coordinators.list(),
+    ]);
+    const replicas = state?.replicas ?? [];
+    const wanted = this.store === "etcd" ? this.indices.length : 1;
+    const found: [string, boolean, unknown][] = [
+      ["a primary", replicas.some((r) => r.role === "primary" && r.serving), state],
+      ["replicas in sync", state?.inSync === this.indices.length && replicas.every((r) => r.inSync), state],
+      ["replicas that serve", replicas.every((r) => r.wanted && r.serving && r.state === "ready"), replicas],
+      ["nodes", nodes.every((node) => node.state === "up"), nodes],
+      ["coordinators", coordinators.filter((c) => c.state === "up").length === wanted, coordinators],
+      ["phase", phase === "running", phase],
+      ["conditions", conditions.length === 0, conditions.map(({ message }) => message).join("; ")],
+    ];
+    return found.filter(([, isWell]) => !isWell).map(([what, , told]) => ({ what, told }));
   }
 
   async #boot(): Promise<void> {
