@@ -12,6 +12,7 @@ import type { LogListener } from "../log/log.ts";
 import type { LogFiles } from "../log/log-files.ts";
 import type { Metadata } from "../log/metadata.ts";
 import { nodeFiles } from "../log/node-files.ts";
+import { CannotRepair } from "../log/repair.ts";
 import { type ScrubOptions, scrubOnce, startScrub } from "../log/scrub.ts";
 import { promised } from "../log/steps.ts";
 import { loopTiming } from "../log/timing.ts";
@@ -441,6 +442,10 @@ export class ReplicaHost implements ReplicaSink {
         this.#options.log("error", "damaged records are not repaired", { from, error: error.message });
       else this.#options.log("info", "damaged records are repaired", { from, count: records.length });
       if (error) void this.#mend();
+      // Others have what is to be applied, and not what is before it: after a start it is learned anew.
+      const isStuck = (this.#disk.log.damage.at(-1)?.to ?? 0) > this.#disk.database.appliedIndex;
+      if (error instanceof CannotRepair && isStuck)
+        return this.failed(`its log is damaged: ${error.message}`);
       this.damageChanged();
     });
   }

@@ -17,7 +17,7 @@ interface Turned {
   bits: number;
   /** What the disk gives back since. */
   wrong: number;
-  /** The record that it is of, or that follows the mark that it is of. */
+  /** The last record that is lost by it: reading goes on at a mark only. */
   index: number;
 }
 
@@ -25,6 +25,7 @@ interface Turned {
 interface Vouched {
   file: DiskFile;
   records: { index: number; end: number }[];
+  marks: { position: number; nextIndex: number }[];
 }
 
 export class Rot {
@@ -40,13 +41,14 @@ export class Rot {
     const { random } = this.#node.world.sim;
     const segments = vouchedFor(this.#node).filter(({ records }) => records.length > 0);
     if (segments.length === 0) return false;
-    const { file, records } = random.pick(segments);
+    const { file, records, marks } = random.pick(segments);
     const offset = random.integer(0, records.at(-1)!.end - 1);
-    const { index } = records.find(({ end }) => end > offset)!;
+    const index =
+      (marks.find(({ position }) => position > offset)?.nextIndex ?? records.at(-1)!.index + 1) - 1;
     const bits = 1 << random.integer(0, 7);
     file.flip(offset, bits);
     this.#turned.push({ file, offset, bits, index, wrong: file.read(offset, 1)[0]! });
-    this.#node.world.sim.log(`${this.#node.host.id} damages its record ${index}`);
+    this.#node.world.sim.log(`${this.#node.host.id} damages its records up to ${index}`);
     return true;
   }
 
@@ -86,7 +88,8 @@ function vouchedFor({ drive, disk }: SimNode): Vouched[] {
     run(framesOf(files, name, disk), (error, frames) => {
       if (error) throw error;
       const durable = isLast ? frames!.durable : Infinity;
-      found.push({ file, records: frames!.records.filter(({ index }) => index <= durable) });
+      const { records, marks } = frames!;
+      found.push({ file, records: records.filter(({ index }) => index <= durable), marks });
     });
   }
   return found;
@@ -96,20 +99,22 @@ function* framesOf(
   files: DiskFiles,
   name: string,
   disk: string,
-): Steps<{ durable: number; records: Vouched["records"] }> {
+): Steps<{ durable: number } & Pick<Vouched, "records" | "marks">> {
   const first = firstIndexOf(name)!;
   const file = yield* call<LogFile>((done) => files.open(name, "read", done));
   const size = yield* call<number>((done) => file.size(done));
   const records: Vouched["records"] = [];
+  const marks: Vouched["marks"] = [];
   let durable = 0;
   const visitor = {
     record({ index, bytes }: { index: number; bytes: Uint8Array }, position: number): void {
       records.push({ index, end: position + headBytes + bytes.length });
     },
-    mark(mark: { durable: number }): void {
+    mark(mark: { durable: number; position: number; nextIndex: number }): void {
+      marks.push(mark);
       durable = Math.max(durable, mark.durable);
     },
   };
   yield* walk(file, beginOf(segmentSeed(disk, first), first), size, visitor);
-  return { durable, records };
+  return { durable, records, marks };
 }

@@ -5,6 +5,7 @@
 import { Decoder, Encoder } from "@msgpack/msgpack";
 import type { Log, LogListener } from "../../../core/log/log.ts";
 import { NoSpace } from "../../../core/log/log-files.ts";
+import { CannotRepair } from "../../../core/log/repair.ts";
 import { openLog } from "../../../core/log/open-log.ts";
 import { scrubOnce } from "../../../core/log/scrub.ts";
 import { run as runSteps } from "../../../core/log/steps.ts";
@@ -528,7 +529,11 @@ export class SimReplica {
         `${this.name} ${error ? `does not repair: ${error.message}` : `has repaired ${records.length}`}`,
       );
       if (error) this.#mend();
-      this.#damageChanged();
+      // Others have what is to be applied: after a start it is learned anew.
+      const isStuck = (this.#log!.damage.at(-1)?.to ?? 0) > this.state.index;
+      if (!(error instanceof CannotRepair) || !isStuck) return this.#damageChanged();
+      sim.count("damage:learned anew");
+      this.#node.cannotStart();
     });
   }
 
