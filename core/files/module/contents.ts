@@ -1,5 +1,5 @@
 /** Bytes of files: written, cut, grown. Each step is bounded; what is too much for one is left to the reaper. */
-import { extentsPerStep, fileSizeMax } from "../../limits.ts";
+import { extentsPerStep, fileSizeMax, reapedPerStep } from "../../limits.ts";
 import type { StateTables } from "../../state/module.ts";
 import type { Counters } from "./counters.ts";
 import { endOf, type Extent, type Extents, partOf } from "./extents.ts";
@@ -78,9 +78,9 @@ export class Contents {
    */
   clearBehind(inode: Inode, end: number): boolean {
     if (inode.tail === 0 || end <= inode.size) return true;
-    const found = this.#extents.overlapping(inode.content, inode.size, end, extentsPerStep + 1);
+    const found = this.#extents.overlapping(inode.content, inode.size, end, reapedPerStep + 1);
     for (const extent of found) if (endOf(extent) > inode.size) this.#carve(inode, extent, inode.size, end);
-    return found.length <= extentsPerStep;
+    return found.length <= reapedPerStep;
   }
 
   /** Nobody has the file any more. */
