@@ -160,7 +160,8 @@ export class Log {
   /** Forgets everything and goes on after `index`, whose state a snapshot on the disk has. Nothing may be appended before `done`. */
   reset(index: number, epoch: number, done: Done): void {
     const parts = this.#parts;
-    parts.writer.forgetAfter(parts.firstIndex - 1);
+    // It may go on before all that was there: nothing of that is to be said durable.
+    parts.writer.forgetAfter(Math.min(parts.firstIndex - 1, index));
     parts.writer.job(
       () => begin(parts.writer, index, epoch),
       (error) => {

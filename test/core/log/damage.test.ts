@@ -226,6 +226,25 @@ test("what a snapshot has needs no repair", () => {
   expect(readAll(life)).toHaveLength(log.records.length - damaged.to);
 });
 
+test("a log that goes on before all that it had lacks nothing at the next start", () => {
+  const log = written(7);
+  const { life } = log;
+  let outcome: Error | null | undefined;
+  // It begins in the middle, and then far before that.
+  life.log.reset(1_000, 5, (error) => (outcome = error));
+  life.settle();
+  life.log.append([record(1_001, 5, new Uint8Array(3))]);
+  life.settle();
+  life.log.reset(10, 6, (error) => (outcome = error));
+  life.settle();
+  expect(outcome).toBeNull();
+  life.log.append([record(11, 6, new Uint8Array(3))]);
+  life.settle();
+  const snapshot = { index: 10, epoch: 6 };
+  const again = live(log.files, log.random, { tailBytes: 0, snapshot });
+  expect([again.log.damage, again.log.lastIndex]).toEqual([[], 11]);
+});
+
 test("a log of another disk is not taken for this one's", () => {
   const log = written(2);
   const [name] = log.files.disk.names();
