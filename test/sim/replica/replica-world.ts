@@ -247,7 +247,8 @@ export class ReplicaWorld {
   canDamage(node: SimNode): boolean {
     const { inSync = [] } = this.control.truth.configuration ?? {};
     if (this.nodes.some(({ rot }) => rot.matters)) return false;
-    return !inSync.includes(node.disk) || inSync.some((disk) => disk !== node.disk && this.#isGood(disk));
+    const isGood = (disk: string): boolean => this.#isGood(disk) && !this.nodeOf(disk)!.isAmnesiac;
+    return !inSync.includes(node.disk) || inSync.some((disk) => disk !== node.disk && isGood(disk));
   }
 
   /** It has lost what it has acknowledged, and knows. */

@@ -71,6 +71,13 @@ export class SimNode {
     return this.#boot;
   }
 
+  /** It takes itself for one, or will when it starts: whatever it has, it does not go on with it alone. */
+  get isAmnesiac(): boolean {
+    const { lastRun, meta } = this;
+    const lostPower = lastRun !== null && !lastRun.clean && lastRun.boot !== this.#boot;
+    return meta?.amnesiac === true || (lostPower && meta?.mode === "replicated");
+  }
+
   get role(): string {
     return this.process?.role ?? "nobody";
   }
