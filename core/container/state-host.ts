@@ -54,7 +54,12 @@ export class StateHost implements VosState {
     };
     this.#client = new StateClient({ identity });
     this.kv = new KeyValue(this.#client);
-    this.files = VolumeClient.open({ state: this.#client, client: incarnation, near: () => this.#near });
+    this.files = VolumeClient.open({
+      state: this.#client,
+      client: incarnation,
+      near: () => this.#near,
+      readBlob: this.#readBlob,
+    });
     this.records = new StateRecords(this.#client);
   }
 

@@ -9,7 +9,7 @@ import type { StateAnswer } from "../state/client/state-client.ts";
 import type { Follower, ModuleBlocks, OpenModule } from "../state/module.ts";
 import { ModuleRefusal } from "../state/module.ts";
 import { decodeResult, encodeResult } from "../state/result.ts";
-import type { VolumeState } from "./client/volume.ts";
+import type { VolumeOptions, VolumeState } from "./client/volume.ts";
 import { VolumeClient } from "./client/volume-client.ts";
 import { files } from "./module/files.ts";
 import { MemoryBlocks } from "./module/memory-blocks.ts";
@@ -49,8 +49,8 @@ export class LoneVolume {
   }
 
   /** A FileSystem for a client of this name. */
-  client(name: string): VolumeClient {
-    const client = VolumeClient.open({ state: this.#stateOf(name), client: name });
+  client(name: string, options: Pick<VolumeOptions, "readBlob"> = {}): VolumeClient {
+    const client = VolumeClient.open({ ...options, state: this.#stateOf(name), client: name });
     this.#clients.push(client);
     return client;
   }

@@ -8,7 +8,7 @@ import { blobPath, openIfThere } from "./blob-file.ts";
 import { Verifications } from "./verifications.ts";
 
 /** The agent may be fetching it: an image comes to each node in its own time. */
-const lookAgainMs = [100, 400, 1_500];
+const lookAgainMs = [100, 300];
 
 export class BlobReader {
   readonly #dir: string;

@@ -4,6 +4,7 @@ import type { Attributes } from "../attributes.ts";
 import { FileError } from "../errno.ts";
 import type { Credentials, LockHolder, LockRequest, OpenFile, OpenFlags } from "../file-system.ts";
 import type { By, FileQuery } from "../operations.ts";
+import { imageBytes } from "./image-bytes.ts";
 import { attributesIn, bytesIn, numberIn, rowsIn } from "./results.ts";
 import type { Volume } from "./volume.ts";
 
@@ -53,8 +54,14 @@ export class VolumeFile implements OpenFile {
   async #readByAsking(offset: number, length: number): Promise<Uint8Array> {
     const what = () => `read inode ${this.ino} at ${offset}`;
     const ask = async (at: number, bytes: number) => {
-      const [found] = await this.#volume.query(["read", this.ino, at, bytes], what);
-      return bytesIn(found, what);
+      try {
+        const [found] = await this.#volume.query(["read", this.ino, at, bytes], what);
+        return bytesIn(found, what);
+      } catch (e) {
+        const ours = isUnreadable(e) ? await imageBytes(this.#volume, this.ino, at, bytes) : null;
+        if (ours) return ours;
+        throw e;
+      }
     };
     if (length <= readBytesMaxPerAsk) return ask(offset, length);
     const bytes = new Uint8Array(length);
@@ -220,6 +227,10 @@ function lockFields(ino: number, { type, kind, range, owner }: LockRequest): Loc
     throw new FileError("EINVAL", `cannot lock bytes [${range.start}, ${range.end})`);
   }
   return [ino, lockTypes[type], lockKinds[kind], range.start, end, owner];
+}
+
+function isUnreadable(e: unknown): boolean {
+  return e instanceof FileError && e.code === "EIO";
 }
 
 function checkRange(ino: number, offset: number, length: number): void {

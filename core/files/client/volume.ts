@@ -40,7 +40,12 @@ export interface VolumeOptions {
   attends?: boolean;
   /** Reads beside a replica; null where it has to be asked. */
   near?: () => NearVolume | null;
+  /** Reads files of the image, where this node has it. */
+  readBlob?: ReadBlob;
 }
+
+/** Part of a blob, by the hex digits of its SHA-256. */
+export type ReadBlob = (digest: string, position: number, length: number) => Promise<Uint8Array>;
 
 const module = "files";
 
@@ -50,16 +55,18 @@ export class Volume {
   readonly isOnce: boolean;
   readonly opens: Opens;
   readonly locks: LockWaits;
+  readonly readBlob: ReadBlob | null;
   readonly #near: () => NearVolume | null;
   readonly #closed = new AbortController();
   /** Shared offsets → how often they are used here: the replicas count this client once. */
   readonly #offsets = new Map<string, number>();
 
-  constructor({ state, client, once = false, attends = false, near = () => null }: VolumeOptions) {
+  constructor({ state, client, once = false, attends = false, near = () => null, readBlob }: VolumeOptions) {
     this.state = state;
     this.client = client;
     this.isOnce = once;
     this.#near = near;
+    this.readBlob = readBlob ?? null;
     this.opens = new Opens((operation) => this.operate(operation, () => "say which files are open"));
     this.locks = new LockWaits(this);
     if (!attends) return;

@@ -1,5 +1,5 @@
 /** A site that is served from the volume: what is written through one node is served by every other at once. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test, setDefaultTimeout } from "bun:test";
 import { kinds } from "../../../core/files/attributes.ts";
 import type { VolumeClient } from "../../../core/files/client/volume-client.ts";
 import { openPath } from "../../../core/files/paths.ts";
@@ -7,6 +7,9 @@ import { PathCalls } from "../../../core/files/path-calls.ts";
 import { rootIno } from "../../../core/files/file-system.ts";
 import { WebOptions } from "../../../plugins/web/options.ts";
 import { type Ask, WebVolume } from "./volume-harness.ts";
+
+/** Others may need the processor. */
+setDefaultTimeout(60_000);
 
 const big = "0123456789".repeat(150_000);
 const tree = {
@@ -35,8 +38,8 @@ beforeAll(async () => {
   one = first.ask;
   two = second.ask;
   files = first.files;
-});
-afterAll(() => web.close());
+}, 60_000);
+afterAll(() => web.close(), 60_000);
 
 /** As somebody does it who has the volume mounted. */
 async function write(path: string, content: string, flags = { truncate: true }): Promise<void> {

@@ -1,9 +1,12 @@
 /** Programs that people have, against a site that takes uploads: curl, cadaver, rclone, and litmus, which tests servers. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test, setDefaultTimeout } from "bun:test";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { WebVolume } from "./volume-harness.ts";
+
+/** Others may need the processor. */
+setDefaultTimeout(60_000);
 
 const litmusDir = "/usr/libexec/litmus";
 const dir = mkdtempSync(join(tmpdir(), "dvs-"));
@@ -22,11 +25,11 @@ beforeAll(async () => {
     fetch: (request) => vos.fetch(request, { peer: "" }),
   });
   url = `http://127.0.0.1:${server.port}/files/`;
-});
+}, 60_000);
 afterAll(async () => {
   await server.stop(true);
   await web.close();
-});
+}, 60_000);
 
 /** Its output; fails the test where it fails. */
 async function run(command: string[], input = ""): Promise<string> {

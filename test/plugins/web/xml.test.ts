@@ -1,8 +1,11 @@
 /** The XML of WebDAV: what is read of it, and that nothing expands in it. */
-import { describe, expect, test } from "bun:test";
+import { describe, expect, test, setDefaultTimeout } from "bun:test";
 import * as fc from "fast-check";
 import { parseXml, type XmlElement } from "../../../plugins/web/dav/parse-xml.ts";
 import { element, escapeXml } from "../../../plugins/web/dav/xml.ts";
+
+/** Others may need the processor. */
+setDefaultTimeout(60_000);
 
 /** `{space}name(children)` */
 function told({ space, name, children }: XmlElement): string {
