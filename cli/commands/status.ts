@@ -1,3 +1,4 @@
+import { DvsError } from "../../core/errors.ts";
 import { clientArgs, outputArgs } from "../args.ts";
 import { command } from "../command.ts";
 import { withApi } from "../connection.ts";
@@ -18,7 +19,7 @@ export default command({
   ],
   async run({ args, io, words }) {
     const [status, nodes, instances] = await withApi(args, io, (api) =>
-      Promise.all([api.status(), api.nodes.list(), api.instances.list()]),
+      Promise.all([api.status(), api.nodes.list(), api.instances.list()]).catch(throwUnreached),
     );
     if (args.output === "json") return writeJson(io, { status, nodes, instances });
     const { coordinator, store } = status;
@@ -57,3 +58,14 @@ export default command({
     for (const warning of status.warnings) words.warn(warning);
   },
 });
+
+/** Whoever asks here is in trouble: what it means, and what can be done. */
+function throwUnreached(thrown: unknown): never {
+  const error = DvsError.from(thrown);
+  if (error.code !== "UNAVAILABLE") throw error;
+  const meaning =
+    "Nothing is known of the cluster here. What runs goes on; nothing is changed, and an instance that loses its " +
+    "primary pauses until a coordinator is back. Ask on another machine, or see that a coordinator runs where its " +
+    "machine is; one whose machine is lost: dvs coordinator recover --help";
+  throw new DvsError("UNAVAILABLE", `${error.message}\n${meaning}`, { cause: error.cause });
+}

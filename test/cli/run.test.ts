@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { commands, isGroup, type Leaf } from "../../cli/commands.ts";
 import { exitCodes } from "../../cli/exit-codes.ts";
 import { ERRORS } from "../../core/errors.ts";
+import { mintApiToken } from "../../core/trust/tokens.ts";
 import { version } from "../../core/version.ts";
 import { dvs } from "./fake-io.ts";
 
@@ -106,6 +107,15 @@ describe("the command line", () => {
       expect({ code: ran.code, stdout: ran.stdout }).toEqual({ code, stdout: "" });
     });
   }
+
+  test("dvs status where no coordinator is reached says what that means, and what to do", async () => {
+    const { token } = mintApiToken({ caFingerprint: "0".repeat(64) });
+    const { code, stdout, stderr } = await dvs(["status", "--addr", "127.0.0.1:1", "--token", token]);
+    expect({ code, stdout }).toEqual({ code: 6, stdout: "" });
+    expect(stderr).toContain("Cannot reach 127.0.0.1:1: nothing listens there.");
+    expect(stderr).toContain("Nothing is known of the cluster here.");
+    expect(stderr).toContain("an instance that loses its primary pauses until a coordinator is back");
+  });
 
   test("--version and version", async () => {
     expect(await dvs(["--version"])).toEqual({ code: 0, stdout: `${version}\n`, stderr: "" });
