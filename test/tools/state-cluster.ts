@@ -12,7 +12,9 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Change, ExitCertificate, Replica, Versioned } from "../../core/replica/configuration.ts";
+import { LocalFiles } from "../../core/files/client/local-files.ts";
 import { VolumeClient } from "../../core/files/client/volume-client.ts";
+import { localModule } from "../../core/files/client/local-module.ts";
 import { KeyValue } from "../../core/state/client/key-value.ts";
 import { LocalReader } from "../../core/state/client/local-reader.ts";
 import { StateClient } from "../../core/state/client/state-client.ts";
@@ -120,7 +122,11 @@ export class StateCluster {
   /** As a container on that node. */
   files(at: number): VolumeClient {
     const client = `client-${randomBytes(6).toString("hex")}`;
-    return VolumeClient.open({ state: this.#client(at, client, true), client });
+    const reader = new LocalReader(dirname(this.nodes[at]!.replica.unix), [localModule]);
+    const near = new LocalFiles(reader);
+    const state = this.#client(at, client, false);
+    this.#clients.at(-1)!.reader = reader;
+    return VolumeClient.open({ state, client, near: () => near });
   }
 
   /** What a host process needs to be a client on that node, for as long as the replicas stay where they are. */
