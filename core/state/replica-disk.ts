@@ -250,7 +250,15 @@ function isOf(log: Log, { appliedIndex, appliedEpoch }: StateDatabase): boolean 
 }
 
 function newDatabase(
-  { modules, repairBlocks, readBlob, databaseFailed, databaseFull, databaseCommitted, log: say }: ReplicaDiskOptions,
+  {
+    modules,
+    repairBlocks,
+    readBlob,
+    databaseFailed,
+    databaseFull,
+    databaseCommitted,
+    log: say,
+  }: ReplicaDiskOptions,
   path: string,
   blocks?: BlockStore,
 ): StateDatabase {
