@@ -42,10 +42,23 @@ beforeAll(async () => {
   const created = await cluster().dvs(["instance", "create", "--file", path]);
   if (created.code !== 0) throw new Error(`create ended with ${created.code}: ${created.stderr}`);
   ({ uid } = await stateInSync(cluster(), "volume"));
-  expect((await ask(cluster().nodes[0]!, "/files", { method: "MKCOL" })).status).toBe(201);
-}, 90_000);
+  expect([201, 405]).toContain((await ask(cluster().nodes[0]!, "/files", { method: "MKCOL" })).status);
+}, 120_000);
 
+/**
+ * Asks again where the instance is not at hand just now, as on a machine that has too much to do: a request may so be
+ * carried out twice, and say so with 204, 404, 405 or 412 in place of what the first one would have.
+ */
 async function ask(node: TestNode, path: string, init: RequestInit = {}) {
+  for (let again = 0; ; again++) {
+    const answer = await askOnce(node, path, init);
+    if (answer.status < 502 || answer.status > 504) return { ...answer, again };
+    if (again === 40) throw new Error(`${path} is answered with ${answer.status} all the time`);
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+}
+
+async function askOnce(node: TestNode, path: string, init: RequestInit = {}) {
   const response = await fetch(`http://${node.address}:${port}${path}`, {
     ...init,
     headers: { connection: "close", authorization: `Bearer ${token}`, ...(init.headers as object) },
@@ -61,7 +74,10 @@ test("every node serves what the image began with, from a container of its own",
   const bodies = new Set(answers.map(({ body }) => body));
   expect([...bodies]).toEqual([`<p>page-7.html</p>${"x".repeat(49)}\n`]);
   expect(new Set(answers.map(({ etag }) => etag)).size).toBe(1);
-  expect(answers.map(({ headers }) => headers.get("x-dvs-node"))).toEqual(["n1", "n2", "n3"]);
+  await cluster().until("each node answers by itself", async () => {
+    const own = await Promise.all(cluster().nodes.map((node) => ask(node, "/")));
+    return own.every(({ headers }, i) => headers.get("x-dvs-node") === cluster().nodes[i]!.name);
+  });
   for (const node of cluster().nodes) {
     const part = await ask(node, "/large.bin", { headers: { range: "bytes=2000003-2000005" } });
     expect(part).toMatchObject({ status: 206, body: "345" });
@@ -81,7 +97,8 @@ test("what is put through one node is served by every other at once, under one t
       expect({ status, body, etag }).toEqual({ status: 200, body: `content ${i}`, etag: put.etag });
     }
   }
-  expect((await ask(nodes[1]!, "/files/1.txt", { method: "DELETE" })).status).toBe(204);
+  const removed = await ask(nodes[1]!, "/files/1.txt", { method: "DELETE" });
+  expect(removed.again === 0 ? [204] : [204, 404]).toContain(removed.status);
   const after = await Promise.all(nodes.map((node) => ask(node, "/files/1.txt")));
   expect(after.map(({ status }) => status)).toEqual([404, 404, 404]);
 });
@@ -89,7 +106,7 @@ test("what is put through one node is served by every other at once, under one t
 test("a large upload arrives whole, and half of one changes nothing", async () => {
   const { nodes } = cluster();
   const body = Buffer.alloc(5_000_000, "large");
-  expect((await ask(nodes[2]!, "/files/large", { method: "PUT", body })).status).toBe(201);
+  expect([201, 204]).toContain((await ask(nodes[2]!, "/files/large", { method: "PUT", body })).status);
   for (const node of nodes) expect((await ask(node, "/files/large")).body).toBe(body.toString());
   await sendHalf(nodes[0]!, "/files/large");
   await sendHalf(nodes[0]!, "/files/half");
@@ -117,7 +134,8 @@ test("a tag that is no longer true is refused on every node", async () => {
   const [one, two, three] = cluster().nodes as [TestNode, TestNode, TestNode];
   const first = await ask(one, "/files/guarded", { method: "PUT", body: "1" });
   const headers = { "if-match": first.etag! };
-  expect((await ask(two, "/files/guarded", { method: "PUT", body: "2", headers })).status).toBe(204);
+  const second = await ask(two, "/files/guarded", { method: "PUT", body: "2", headers });
+  expect(second.again === 0 ? [204] : [204, 412]).toContain(second.status);
   expect((await ask(three, "/files/guarded", { method: "PUT", body: "3", headers })).status).toBe(412);
   expect((await ask(one, "/files/guarded", { method: "DELETE", headers })).status).toBe(412);
   expect((await ask(one, "/files/guarded")).body).toBe("2");
@@ -133,7 +151,7 @@ test("the primary is killed while files are put: each that was acknowledged is t
     for (let i = 0; !stopping.signal.aborted; i++) {
       const name = `${node.name}-${i}`;
       tried.push(name);
-      const put = await ask(node, `/files/${name}`, { method: "PUT", body: contentOf(name) }).catch(
+      const put = await askOnce(node, `/files/${name}`, { method: "PUT", body: contentOf(name) }).catch(
         () => null,
       );
       if (put?.status === 201) acknowledged.push(name);
@@ -142,7 +160,7 @@ test("the primary is killed while files are put: each that was acknowledged is t
   });
   const more = async () => {
     const before = acknowledged.length;
-    await cluster().until("more is acknowledged", () => acknowledged.length >= before + 6, 60_000);
+    await cluster().until("more is acknowledged", () => acknowledged.length >= before + 6, 90_000);
   };
   await more();
   for (let kills = 0; kills < 2; kills++) {
@@ -170,7 +188,7 @@ test("a container that is killed comes back to the same files", async () => {
   const before = await ask(node, "/files/guarded");
   process.kill(await node.pid("container", uid), "SIGKILL");
   await cluster().until("it serves again", async () => {
-    const { status, headers } = await ask(node, "/files/guarded").catch(() => ({
+    const { status, headers } = await askOnce(node, "/files/guarded").catch(() => ({
       status: 0,
       headers: new Headers(),
     }));
