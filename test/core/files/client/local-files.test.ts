@@ -1,14 +1,17 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { segmentName } from "../../../../core/blocks/segment-name.ts";
 import { LocalFiles } from "../../../../core/files/client/local-files.ts";
 import { localModule } from "../../../../core/files/client/local-module.ts";
 import type { VolumeClient } from "../../../../core/files/client/volume-client.ts";
-import { FileError } from "../../../../core/files/errno.ts";
+import type { FileError } from "../../../../core/files/errno.ts";
 import { rootIno } from "../../../../core/files/file-system.ts";
 import { LocalReader } from "../../../../core/state/client/local-reader.ts";
 import { VolumeLab } from "./volume-lab.ts";
+
+// Each look waits for a lease, which a loaded machine loses.
+setDefaultTimeout(60_000);
 
 let lab: VolumeLab;
 /** Far from the replica, as it were. */
@@ -58,8 +61,17 @@ test("attributes, names and bytes are read without a message", async () => {
   expect(textOf(await sure(() => local.read(ino, 0, 100)))).toBe("beside the replica");
   expect(textOf(await sure(() => local.read(ino, 7, 3)))).toBe("the");
   expect(textOf(await sure(() => local.read(ino, 18, 3)))).toBe("");
-  expect(() => local.lookup(rootIno, "no such name")).toThrow(FileError);
-  expect(() => local.attributes(999_999)).toThrow(FileError);
+  const refusal = (look: () => unknown) =>
+    sure(() => {
+      try {
+        return look() as null;
+      } catch (e) {
+        return (e as FileError).code;
+      }
+    });
+  expect(await refusal(() => local.lookup(rootIno, "no such name"))).toBe("ENOENT");
+  // The operation that makes an inode cannot say which: only the replica knows that there is none.
+  expect(local.attributes(999_999)).toBeNull();
 });
 
 test("what was acknowledged is seen, however often it was read before", async () => {
@@ -67,7 +79,7 @@ test("what was acknowledged is seen, however often it was read before", async ()
   const near = lab.volume("near", () => local);
   const file = await near.open(ino, { read: true });
   const writing = await far.open(ino, { write: true });
-  for (let round = 1; round <= 200; round++) {
+  for (let round = 1; round <= 100; round++) {
     const text = String(round).padStart(10, "0");
     await writing.write(0, bytesOf(text));
     expect(textOf(await file.read(0, 10))).toBe(text);
@@ -83,7 +95,7 @@ test("names that move are seen where they are", async () => {
   const near = lab.volume("near-names", () => local);
   const one = await fileOf(bytesOf("one"));
   const two = await fileOf(bytesOf("two"));
-  for (let round = 0; round < 60; round++) {
+  for (let round = 0; round < 40; round++) {
     await far.rename(rootIno, one.name, rootIno, two.name, "exchange");
     const [first, second] = round % 2 === 0 ? [two, one] : [one, two];
     expect((await near.lookup(rootIno, one.name)).ino).toBe(first.ino);
@@ -108,13 +120,19 @@ test("large files are read whole and in parts, with their holes", async () => {
   whole.set(bytes);
   whole.set(bytesOf("end"), 12 * 1_024 * 1_024);
   await sure(() => local.attributes(ino));
-  const all = await local.read(ino, 0, whole.length + 100);
-  expect(Buffer.compare(all!, whole)).toBe(0);
-  for (let i = 0; i < 500; i++) {
+  const read = async (offset: number, length: number): Promise<Uint8Array> => {
+    for (;;) {
+      const bytes = await local.read(ino, offset, length);
+      if (bytes) return bytes;
+      await Bun.sleep(1);
+    }
+  };
+  expect(Buffer.compare(await read(0, whole.length + 100), whole)).toBe(0);
+  for (let i = 0; i < 200; i++) {
     const offset = Math.floor(Math.random() * whole.length);
     const length = 1 + Math.floor(Math.random() ** 4 * 600_000);
-    const part = await local.read(ino, offset, length);
-    expect(Buffer.compare(part!, whole.subarray(offset, offset + length))).toBe(0);
+    const part = await read(offset, length);
+    expect(Buffer.compare(part, whole.subarray(offset, offset + length))).toBe(0);
   }
   await hole.close();
 });
@@ -129,9 +147,13 @@ test("bytes that the disk has damaged are not given: the replica is asked", asyn
   const content = readFileSync(path);
   content[position! + lead!] = content[position! + lead!]! ^ 1;
   writeFileSync(path, content, { flag: "r+" });
-  expect(await local.read(ino, 50_000, 10)).toBeNull();
-  await sure(() => local.attributes(ino));
-  expect(Buffer.compare((await local.read(ino, 0, 10))!, bytes.subarray(0, 10))).toBe(0);
+  // The page is not given, however often it is asked for; the others are.
+  for (let i = 0; i < 5; i++) {
+    await sure(() => local.attributes(ino));
+    expect(await local.read(ino, 50_000, 10)).toBeNull();
+  }
+  const good = await sure(() => local.read(ino, 0, 10));
+  expect(Buffer.compare(good!, bytes.subarray(0, 10))).toBe(0);
 });
 
 test("nothing is read once the replica has gone", async () => {

@@ -1,9 +1,10 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import type { VolumeClient } from "../../../../core/files/client/volume-client.ts";
 import { FileError } from "../../../../core/files/errno.ts";
 import { type LockRequest, type OpenFile, rootIno } from "../../../../core/files/file-system.ts";
 import { VolumeLab } from "./volume-lab.ts";
 
+setDefaultTimeout(60_000);
 let lab: VolumeLab;
 let a: VolumeClient;
 let b: VolumeClient;

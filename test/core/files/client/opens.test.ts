@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { Opens } from "../../../../core/files/client/opens.ts";
 import type { VolumeClient } from "../../../../core/files/client/volume-client.ts";
 import { FileError } from "../../../../core/files/errno.ts";
@@ -103,6 +103,7 @@ test("many closes are told at a time", async () => {
   expect(released.length).toBe(1_500);
 });
 
+setDefaultTimeout(60_000);
 let lab: VolumeLab;
 let volume: VolumeClient;
 beforeAll(async () => {

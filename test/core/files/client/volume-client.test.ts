@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import type { VolumeClient } from "../../../../core/files/client/volume-client.ts";
 import { FileError } from "../../../../core/files/errno.ts";
 import { kindMask, kinds } from "../../../../core/files/attributes.ts";
@@ -6,6 +6,7 @@ import { rootIno } from "../../../../core/files/file-system.ts";
 import { writeBytesMax } from "../../../../core/limits.ts";
 import { VolumeLab } from "./volume-lab.ts";
 
+setDefaultTimeout(60_000);
 let lab: VolumeLab;
 let a: VolumeClient;
 let b: VolumeClient;

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { DvsError } from "../../../../core/errors.ts";
 import { VolumeClient } from "../../../../core/files/client/volume-client.ts";
 import { answerFiles } from "../../../../core/files/remote/answer.ts";
@@ -10,6 +10,7 @@ import { openPath, resolvePath } from "../../../../core/files/paths.ts";
 import { fileFrameBytesMax, putFramesMax } from "../../../../core/limits.ts";
 import { VolumeLab } from "../client/volume-lab.ts";
 
+setDefaultTimeout(60_000);
 let lab: VolumeLab;
 let fs: VolumeClient;
 beforeAll(async () => {
