@@ -111,7 +111,7 @@ export interface ReplicaSink {
   fetch(reader: string, fromIndex: number, bytesMax: number): void;
   /**
    * Puts these in the place of the damaged records. None: nobody has them, so that a snapshot of what is applied is to
-   * take their place, once it has them. Answered by `damaged` with what is left, whatever became of it.
+   * take their place, once it has them; and where it never will, this replica is to start and learn anew. Answered by `damaged` with what is left, whatever became of it.
    */
   repair(records: readonly LogRecord[]): void;
   /** Answered by `metaSaved(ticket)` once fsynced. */

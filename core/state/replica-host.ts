@@ -113,6 +113,7 @@ export class ReplicaHost implements ReplicaSink {
   /** Applying waits for blocks to get to their files. */
   #held = false;
   #mending = false;
+  #askedInVain = false;
   /** A module keeps what belongs to a client. */
   readonly #hasClients: boolean;
   readonly #scrubbed: ScrubOptions;
@@ -284,6 +285,7 @@ export class ReplicaHost implements ReplicaSink {
 
   /** More records of the log are damaged, or fewer: the machine asks other replicas for good ones. */
   damageChanged(): void {
+    if (this.#disk.log.damage.length === 0) this.#askedInVain = false;
     if (!this.#ended && !this.#installing) this.machine.damaged(this.now(), this.#disk.log.damage);
   }
 
@@ -435,7 +437,7 @@ export class ReplicaHost implements ReplicaSink {
     });
   }
   repair(records: readonly LogRecord[]): void {
-    if (records.length === 0) return void this.#mend();
+    if (records.length === 0) return this.#nobodyHas();
     this.#disk.log.repair(records as LogRecord[], (error) => {
       const from = records[0]!.index;
       if (error)
@@ -443,11 +445,21 @@ export class ReplicaHost implements ReplicaSink {
       else this.#options.log("info", "damaged records are repaired", { from, count: records.length });
       if (error) void this.#mend();
       // Others have what is to be applied, and not what is before it: after a start it is learned anew.
-      const isStuck = (this.#disk.log.damage.at(-1)?.to ?? 0) > this.#disk.database.appliedIndex;
-      if (error instanceof CannotRepair && isStuck)
+      if (error instanceof CannotRepair && this.#lacksRecords)
         return this.failed(`its log is damaged: ${error.message}`);
       this.damageChanged();
     });
+  }
+  /** Damaged records are still to be applied. */
+  get #lacksRecords(): boolean {
+    return (this.#disk.log.damage.at(-1)?.to ?? 0) > this.#disk.database.appliedIndex;
+  }
+  #nobodyHas(): void {
+    if (!this.#lacksRecords) return void this.#mend();
+    // They may only have been out of reach. Otherwise the next start learns anew, and gets a snapshot.
+    if (this.#askedInVain)
+      return this.failed("records of its log are damaged, and no other replica has them");
+    this.#askedInVain = true;
   }
   saveMeta(meta: ReplicaMeta, ticket: number): void {
     this.#disk.log.eager = meta.mode === "fsync";

@@ -65,6 +65,7 @@ export class SimReplica {
   #metaSaving = false;
   #installing = false;
   #snapshotting = false;
+  #askedInVain = false;
   #committing = false;
   #lastSnapshot = 0;
   #ending: (() => void) | null = null;
@@ -516,13 +517,14 @@ export class SimReplica {
   };
 
   #damageChanged(): void {
+    if (this.#log?.damage.length === 0) this.#askedInVain = false;
     this.#step((machine, nowMs) => machine.damaged(nowMs, this.#log!.damage));
   }
 
   /** None: nobody has them. */
   #repair(records: readonly LogRecord[]): void {
     const { sim } = this.#node.world;
-    if (records.length === 0) return this.#mend();
+    if (records.length === 0) return this.#nobodyHas();
     this.#log!.repair([...records], (error) => {
       sim.count(error ? "damage:not repaired in place" : "damage:repaired in place");
       sim.log(
@@ -530,11 +532,23 @@ export class SimReplica {
       );
       if (error) this.#mend();
       // Others have what is to be applied: after a start it is learned anew.
-      const isStuck = (this.#log!.damage.at(-1)?.to ?? 0) > this.state.index;
-      if (!(error instanceof CannotRepair) || !isStuck) return this.#damageChanged();
+      if (!(error instanceof CannotRepair) || !this.#lacksRecords) return this.#damageChanged();
       sim.count("damage:learned anew");
       this.#node.cannotStart();
     });
+  }
+
+  /** Damaged records are still to be applied. */
+  get #lacksRecords(): boolean {
+    return (this.#log!.damage.at(-1)?.to ?? 0) > this.state.index;
+  }
+
+  #nobodyHas(): void {
+    const { sim } = this.#node.world;
+    if (!this.#lacksRecords) return this.#mend();
+    sim.count(this.#askedInVain ? "damage:learned anew" : "damage:asked for in vain");
+    if (this.#askedInVain) this.#node.cannotStart();
+    this.#askedInVain = true;
   }
 
   /** What damaged records did is in the state, if they were applied: a snapshot takes their place. */
