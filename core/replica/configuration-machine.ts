@@ -280,9 +280,19 @@ export class ConfigurationMachine {
     this.#replica.review();
   }
 
-  /** An amnesiac is in no set any more, and whoever takes it in sees to it that it has everything. */
+  /**
+   * An amnesiac is in no set any more, and whoever takes it in sees to it that it has everything. Not so where its disk is
+   * damaged: it may be taken in by what it had said was durable, so that the primary has to have heard of this life.
+   */
   remember(): void {
+    if (this.isDamaged) return;
     if (this.version > (this.#saving.memberVersion ?? 0)) this.saveMeta({ amnesiac: false, damaged: false });
+  }
+
+  /** The primary has heard that this life is an amnesiac, and neither has it in a set nor asks for that. */
+  heardAsAmnesiac(): void {
+    if (this.isDamaged && !this.inSync.includes(this.#replica.self.disk))
+      this.saveMeta({ amnesiac: false, damaged: false });
   }
 
   /** Fsynced later. Lowering what it says is for who knows that it is safe. */

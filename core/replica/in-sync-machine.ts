@@ -126,7 +126,8 @@ export class InSyncMachine {
       }
     }
     const joining = this.#joining === null ? null : replication.peer(this.#joining);
-    if (joining && !configurations.isChanging && !this.#isResponsive(joining)) {
+    const isIt = joining && !joining.amnesiac && this.#isResponsive(joining);
+    if (joining && !configurations.isChanging && !isIt) {
       // Nothing was sent: it is simply not taken in.
       this.#joining = null;
       replication.membersChanged();

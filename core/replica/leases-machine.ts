@@ -141,6 +141,9 @@ export class LeasesMachine {
       peer.leasedTo = peer.leasedMs === -Infinity || peer.leasedTo === incarnation ? incarnation : null;
       peer.leasedMs = Math.max(peer.leasedMs, echoReceivedMs);
     }
+    // Nobody who has lost records is told that it was heard while it may be, or come to be, in a set.
+    const mayBeMember = configurations.required.has(disk) || inSync.joining === disk;
+    const echoOf = peer.amnesiac && mayBeMember ? "" : incarnation;
     peer.beaconMs = nowMs;
     peer.beaconNext = peer.next;
     sink.send(disk, [
@@ -148,7 +151,7 @@ export class LeasesMachine {
       configurations.epoch,
       nowMs,
       echoMs,
-      incarnation,
+      echoOf,
       grants ? 1 : 0,
       configurations.version,
       applying.commitIndex,

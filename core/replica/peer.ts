@@ -87,6 +87,13 @@ export class Peer {
     this.#forgetOutstanding();
   }
 
+  /** Its log is the same no further, whatever it, or its life before, has said. */
+  lowerTo(index: number): void {
+    this.received = Math.min(this.received, index);
+    this.written = Math.min(this.written, index);
+    this.durable = Math.min(this.durable, index);
+  }
+
   /** Sends again what may have been lost. */
   resend(): void {
     this.next = Math.min(this.next, this.received > 0 ? this.received + 1 : this.#start);

@@ -115,6 +115,7 @@ export class PromisesMachine {
     ) {
       this.#lease(Math.max(this.#readLeaseUntilMs, echoMs + timings.readLeaseMs));
     }
+    if (echoOf === self.incarnation) configurations.heardAsAmnesiac();
     replica.standing.heard();
     replica.following.commit(commitIndex);
   }

@@ -151,7 +151,7 @@ export class ReplicationMachine {
     if (peer.matched && lastIndex >= peer.next - 1) return;
     const common = log.lastNotAbove(lastEpoch, lastIndex);
     if (common.epoch > lastEpoch || lastIndex < log.base.index) return this.#sendSnapshot(peer);
-    peer.received = Math.min(peer.received, common.index);
+    peer.lowerTo(common.index);
     peer.startAt(common.index + 1);
     this.#replica.wantFlush();
   }
@@ -197,9 +197,7 @@ export class ReplicationMachine {
     const common = log.lastNotAbove(recordEpoch, recordIndex);
     // What is before the log, only a snapshot has.
     if (common.epoch > recordEpoch || recordIndex < log.base.index) return this.#sendSnapshot(peer);
-    peer.received = Math.min(peer.received, common.index);
-    peer.written = Math.min(peer.written, common.index);
-    peer.durable = Math.min(peer.durable, common.index);
+    peer.lowerTo(common.index);
     peer.startAt(common.index + 1);
     this.#replica.wantFlush();
   }

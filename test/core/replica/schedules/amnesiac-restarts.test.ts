@@ -178,3 +178,34 @@ test("one whose disk has damaged what it acknowledged goes on when a person says
   lab.until("it serves", () => lab.primaries === "a");
   expect([a.read("x").value, a.storage.meta.damaged]).toEqual([null, false]);
 });
+
+test("nor is it taken in by what its life before had said was durable", () => {
+  const lab = Lab.of("ab", { policy: { replicas: 2 } });
+  const [a, b] = [lab.at("a"), lab.at("b")];
+  b.kill();
+  lab.until("it is out", () => lab.inSync === "a");
+  a.set("x", "1");
+  lab.run(20);
+  lab.holdStore = true;
+  b.start();
+  lab.until("it is to be taken in", () => a.machine.configurations.isChanging);
+  b.kill();
+  b.storage.records.length = 1;
+  b.storage.state = new Lab().add("none").storage.state;
+  b.storage.meta = { ...b.storage.meta, damaged: true };
+  lab.cut("a", "b");
+  // It reads that it is out, and then it is in.
+  b.start(true);
+  lab.run(200);
+  lab.releaseStore();
+  lab.run(50);
+  expect(lab.inSync).toBe("ab");
+  a.kill();
+  lab.run(5_000);
+  expect(lab.primaries).toBe("");
+  lab.mend();
+  a.start();
+  lab.until("all is well", () => lab.primaries === "a" && lab.inSync === "ab");
+  lab.run(200);
+  expect([b.value("x"), b.machine.status.amnesiac]).toEqual(["1", false]);
+});
