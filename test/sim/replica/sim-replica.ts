@@ -412,7 +412,8 @@ export class SimReplica {
     this.#stepping = false;
     const later = this.#later;
     this.#later = [];
-    for (const act of later) act();
+    // One of them may end this process.
+    for (const act of later) if (this.#machine) act();
     if (!this.#flushWanted || this.#flushing) return;
     this.#flushing = true;
     const flush = (): void => {
