@@ -1,5 +1,5 @@
 /** Who may do what with a file, by its permission bits: as `access(2)` judges. */
-import { type Attributes, kindMask, kinds } from "./attributes.ts";
+import { type Attributes, isDirectory } from "./attributes.ts";
 import { FileError } from "./errno.ts";
 import type { Credentials } from "./file-system.ts";
 
@@ -7,14 +7,12 @@ import type { Credentials } from "./file-system.ts";
 export const access = { read: 4, write: 2, execute: 1 } as const;
 
 export function mayAccess(
-  { mode, uid, gid }: Pick<Attributes, "mode" | "uid" | "gid">,
+  of: Pick<Attributes, "mode" | "uid" | "gid">,
   who: Credentials,
   wanted: number,
 ): boolean {
-  if (who.uid === 0) {
-    const isDirectory = (mode & kindMask) === kinds.directory;
-    return (wanted & access.execute) === 0 || isDirectory || (mode & 0o111) !== 0;
-  }
+  const { mode, uid, gid } = of;
+  if (who.uid === 0) return (wanted & access.execute) === 0 || isDirectory(of) || (mode & 0o111) !== 0;
   const isOfGroup = who.gid === gid || (who.groups?.includes(gid) ?? false);
   const bits = who.uid === uid ? mode >> 6 : isOfGroup ? mode >> 3 : mode;
   return (bits & wanted) === wanted;

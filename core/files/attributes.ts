@@ -10,6 +10,17 @@ export const kinds = {
   fifo: 0o010000,
 } as const;
 
+/** Kind bits alone. */
+export function kindOf({ mode }: { readonly mode: number }): number {
+  return mode & kindMask;
+}
+export function isDirectory(of: { readonly mode: number }): boolean {
+  return kindOf(of) === kinds.directory;
+}
+export function isSymlink(of: { readonly mode: number }): boolean {
+  return kindOf(of) === kinds.symlink;
+}
+
 /** Seconds since 1970, may be negative, and nanoseconds from 0 to 999,999,999. */
 export interface FileTime {
   seconds: number;

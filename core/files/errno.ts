@@ -43,3 +43,9 @@ export class FileError extends Error {
     this.errno = errnos[code];
   }
 }
+
+/** For `catch`: null where nothing has the name. Throws what else it is. */
+export function nullWhereNone(e: unknown): null {
+  if (e instanceof FileError && e.code === "ENOENT") return null;
+  throw e;
+}

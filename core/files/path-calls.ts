@@ -2,8 +2,8 @@
  * The calls of POSIX that name files by paths, over a FileSystem: what a file server of a VOS answers with. What the last
  * name of a path may be ("." and "..", a slash behind it, a link) differs from call to call, as on Linux.
  */
-import { type Attributes, kindMask, kinds } from "./attributes.ts";
-import { FileError } from "./errno.ts";
+import { type Attributes, isDirectory, isSymlink } from "./attributes.ts";
+import { FileError, nullWhereNone } from "./errno.ts";
 import type { AttributeChanges, DirectoryEntry, FileSystem } from "./file-system.ts";
 import { type Located, locatePath, type PathOptions, resolvePath } from "./paths.ts";
 
@@ -27,9 +27,9 @@ export class PathCalls {
   }
 
   async readlink(path: string): Promise<string> {
-    const { ino, mode } = await this.lstat(path);
-    if ((mode & kindMask) !== kinds.symlink) throw new FileError("EINVAL", `${path} is no symbolic link`);
-    return this.#fs.readLink(ino);
+    const found = await this.lstat(path);
+    if (!isSymlink(found)) throw new FileError("EINVAL", `${path} is no symbolic link`);
+    return this.#fs.readLink(found.ino);
   }
 
   async mkdir(path: string, mode: number): Promise<Attributes> {
@@ -87,10 +87,10 @@ export class PathCalls {
   async change(path: string, changes: AttributeChanges, { follow = true } = {}): Promise<Attributes> {
     if (changes.size !== undefined && changes.size < 0)
       throw new FileError("EINVAL", `cannot cut ${path} to ${changes.size} bytes`);
-    const { ino, mode } = await (follow ? this.stat(path) : this.lstat(path));
-    if (changes.size !== undefined && (mode & kindMask) === kinds.directory)
+    const found = await (follow ? this.stat(path) : this.lstat(path));
+    if (changes.size !== undefined && isDirectory(found))
       throw new FileError("EISDIR", `${path} is a directory`);
-    return this.#fs.setAttributes(ino, changes);
+    return this.#fs.setAttributes(found.ino, changes);
   }
 
   /** Everything in a directory, in the order of its entries. What others do meanwhile may be in it or not. */
@@ -116,18 +116,11 @@ export class PathCalls {
 
   /** Only directories are made under names with a slash behind. */
   async #slashBehindNew(parent: number, name: string, path: string): Promise<FileError> {
-    const found = await this.#fs.lookup(parent, name).catch((e: unknown) => {
-      if (e instanceof FileError && e.code === "ENOENT") return null;
-      throw e;
-    });
+    const found = await this.#fs.lookup(parent, name).catch(nullWhereNone);
     return new FileError(found ? "EEXIST" : "ENOENT", `cannot make ${path}`);
   }
 }
 
 function isDots(name: string): boolean {
   return name === "" || name === "." || name === "..";
-}
-
-function isDirectory({ mode }: Attributes): boolean {
-  return (mode & kindMask) === kinds.directory;
 }

@@ -5,8 +5,8 @@
  * Between two steps somebody else may change the tree, as on any machine: each step is true when it is taken.
  */
 import { symlinkHopsMax } from "../limits.ts";
-import { type Attributes, kindMask, kinds } from "./attributes.ts";
-import { FileError } from "./errno.ts";
+import { type Attributes, isDirectory, isSymlink } from "./attributes.ts";
+import { FileError, nullWhereNone } from "./errno.ts";
 import { type FileSystem, type OpenFile, type OpenFlags, rootIno } from "./file-system.ts";
 import { pathIssue } from "./names.ts";
 
@@ -66,13 +66,12 @@ export async function openPath(
     if (create !== undefined && located.mustBeDirectory)
       throw new FileError("EISDIR", `cannot create ${path}`);
     const mayBeMade = create !== undefined && name !== "" && name !== "." && name !== "..";
-    const found = await walk.last(located, false).catch((e: unknown) => {
-      if (mayBeMade && e instanceof FileError && e.code === "ENOENT") return null;
-      throw e;
-    });
+    const last = walk.last(located, false);
+    const found = await (mayBeMade ? last.catch(nullWhereNone) : last);
     if (!found) return fs.create(parent, name, create!, { ...flags, exclusive });
     if (create !== undefined && exclusive) throw new FileError("EEXIST", `cannot create ${path}`);
-    if (!isLink(found)) return { attributes: found, file: await fs.open(found.ino, flags), created: false };
+    if (!isSymlink(found))
+      return { attributes: found, file: await fs.open(found.ino, flags), created: false };
     if (!follow) throw new FileError("ELOOP", `cannot open ${path}: it is a symbolic link`);
     await walk.enter(parent, found);
   }
@@ -104,7 +103,7 @@ class Walk {
     while (this.#names.length > 1) {
       const parent = this.#at;
       const found = await this.#lookup(parent, this.#names.shift()!);
-      if (isLink(found)) await this.enter(parent, found);
+      if (isSymlink(found)) await this.enter(parent, found);
       else if (isDirectory(found)) this.#at = found.ino;
       else throw this.#notDirectory();
     }
@@ -115,7 +114,7 @@ class Walk {
   /** The last one itself; where it is a link that is to be followed, what it leads to. */
   async last({ parent, name, mustBeDirectory }: Located, follow: boolean): Promise<Attributes> {
     const found = name === "" ? await this.#fs.attributes(parent) : await this.#lookup(parent, name);
-    if (isLink(found) && (follow || mustBeDirectory)) {
+    if (isSymlink(found) && (follow || mustBeDirectory)) {
       await this.enter(parent, found);
       return this.last(await this.toLast(), true);
     }
@@ -146,12 +145,4 @@ class Walk {
 
 function namesIn(path: string): string[] {
   return path.split("/").filter((name) => name !== "");
-}
-
-function isLink({ mode }: Attributes): boolean {
-  return (mode & kindMask) === kinds.symlink;
-}
-
-function isDirectory({ mode }: Attributes): boolean {
-  return (mode & kindMask) === kinds.directory;
 }

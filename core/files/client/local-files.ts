@@ -11,8 +11,7 @@ import { bucketsOf } from "../../state/buckets.ts";
 import type { LocalReader, LocalState } from "../../state/client/local-reader.ts";
 import { notClean } from "../../state/guard.ts";
 import type { OpenModule } from "../../state/module.ts";
-import type { Attributes } from "../attributes.ts";
-import { kindMask, kinds } from "../attributes.ts";
+import { type Attributes, kindOf, kinds } from "../attributes.ts";
 import { FileError } from "../errno.ts";
 import { inodeKey, nameKey } from "../module/touched.ts";
 import type { FileQuery } from "../operations.ts";
@@ -70,7 +69,7 @@ export class LocalFiles implements NearVolume {
   read(ino: number, offset: number, length: number): Uint8Array | Promise<Uint8Array | null> | null {
     const state = this.#current();
     const file = state && this.#file(state, ino);
-    if (!file || (file.attributes.mode & kindMask) !== kinds.file) return null;
+    if (!file || kindOf(file.attributes) !== kinds.file) return null;
     const end = Math.min(file.attributes.size, offset + length);
     if (end <= offset) return new Uint8Array(0);
     const first = Math.floor(offset / windowBytes);

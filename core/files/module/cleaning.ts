@@ -4,10 +4,9 @@
  */
 import { movedPiecesMax, writeBytesMax } from "../../limits.ts";
 import type { ModuleBlocks, StateTables } from "../../state/module.ts";
-import { kinds } from "../attributes.ts";
+import { kindOf, kinds } from "../attributes.ts";
 import type { FileOperations, FileResult, MovedPiece } from "../operations.ts";
 import { endOf, type Extent, partOf } from "./extents.ts";
-import { kindOf } from "./inodes.ts";
 import { readPart } from "./reading.ts";
 import { prepareAll } from "./statements.ts";
 import type { Volume } from "./volume.ts";

@@ -1,6 +1,6 @@
 /** Inodes: what a file is, without its names and its bytes. */
 import type { StateTables } from "../../state/module.ts";
-import { type AttributesRow, kindMask, kinds } from "../attributes.ts";
+import { type AttributesRow, isDirectory } from "../attributes.ts";
 import type { Changes } from "./changes.ts";
 import { refuse } from "./refusal.ts";
 import { prepareAll } from "./statements.ts";
@@ -117,14 +117,6 @@ export function touchContent(inode: Inode, step: Step): void {
   inode.mtime = step.seconds;
   inode.mtimeNanos = step.nanos;
   touch(inode, step);
-}
-
-export function kindOf({ mode }: Pick<Inode, "mode">): number {
-  return mode & kindMask;
-}
-
-export function isDirectory({ mode }: Pick<Inode, "mode">): boolean {
-  return (mode & kindMask) === kinds.directory;
 }
 
 export function attributesRow(inode: Inode): AttributesRow {

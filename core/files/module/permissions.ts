@@ -1,7 +1,7 @@
 /** Who may what, after POSIX: owner, group, others; uid 0 everything. */
-import { kinds } from "../attributes.ts";
+import { isDirectory, kindOf, kinds } from "../attributes.ts";
 import type { By } from "../operations.ts";
-import { type Inode, isDirectory, kindOf } from "./inodes.ts";
+import { type Inode } from "./inodes.ts";
 import { refuse } from "./refusal.ts";
 
 export const mayRead = 4;

@@ -1,9 +1,9 @@
 /** Answers about names and attributes, from the state as it is; those about bytes are in reading.ts. */
 import { fileSizeMax } from "../../limits.ts";
-import { kinds } from "../attributes.ts";
+import { isDirectory, kindOf, kinds } from "../attributes.ts";
 import { nameIssue } from "../names.ts";
 import type { By, FileQuery, FileResult } from "../operations.ts";
-import { attributesRow, type Inode, isDirectory, kindOf } from "./inodes.ts";
+import { attributesRow, type Inode } from "./inodes.ts";
 import { rangeOf } from "./locks.ts";
 import { checkAllowed, mayExecute } from "./permissions.ts";
 import { refuse } from "./refusal.ts";

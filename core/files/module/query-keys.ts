@@ -2,8 +2,8 @@
  * Keys that the answer of a query depends on. Which inode a name has is part of the state: so these are the keys of the
  * answer as it would be now, and whoever has read asks again whether they are still the same.
  */
+import { isDirectory } from "../attributes.ts";
 import type { By, FileQuery } from "../operations.ts";
-import { isDirectory } from "./inodes.ts";
 import { FileRefusal } from "./refusal.ts";
 import { inodeKey, listingKey, locksKey, nameKey, offsetKey, permissionKey } from "./touched.ts";
 import type { Volume } from "./volume.ts";

@@ -3,11 +3,11 @@
  * checked page by page. Bytes that the disk has damaged are fetched from another replica, or the read is an EIO.
  */
 import type { ModuleBlocks } from "../../state/module.ts";
-import { kinds } from "../attributes.ts";
+import { isDirectory, kindOf, kinds } from "../attributes.ts";
 import type { FileQuery, FileResult } from "../operations.ts";
 import { firstDamaged } from "./checksums.ts";
 import { endOf, type Extent, partOf } from "./extents.ts";
-import { type Inode, isDirectory, kindOf } from "./inodes.ts";
+import { type Inode } from "./inodes.ts";
 import { refuse } from "./refusal.ts";
 import type { Volume } from "./volume.ts";
 

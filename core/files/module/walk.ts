@@ -1,10 +1,10 @@
 /** A path, walked in one step: for those who are far from a replica. */
 import { pathStepsMax, symlinkHopsMax } from "../../limits.ts";
-import { kinds } from "../attributes.ts";
+import { isDirectory, kindOf, kinds } from "../attributes.ts";
 import { rootIno } from "../file-system.ts";
 import { pathIssue } from "../names.ts";
 import type { By } from "../operations.ts";
-import { type Inode, isDirectory, kindOf } from "./inodes.ts";
+import { type Inode } from "./inodes.ts";
 import { lookUp } from "./queries.ts";
 import { refuse } from "./refusal.ts";
 import type { Volume } from "./volume.ts";

@@ -1,8 +1,8 @@
 /** Answers what somebody outside asks of an instance's file system, where that is no stream of bytes. */
-import { FileError } from "../errno.ts";
+import { FileError, nullWhereNone } from "../errno.ts";
 import type { FileSystem } from "../file-system.ts";
 import { type Located, locatePath, resolvePath } from "../paths.ts";
-import { kindMask, kinds } from "../attributes.ts";
+import { isDirectory } from "../attributes.ts";
 import type { FileEntriesJson, FileEntryJson, FilesAsk, FilesUsageJson } from "./ask.ts";
 import { entryOf } from "./entries.ts";
 import { failureOf } from "./errors.ts";
@@ -57,7 +57,7 @@ async function list(
   { path, after, limit }: Extract<FilesAsk, { what: "list" }>,
 ): Promise<FileEntriesJson> {
   const found = await resolvePath(fs, path);
-  if ((found.mode & kindMask) !== kinds.directory) {
+  if (!isDirectory(found)) {
     return { entries: [await entryOf(fs, nameIn(path), found)], next: null };
   }
   const entries = await fs.entries(found.ino, after, limit, true);
@@ -87,7 +87,7 @@ async function makeDirectory(
     } catch (e) {
       if (!(e instanceof FileError) || e.code !== "EEXIST") throw e;
       const there = await resolvePath(fs, prefix);
-      if ((there.mode & kindMask) !== kinds.directory) throw e;
+      if (!isDirectory(there)) throw e;
     }
   }
 }
@@ -99,12 +99,12 @@ async function remove(
 ): Promise<void> {
   try {
     const located = await nameToMake(fs, path, "EBUSY");
-    const found = await fs.lookup(located.parent, located.name).catch(nothing);
-    const isDirectory = found !== null && (found.mode & kindMask) === kinds.directory;
-    if (found && located.mustBeDirectory && !isDirectory) throw new FileError("ENOTDIR", path);
-    if (isDirectory && recursive) await removeAll(fs, found.ino);
+    const found = await fs.lookup(located.parent, located.name).catch(nullWhereNone);
+    const isTree = found !== null && isDirectory(found);
+    if (found && located.mustBeDirectory && !isTree) throw new FileError("ENOTDIR", path);
+    if (isTree && recursive) await removeAll(fs, found.ino);
     // Where it is gone, this request may be what has removed it: that is known under its name.
-    if (recursive && isDirectory) await once.removeDirectory(located.parent, located.name);
+    if (recursive && isTree) await once.removeDirectory(located.parent, located.name);
     else await once.unlink(located.parent, located.name);
   } catch (e) {
     if (!missing || !(e instanceof FileError) || e.code !== "ENOENT") throw e;
@@ -118,8 +118,8 @@ async function rename(
   { path, to, replace }: Extract<FilesAsk, { what: "rename" }>,
 ): Promise<string> {
   const from = await nameToMake(fs, path, "EBUSY");
-  const target = await resolvePath(fs, to).catch(nothing);
-  const isInto = target !== null && (target.mode & kindMask) === kinds.directory;
+  const target = await resolvePath(fs, to).catch(nullWhereNone);
+  const isInto = target !== null && isDirectory(target);
   const into = isInto ? { parent: target.ino, name: from.name } : await nameToMake(fs, to, "EBUSY");
   await once.rename(from.parent, from.name, into.parent, into.name, replace ? "replace" : "noReplace");
   return isInto ? `${to.replace(/\/+$/, "")}/${from.name}` : to;
@@ -130,11 +130,6 @@ async function nameToMake(fs: FileSystem, path: string, ofRoot: "EEXIST" | "EBUS
   const located = await locatePath(fs, path);
   if (located.name !== "" && located.name !== "." && located.name !== "..") return located;
   throw new FileError(ofRoot, path);
-}
-
-function nothing(e: unknown): null {
-  if (e instanceof FileError && e.code === "ENOENT") return null;
-  throw e;
 }
 
 function nameIn(path: string): string {

@@ -1,6 +1,6 @@
 /** Contents of files as frames, for somebody outside; read as fast as they are taken, small ones a few ahead. */
 import { fileFrameBytesMax, givesAheadMax } from "../../limits.ts";
-import { type Attributes, kindMask, kinds } from "../attributes.ts";
+import { type Attributes, isSymlink, kindOf, kinds } from "../attributes.ts";
 import { FileError } from "../errno.ts";
 import type { FileSystem, OpenFile } from "../file-system.ts";
 import { openPath } from "../paths.ts";
@@ -55,7 +55,7 @@ export async function* giveFiles(
 async function begin(fs: FileSystem, directories: Directories, path: string, offset: number): Promise<Begun> {
   const { file, attributes } = await open(fs, directories, path);
   try {
-    const kind = attributes.mode & kindMask;
+    const kind = kindOf(attributes);
     if (kind !== kinds.file) throw new FileError(kind === kinds.directory ? "EISDIR" : "EINVAL", path);
     const first = await file.read(offset, fileFrameBytesMax);
     if (offset + first.length < attributes.size) return { attributes, first, rest: file, change: 0 };
@@ -76,7 +76,7 @@ async function open(
   const { parent, name } = await directories.locate(path);
   const attributes = name === "" ? await fs.attributes(parent) : await fs.lookup(parent, name);
   // A link leads elsewhere.
-  if ((attributes.mode & kindMask) === kinds.symlink) return openPath(fs, path, { read: true });
+  if (isSymlink(attributes)) return openPath(fs, path, { read: true });
   return { file: await fs.open(attributes.ino, { read: true }), attributes };
 }
 

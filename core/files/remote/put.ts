@@ -5,8 +5,8 @@
  */
 import { DvsError, parseOrThrow } from "../../errors.ts";
 import { putFramesMax, putsAheadMax } from "../../limits.ts";
-import { type Attributes, kindMask, kinds } from "../attributes.ts";
-import { FileError } from "../errno.ts";
+import { type Attributes, kindOf, kinds } from "../attributes.ts";
+import { FileError, nullWhereNone } from "../errno.ts";
 import type { AttributeChanges, FileSystem, OpenFile } from "../file-system.ts";
 import { resolvePath } from "../paths.ts";
 import { PutFrame, type PutLine } from "./ask.ts";
@@ -195,20 +195,13 @@ function attributesOf({
 }
 
 function find(fs: FileSystem, parent: number, name: string): Promise<Attributes | null> {
-  return fs.lookup(parent, name).catch((e: unknown) => {
-    if (e instanceof FileError && e.code === "ENOENT") return null;
-    throw e;
-  });
+  return fs.lookup(parent, name).catch(nullWhereNone);
 }
 
 function unless(code: string): (e: unknown) => void {
   return (e) => {
     if (!(e instanceof FileError) || e.code !== code) throw e;
   };
-}
-
-function kindOf({ mode }: Attributes): number {
-  return mode & kindMask;
 }
 
 /** The path of another name in the same directory. */

@@ -1,11 +1,11 @@
 /** COPY and MOVE (RFC 4918 section 9.8 and 9.9): the new name has all of it or nothing. */
-import { type Attributes, kinds } from "../../../core/files/attributes.ts";
+import { type Attributes, isDirectory, kindOf, kinds } from "../../../core/files/attributes.ts";
 import { FileError } from "../../../core/files/errno.ts";
 import { decodePath, rawPathOf } from "../request-path.ts";
 import { type DavAnswer, Refusal } from "./answer.ts";
 import type { DavContext, Target } from "./context.ts";
 import { copyContent, copyFile, directoryMode, fileMode } from "./copy-tree.ts";
-import { isDirectory, isKind, placeOf } from "./place.ts";
+import { placeOf } from "./place.ts";
 import { checkPreconditions } from "./preconditions.ts";
 import { asMissing } from "./remove.ts";
 import { currentOf } from "./target.ts";
@@ -57,7 +57,7 @@ async function copied(
       throw e;
     }
   }
-  if (!isKind(found, kinds.file)) throw new Refusal(403);
+  if (kindOf(found) !== kinds.file) throw new Refusal(403);
   const copy = await work.file(fileMode);
   try {
     await copyFile(fs, found, copy.file, tagOf);

@@ -1,9 +1,8 @@
 /** Copies a file, or a directory with all that is in it, to a name that nobody is served. */
-import { type Attributes, kinds } from "../../../core/files/attributes.ts";
+import { type Attributes, isDirectory, isSymlink, kindOf, kinds } from "../../../core/files/attributes.ts";
 import type { FileSystem, OpenFile } from "../../../core/files/file-system.ts";
 import type { TagOf } from "../volume/tag.ts";
 import { VolumeFile } from "../volume/volume-file.ts";
-import { isDirectory, isKind } from "./place.ts";
 
 export const directoryMode = 0o755;
 export const fileMode = 0o644;
@@ -35,9 +34,9 @@ export async function copyContent(fs: FileSystem, from: number, into: number, ta
       if (isDirectory(found)) {
         const made = await fs.makeDirectory(into, name, directoryMode);
         await copyContent(fs, ino, made.ino, tagOf);
-      } else if (isKind(found, kinds.symlink)) {
+      } else if (isSymlink(found)) {
         await fs.makeSymlink(into, name, await fs.readLink(ino));
-      } else if (isKind(found, kinds.file)) {
+      } else if (kindOf(found) === kinds.file) {
         const { file } = await fs.create(into, name, fileMode, { write: true, exclusive: true });
         try {
           await copyFile(fs, found, file, tagOf);

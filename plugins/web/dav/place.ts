@@ -1,6 +1,6 @@
 /** Where a request writes: a name in a directory. No symbolic link is followed on the way: it could lead out of what may be written. */
-import { type Attributes, kindMask, kinds } from "../../../core/files/attributes.ts";
-import { FileError } from "../../../core/files/errno.ts";
+import { type Attributes, isDirectory, isSymlink } from "../../../core/files/attributes.ts";
+import { nullWhereNone } from "../../../core/files/errno.ts";
 import { type FileSystem, rootIno } from "../../../core/files/file-system.ts";
 import { Refusal } from "./answer.ts";
 
@@ -19,7 +19,7 @@ export async function placeOf(fs: FileSystem, names: readonly string[]): Promise
   for (const each of names.slice(0, -1)) {
     const found = await lookup(fs, parent, each);
     if (!found) throw new Refusal(409);
-    if (isKind(found, kinds.symlink)) throw new Refusal(403);
+    if (isSymlink(found)) throw new Refusal(403);
     if (!isDirectory(found)) throw new Refusal(409);
     parent = found.ino;
   }
@@ -27,19 +27,6 @@ export async function placeOf(fs: FileSystem, names: readonly string[]): Promise
 }
 
 /** Null where nothing has the name. */
-export async function lookup(fs: FileSystem, parent: number, name: string): Promise<Attributes | null> {
-  try {
-    return await fs.lookup(parent, name);
-  } catch (e) {
-    if (e instanceof FileError && e.code === "ENOENT") return null;
-    throw e;
-  }
-}
-
-export function isDirectory(attributes: Attributes): boolean {
-  return isKind(attributes, kinds.directory);
-}
-
-export function isKind({ mode }: Attributes, kind: number): boolean {
-  return (mode & kindMask) === kind;
+export function lookup(fs: FileSystem, parent: number, name: string): Promise<Attributes | null> {
+  return fs.lookup(parent, name).catch(nullWhereNone);
 }

@@ -1,8 +1,7 @@
 /** Live properties (RFC 4918 section 15, RFC 4331): each from what the volume says; null where a thing has not got it. */
-import type { Attributes } from "../../../core/files/attributes.ts";
+import { type Attributes, isDirectory } from "../../../core/files/attributes.ts";
 import type { FileSystemUsage } from "../../../core/files/file-system.ts";
 import type { DavContext } from "./context.ts";
-import { isDirectory } from "./place.ts";
 import { escapeXml } from "./xml.ts";
 
 export interface Described {

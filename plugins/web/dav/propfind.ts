@@ -1,12 +1,12 @@
 /** PROPFIND: what a file or a collection is, and what is in it: one level, since more may be without end. */
-import { type Attributes, kinds } from "../../../core/files/attributes.ts";
+import { type Attributes, isDirectory, isSymlink, kindOf, kinds } from "../../../core/files/attributes.ts";
 import { FileError } from "../../../core/files/errno.ts";
 import { rootIno } from "../../../core/files/file-system.ts";
 import { resolvePath } from "../../../core/files/paths.ts";
 import { type DavAnswer, Refusal, unmet } from "./answer.ts";
 import type { DavContext, Target } from "./context.ts";
 import type { XmlElement } from "./parse-xml.ts";
-import { isDirectory, isKind, placeOf } from "./place.ts";
+import { placeOf } from "./place.ts";
 import { allProperties, type Described, liveProperties, type LiveProperty } from "./properties.ts";
 import { asMissing } from "./remove.ts";
 import { xmlOf } from "./request-xml.ts";
@@ -122,11 +122,11 @@ async function shownOf(
   path: string,
   attributes: Attributes,
 ): Promise<Attributes | null> {
-  if (isDirectory(attributes) || isKind(attributes, kinds.file)) return attributes;
-  if (!isKind(attributes, kinds.symlink)) return null;
+  if (isDirectory(attributes) || kindOf(attributes) === kinds.file) return attributes;
+  if (!isSymlink(attributes)) return null;
   try {
     const behind = await resolvePath(fs, path);
-    return isKind(behind, kinds.file) ? behind : null;
+    return kindOf(behind) === kinds.file ? behind : null;
   } catch (e) {
     if (e instanceof FileError) return null;
     throw e;

@@ -2,13 +2,14 @@
  * PUT: the body grows beside the volume's files and takes its name when it is whole, by one rename. What the request
  * demands of the file that is replaced holds when it is replaced: of two that knew the same one, the second gets 412.
  */
+import { isDirectory } from "../../../core/files/attributes.ts";
 import { KiB } from "../../../core/limits.ts";
 import { FileError } from "../../../core/files/errno.ts";
 import type { OpenFile } from "../../../core/files/file-system.ts";
 import { type DavAnswer, Refusal } from "./answer.ts";
 import type { DavContext, Target } from "./context.ts";
 import { fileMode } from "./copy-tree.ts";
-import { isDirectory, type Place, placeOf } from "./place.ts";
+import { type Place, placeOf } from "./place.ts";
 import { checkPreconditions, isGuarded } from "./preconditions.ts";
 import { currentOf } from "./target.ts";
 

@@ -1,8 +1,8 @@
 /** Takes a tree apart, from its leaves on; what others have removed meanwhile is as well. */
-import { kinds } from "../../../core/files/attributes.ts";
+import { isDirectory, kinds } from "../../../core/files/attributes.ts";
 import { FileError } from "../../../core/files/errno.ts";
 import type { FileSystem } from "../../../core/files/file-system.ts";
-import { isDirectory, lookup } from "./place.ts";
+import { lookup } from "./place.ts";
 
 const entriesAtOnce = 256;
 /** Removed at the same time. */

@@ -1,9 +1,10 @@
 /** DELETE: of a file, or of a collection with all that is in it, which is gone at once. */
+import { isDirectory } from "../../../core/files/attributes.ts";
 import { FileError } from "../../../core/files/errno.ts";
 import type { DavAnswer } from "./answer.ts";
 import { Refusal } from "./answer.ts";
 import type { DavContext, Target } from "./context.ts";
-import { isDirectory, placeOf } from "./place.ts";
+import { placeOf } from "./place.ts";
 import { checkPreconditions, isGuarded } from "./preconditions.ts";
 import { currentOf } from "./target.ts";
 

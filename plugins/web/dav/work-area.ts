@@ -3,10 +3,11 @@
  * too, and what was removed is taken apart in it. So what readers see changes by one rename: old or new, never half.
  * What a container leaves behind when it dies is removed by any other, once nobody has written to it for a while.
  */
+import { isDirectory } from "../../../core/files/attributes.ts";
 import { FileError } from "../../../core/files/errno.ts";
 import { type FileSystem, type OpenFile, rootIno } from "../../../core/files/file-system.ts";
 import { workName } from "../volume/paths.ts";
-import { isDirectory, lookup } from "./place.ts";
+import { lookup } from "./place.ts";
 import { removeTree } from "./remove-tree.ts";
 
 /** Longer than any upload is silent (put.ts). */

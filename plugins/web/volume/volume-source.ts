@@ -2,7 +2,7 @@
  * The files of a volume, each looked up when it is asked for: so the next request on any node sees what was written
  * through another. Beside a replica that is a few reads of its tables.
  */
-import { type Attributes, kindMask, kinds } from "../../../core/files/attributes.ts";
+import { type Attributes, isDirectory, isSymlink, kindOf, kinds } from "../../../core/files/attributes.ts";
 import { FileError } from "../../../core/files/errno.ts";
 import type { FileSystem } from "../../../core/files/file-system.ts";
 import { locatePath, resolvePath } from "../../../core/files/paths.ts";
@@ -78,16 +78,16 @@ export class VolumeSource implements Source {
   async #find(path: string): Promise<Found> {
     const place = await locatePath(this.#fs, path);
     let attributes = await this.#fs.lookup(place.parent, place.name);
-    if (isKind(attributes, kinds.symlink)) attributes = await resolvePath(this.#fs, path);
-    if (isKind(attributes, kinds.directory)) return "directory";
-    return isKind(attributes, kinds.file) ? this.#file(path, attributes, place) : null;
+    if (isSymlink(attributes)) attributes = await resolvePath(this.#fs, path);
+    if (isDirectory(attributes)) return "directory";
+    return kindOf(attributes) === kinds.file ? this.#file(path, attributes, place) : null;
   }
 
   async #beside({ path, place: { parent, name } }: VolumeFile, suffix: string): Promise<VolumeFile | null> {
     try {
       const place = { parent, name: name + suffix };
       const attributes = await this.#fs.lookup(parent, place.name);
-      return isKind(attributes, kinds.file) ? this.#file(path + suffix, attributes, place) : null;
+      return kindOf(attributes) === kinds.file ? this.#file(path + suffix, attributes, place) : null;
     } catch (e) {
       if (e instanceof FileError && (nothing.has(e.code) || e.code === "ESTALE")) return null;
       throw e;
@@ -97,8 +97,4 @@ export class VolumeSource implements Source {
   #file(path: string, attributes: Attributes, place: { parent: number; name: string }): VolumeFile {
     return new VolumeFile(this.#fs, path, attributes, { tag: this.#tagOf(attributes), place });
   }
-}
-
-function isKind({ mode }: Attributes, kind: number): boolean {
-  return (mode & kindMask) === kind;
 }

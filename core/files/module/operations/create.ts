@@ -1,9 +1,9 @@
 /** `create`: a name with a new file, directory, symbolic link, fifo or socket. */
 import { fileLinksMax } from "../../../limits.ts";
-import { kindMask, kinds } from "../../attributes.ts";
+import { isDirectory, kindMask, kinds } from "../../attributes.ts";
 import { targetIssue, utf8Bytes } from "../../names.ts";
 import type { FileOperations, FileResult } from "../../operations.ts";
-import { attributesRow, directorySize, type Inode, isDirectory, touchContent } from "../inodes.ts";
+import { attributesRow, directorySize, type Inode, touchContent } from "../inodes.ts";
 import { checkAllowed, checkNaming, inherited, mayExecute } from "../permissions.ts";
 import { refuse } from "../refusal.ts";
 import type { Step } from "../step.ts";

@@ -1,7 +1,8 @@
 /** `link`: one more name for a file. */
+import { isDirectory, kindOf } from "../../attributes.ts";
 import { fileLinksMax } from "../../../limits.ts";
 import type { FileOperations, FileResult } from "../../operations.ts";
-import { attributesRow, isDirectory, kindOf, touch, touchContent } from "../inodes.ts";
+import { attributesRow, touch, touchContent } from "../inodes.ts";
 import { checkAllowed, checkNaming, mayExecute } from "../permissions.ts";
 import { refuse } from "../refusal.ts";
 import type { Step } from "../step.ts";

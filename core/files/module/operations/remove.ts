@@ -1,7 +1,8 @@
 /** `unlink` and `removeDirectory`. */
+import { isDirectory } from "../../attributes.ts";
 import { reapedPerOperation } from "../../../limits.ts";
 import type { FileOperations, FileResult } from "../../operations.ts";
-import { type Inode, isDirectory, touch, touchContent } from "../inodes.ts";
+import { type Inode, touch, touchContent } from "../inodes.ts";
 import { checkAllowed, checkRemoving, mayExecute } from "../permissions.ts";
 import { refuse } from "../refusal.ts";
 import type { Step } from "../step.ts";

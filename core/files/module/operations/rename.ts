@@ -1,7 +1,8 @@
 /** `rename`, as renameat2: what is at the new name is replaced, or a reason to refuse, or exchanged for the old. */
+import { isDirectory, kindOf } from "../../attributes.ts";
 import { fileLinksMax } from "../../../limits.ts";
 import type { By, FileOperations, FileResult } from "../../operations.ts";
-import { attributesRow, type Inode, isDirectory, kindOf, touch, touchContent } from "../inodes.ts";
+import { attributesRow, type Inode, touch, touchContent } from "../inodes.ts";
 import { checkAllowed, checkNaming, checkRemoving, isAllowed, mayExecute, mayWrite } from "../permissions.ts";
 import { refuse } from "../refusal.ts";
 import type { Step } from "../step.ts";

@@ -3,11 +3,11 @@
  * blob stores of all nodes: what is written to it later takes the place of just those bytes. What somebody has made
  * at a path of the image meanwhile stays.
  */
-import { kindMask, kinds } from "../../attributes.ts";
+import { isDirectory, kindMask, kinds } from "../../attributes.ts";
 import { rootIno } from "../../file-system.ts";
 import { nameIssue, targetIssue, utf8Bytes } from "../../names.ts";
 import type { FileOperations, FileResult, SeedEntry } from "../../operations.ts";
-import { directorySize, type Inode, isDirectory, touchContent } from "../inodes.ts";
+import { directorySize, type Inode, touchContent } from "../inodes.ts";
 import { refuse } from "../refusal.ts";
 import type { Step } from "../step.ts";
 import type { Volume } from "../volume.ts";

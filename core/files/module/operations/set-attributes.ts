@@ -1,8 +1,8 @@
 /** `setAttributes`: chmod, chown, truncate, utimensat, in one step. */
 import { fileSizeMax } from "../../../limits.ts";
-import { kinds } from "../../attributes.ts";
+import { isDirectory, kindOf, kinds } from "../../attributes.ts";
 import type { By, FileOperations, FileResult, TimeChange } from "../../operations.ts";
-import { attributesRow, type Inode, isDirectory, kindOf, touch, touchContent } from "../inodes.ts";
+import { attributesRow, type Inode, touch, touchContent } from "../inodes.ts";
 import {
   checkAllowed,
   clearSetId,

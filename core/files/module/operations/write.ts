@@ -1,8 +1,8 @@
 /** `write`: bytes at an offset, or at the end. */
 import { fileSizeMax } from "../../../limits.ts";
-import { kinds } from "../../attributes.ts";
+import { isDirectory, kindOf, kinds } from "../../attributes.ts";
 import type { FileOperations, FileResult } from "../../operations.ts";
-import { isDirectory, kindOf, touchContent } from "../inodes.ts";
+import { touchContent } from "../inodes.ts";
 import { clearSetId } from "../permissions.ts";
 import { refuse } from "../refusal.ts";
 import type { Step } from "../step.ts";
