@@ -7,6 +7,11 @@
  *
  * The durability of each row is in its detail: `replicated` is what GlusterFS promises when it does not sync (in the
  * memory of three host processes), `fsync` what it promises after an fsync.
+ *
+ * Only where it is asked for, since it takes minutes and as much of the disk: a large volume, its start and its memory
+ * (volume-scale.ts).
+ *
+ *   npm run -s bench:volume -- --only scale [--files 1000000] [--gigabytes 20] [--replicas 1]
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,6 +21,7 @@ import { type FileSystem, rootIno } from "../core/files/file-system.ts";
 import { StateCluster } from "../test/tools/state-cluster.ts";
 import { FilesWorkers } from "./files-workers.ts";
 import { emit, median, say } from "./lib.ts";
+import { largeVolume } from "./volume-scale.ts";
 import { type MountedPeer, openGlusterPeer } from "./peers/gluster-peer.ts";
 
 const { values: given } = parseArgs({
@@ -23,6 +29,9 @@ const { values: given } = parseArgs({
     rounds: { type: "string", default: "3" },
     only: { type: "string", default: "" },
     megabytes: { type: "string", default: "1024" },
+    files: { type: "string", default: "1000000" },
+    gigabytes: { type: "string", default: "20" },
+    replicas: { type: "string", default: "1" },
   },
 });
 const rounds = Number(given.rounds);
@@ -283,14 +292,21 @@ async function synced(): Promise<void> {
   }
 }
 
+async function scale(): Promise<void> {
+  const [files, gigabytes, replicas] = [Number(given.files), Number(given.gigabytes), Number(given.replicas)];
+  await largeVolume({ files, bytes: gigabytes * 1e9 }, replicas);
+}
+
 const parts: [names: string[], run: () => Promise<void>][] = [
   [["create", "rename", "unlink", "stat", "readdir", "seq-write", "seq-read", "read-4k"], names],
   [["create-fsync"], synced],
+  [["scale"], scale],
 ];
 let failed = false;
 for (const [covered, run] of parts) {
   if (!covered.some((name) => only.some((prefix) => name.startsWith(prefix) || prefix.startsWith(name))))
     continue;
+  if (covered.includes("scale") && given.only === "") continue;
   try {
     await run();
   } catch (e) {

@@ -176,6 +176,13 @@ export class StateCluster {
   runDir(at: number): string {
     return this.nodes[at]!.boot.runDir;
   }
+  dataDir(at: number): string {
+    return this.nodes[at]!.boot.dataDir;
+  }
+  /** Of its state process; 0 where that has not said so yet. */
+  pid(at: number): number {
+    return this.nodes[at]!.pid;
+  }
   /** The disk that its data lies on. */
   diskDir(at: number): string {
     return dirname(this.nodes[at]!.boot.dataDir);
@@ -186,6 +193,13 @@ export class StateCluster {
     this.nodes[at]!.killed = true;
     this.nodes[at]!.child!.kill("SIGKILL");
     await this.nodes[at]!.ended;
+  }
+  /** In order, as an agent that ends a replica for good. Its directory stays. */
+  async stop(at: number): Promise<void> {
+    const node = this.nodes[at]!;
+    node.killed = true;
+    process.kill(node.pid, "SIGTERM");
+    await node.ended;
   }
   pause(at: number): void {
     this.nodes[at]!.child!.kill("SIGSTOP");
