@@ -105,12 +105,13 @@ test("a container that serves without its kernel goes on when that was removed, 
   const web = await createWeb(cluster(), "web", 2);
   const [node, other] = cluster().nodes as [TestNode, TestNode];
   const members = async () => (await cluster().api.instances.get("web")).kernels?.members;
-  const running = (kernel: number) => async () => {
+  const running = (of: TestNode, kernel: number) => async () => {
     const { containers } = await cluster().api.instances.get("web");
-    const own = containers.find((c) => c.nodeName === node.name)?.kernel;
-    return own !== undefined && own.state === "running" && own.kernel !== kernel;
+    const its = containers.find((c) => c.nodeName === of.name)?.kernel;
+    return its !== undefined && its.state === "running" && its.kernel !== kernel;
   };
-  await cluster().until("both kernels run", running(0));
+  // One that the grantor has never met would wait for it much longer.
+  for (const of of [node, other]) await cluster().until(`the kernel of ${of.name} runs`, running(of, 0));
   await cluster().until("both are members", async () => (await members()) === 2);
   const kernel = await kernelOf("web", node);
   const pid = await node.pid("container", web.view.uid);
@@ -121,7 +122,7 @@ test("a container that serves without its kernel goes on when that was removed, 
   } finally {
     if (processStartTime(pid) !== null) process.kill(pid, "SIGCONT");
   }
-  await cluster().until("its next kernel runs", running(kernel), 15_000);
+  await cluster().until("its next kernel runs", running(node, kernel), 15_000);
   expect(await members()).toBe(2);
   expect(await node.pid("container", web.view.uid)).toBe(pid);
   for (const { address } of [node, other]) expect((await get(address, web.port, "/")).status).toBe(200);
