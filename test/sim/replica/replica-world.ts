@@ -51,9 +51,9 @@ export class ReplicaWorld {
       this.ledger.changed(before, after);
       for (const disk of after.inSync) if (!before?.inSync.includes(disk)) this.#tailLost.delete(disk);
       this.#count(before, after);
-      const isGood = (disk: string): boolean => this.nodeOf(disk)?.rot.matters === false;
-      if (!after.inSync.some(isGood)) for (const disk of after.inSync) this.nodeOf(disk)?.rot.takeBack();
+      this.#keepLastCopy(after);
     };
+    this.control.onAsked = (configuration) => this.#keepLastCopy(configuration);
     this.ledger.onCommitted = (what) => sim.log(what);
     this.links = new SimLinks(sim);
     this.logSizes = {
@@ -236,19 +236,27 @@ export class ReplicaWorld {
   }
 
   /** Whether a power cut of it leaves a good copy. */
-  canLoseTail(node: SimNode): boolean {
-    const { inSync = [] } = this.control.truth.configuration ?? {};
-    if (!this.#isReplicated || !inSync.includes(node.disk)) return true;
-    if (inSync.length === 1) return true;
-    return inSync.some((disk) => disk !== node.disk && this.#isGood(disk));
+  canLoseTail({ disk }: SimNode): boolean {
+    if (!this.#isReplicated) return true;
+    return this.control.possiblyInSync.every((inSync) => {
+      if (!inSync.includes(disk) || inSync.length === 1) return true;
+      return inSync.some((other) => other !== disk && this.#isGood(other));
+    });
   }
 
   /** Whether its disk may damage what it has: one at a time, and another has it all. */
-  canDamage(node: SimNode): boolean {
-    const { inSync = [] } = this.control.truth.configuration ?? {};
+  canDamage({ disk }: SimNode): boolean {
     if (this.nodes.some(({ rot }) => rot.matters)) return false;
-    const isGood = (disk: string): boolean => this.#isGood(disk) && !this.nodeOf(disk)!.isAmnesiac;
-    return !inSync.includes(node.disk) || inSync.some((disk) => disk !== node.disk && isGood(disk));
+    const isGood = (other: string): boolean => this.#isGood(other) && !this.nodeOf(other)!.isAmnesiac;
+    return this.control.possiblyInSync.every(
+      (inSync) => !inSync.includes(disk) || inSync.some((other) => other !== disk && isGood(other)),
+    );
+  }
+
+  /** Where no other has what a disk has damaged unnoticed, it was not damaged. */
+  #keepLastCopy({ inSync }: Configuration): void {
+    const isGood = (disk: string): boolean => this.nodeOf(disk)?.rot.matters === false;
+    if (!inSync.some(isGood)) for (const disk of inSync) this.nodeOf(disk)?.rot.takeBack();
   }
 
   /** It has lost what it has acknowledged, and knows. */

@@ -67,6 +67,10 @@ export class SimControl {
   /** Change ids that were carried out: what is sent twice is made once. */
   readonly #made = new Set<string>();
   readonly #readers = new Set<(picture: Picture) => void>();
+  /** What was ever asked for by what the truth is now: some of it may be on its way yet. */
+  #asked: Change[] = [];
+  /** A replica asks for this. */
+  onAsked: ((configuration: Configuration) => void) | undefined;
   /** Of the truth, before and after. */
   onChange: ((before: Configuration | null, after: Configuration) => void) | undefined;
 
@@ -85,6 +89,13 @@ export class SimControl {
   /** What holds, whatever is told. */
   get truth(): Versioned {
     return this.#shelved ?? this.#truth;
+  }
+
+  /** Sets one of which is in sync, or may be in a moment, though whoever asked for it has ended since. */
+  get possiblyInSync(): readonly (readonly string[])[] {
+    const { configuration } = this.truth;
+    const open = this.#asked.filter((change) => this.#isOpen(change));
+    return [configuration?.inSync ?? [], ...open.map((change) => change.configuration.inSync)];
   }
 
   /** The operator asks for something else. */
@@ -160,6 +171,11 @@ export class SimControl {
       this.#sim.count(`change:${outcome}`);
       done(outcome);
     };
+    this.#asked = this.#asked.filter((other) => this.#isOpen(other));
+    if (this.#isOpen(change) && !this.#asked.includes(change)) {
+      this.#asked.push(change);
+      this.onAsked?.(change.configuration);
+    }
     this.#request(from, () => this.#change(change), end);
     from.after(this.unknownAfterMs, () => end("unknown"));
   }
@@ -224,6 +240,11 @@ export class SimControl {
     if (known && known.life >= registered.life) return;
     this.#registered.set(registered.node, registered);
     this.#tell();
+  }
+
+  /** The truth would take it. */
+  #isOpen({ generation, version }: Change): boolean {
+    return generation === this.#truth.generation && version === this.#truth.version;
   }
 
   #change(change: Change): ChangeOutcome {
