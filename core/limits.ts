@@ -205,7 +205,9 @@ export const grantorPromiseMs = 1_100;
  */
 export const newcomerPromiseMs = 10_000;
 /** So long, at least, the grantor gives leases without hearing a new member: a dead one is removed by then. */
-export const newcomerExemptMs = 2_000;
+export const newcomerExemptMs = 4_000;
+/** A new member that is not heard for so long is removed: time to connect on a busy machine, and for the record. */
+export const newcomerSilenceMs = 3_000;
 export const kernelLeaseMs = 1_000;
 /** Clocks that differ by 1 % count as equal over one lease; the grantor waits so much longer. */
 export const leaseDriftMs = 20;

@@ -22,6 +22,7 @@ import {
   leaseMarginMs,
   newcomerExemptMs,
   newcomerPromiseMs,
+  newcomerSilenceMs,
 } from "../limits.ts";
 import { type KernelMessage, messageTable } from "./messages.ts";
 import type { ViewChange } from "./view-change.ts";
@@ -157,7 +158,12 @@ export class MembershipMachine {
     } else if (change.type === "removed") this.#granted.delete(change.kernel);
     else if (change.type === "joined") {
       if (change.member.kernel === this.#host.getId()) this.#quietSinceMs = this.#nowMs;
-      else if (this.isActing) this.#of(change.member.kernel).newUntilMs = this.#nowMs + newcomerExemptMs;
+      else if (this.isActing) {
+        const newcomer = this.#of(change.member.kernel);
+        newcomer.newUntilMs = this.#nowMs + newcomerExemptMs;
+        // Removed any sooner it would only come again, and make the host that it is slow on slower.
+        newcomer.leaseEndsMs = this.#nowMs + newcomerSilenceMs;
+      }
     }
     this.#grantor = view.grantor.kernel;
     this.#review();

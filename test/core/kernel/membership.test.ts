@@ -8,6 +8,7 @@ import {
   kernelTickMs,
   leaseDriftMs,
   leaseMarginMs,
+  newcomerSilenceMs,
 } from "../../../core/limits.ts";
 import { Lab, type LabKernel } from "./lab.ts";
 
@@ -323,6 +324,18 @@ test("a new member of which nothing is heard freezes nobody, and is removed", ()
   lab.until(() => removals(lab).some((removal) => removal.kernel === kernel));
   lab.run(1_000);
   for (const { states } of [grantor, one, two]) expect(states).toEqual(["thaw"]);
+});
+
+test("a new member that is slow to be heard is waited for, and freezes nobody meanwhile", () => {
+  const { lab, grantor, one, two } = three();
+  const newcomer = lab.add();
+  isolate(lab, newcomer);
+  lab.until(() => lab.view.memberOf(newcomer.machine.member.incarnation) !== undefined);
+  lab.run(newcomerSilenceMs - 500);
+  heal(lab);
+  lab.until(() => !newcomer.machine.frozen);
+  expect(removals(lab)).toEqual([]);
+  for (const { states } of [grantor, one, two, newcomer]) expect(states).toEqual(["thaw"]);
 });
 
 test("a new member that no beacon has reached leaves it to the others to elect a grantor", () => {
