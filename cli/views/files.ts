@@ -49,13 +49,23 @@ export interface Usage extends FilesUsageJson {
 
 export const usageColumns: Column<Usage>[] = [
   { title: "INSTANCE", value: ({ instance }) => instance },
-  { title: "SIZE", value: ({ bytesMax }) => bytes(bytesMax), right: true },
+  { title: "SIZE", value: (usage) => bytes(sizeOf(usage)), right: true },
   { title: "USED", value: (usage) => bytes(usage.bytes), right: true },
   { title: "AVAILABLE", value: (usage) => bytes(available(usage)), right: true },
-  { title: "USE%", value: (usage) => `${Math.ceil((100 * usage.bytes) / usage.bytesMax)}%`, right: true },
+  { title: "USE%", value: (usage) => `${percentOf(usage)}%`, right: true },
+  { title: "QUOTA", value: ({ bytesMax }) => bytes(bytesMax), right: true },
   { title: "FILES", value: ({ inodes }) => inodes, right: true },
   { title: "FILES MAX", value: ({ inodesMax }) => inodesMax, right: true },
 ];
+
+/** As `df` has it of a mount: what is used, and what may still come, by the quota and by the disks. */
+function sizeOf(usage: FilesUsageJson): number {
+  return usage.bytes + available(usage);
+}
+
+function percentOf(usage: FilesUsageJson): number {
+  return usage.bytes === 0 ? 0 : Math.ceil((100 * usage.bytes) / sizeOf(usage));
+}
 
 function available({ bytes: used, bytesMax, bytesFree }: FilesUsageJson): number {
   return Math.max(0, Math.min(bytesMax - used, bytesFree));

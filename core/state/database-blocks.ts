@@ -11,6 +11,7 @@ export class DatabaseBlocks implements ModuleBlocks {
   readonly store: BlockStore;
   readonly repair?: NonNullable<ModuleBlocks["repair"]>;
   readonly readBlob?: NonNullable<ModuleBlocks["readBlob"]>;
+  readonly bytesFree?: NonNullable<ModuleBlocks["bytesFree"]>;
   readonly #put: StateStatement;
   readonly #remove: StateStatement;
   readonly #lengths: Map<number, number>;
@@ -19,10 +20,15 @@ export class DatabaseBlocks implements ModuleBlocks {
   /** Of the operation that is being carried out. */
   #actions: Action[] = [];
 
-  constructor(db: StateTables, store: BlockStore, other: Pick<ModuleBlocks, "repair" | "readBlob"> = {}) {
+  constructor(
+    db: StateTables,
+    store: BlockStore,
+    other: Pick<ModuleBlocks, "repair" | "readBlob" | "bytesFree"> = {},
+  ) {
     this.store = store;
     if (other.repair) this.repair = other.repair;
     if (other.readBlob) this.readBlob = other.readBlob;
+    if (other.bytesFree) this.bytesFree = other.bytesFree;
     this.#put = db.prepare(
       "INSERT INTO segment VALUES (?, ?) ON CONFLICT (number) DO UPDATE SET length = excluded.length",
     );

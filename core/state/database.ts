@@ -59,6 +59,8 @@ export interface StateDatabaseOptions {
   repairBlocks?: ModuleBlocks["repair"];
   /** Reads files of images. Missing: there are none here. */
   readBlob?: ModuleBlocks["readBlob"];
+  /** How much the disks have free. Missing: nobody knows. */
+  bytesFree?: ModuleBlocks["bytesFree"];
   /** Once, so much later. */
   after(ms: number, run: () => void): void;
   /** All up to this record is in the file: other host processes that read it see it. */
@@ -108,8 +110,8 @@ export class StateDatabase {
     const prepared = Object.entries(statements).map(([name, sql]) => [name, this.#db.prepare(sql)] as const);
     this.#sql = Object.fromEntries(prepared) as Record<keyof typeof statements, StateStatement>;
     this.#sessions = new SessionTables(this.#db);
-    const { blocks, repairBlocks: repair, readBlob } = options;
-    this.#blocks = blocks ? new DatabaseBlocks(this.#db, blocks, { repair, readBlob }) : null;
+    const { blocks, repairBlocks: repair, readBlob, bytesFree } = options;
+    this.#blocks = blocks ? new DatabaseBlocks(this.#db, blocks, { repair, readBlob, bytesFree }) : null;
     for (const module of options.modules)
       this.#modules.set(module.name, module.open(this.#db, this.#blocks ?? undefined));
     this.#settling = [...this.#modules.values()].filter((module) => "settle" in module);
@@ -126,7 +128,7 @@ export class StateDatabase {
       level: number;
     }[];
     for (const { name, level } of levels) this.#levels.set(name, level);
-    if (options.modules.some(({ name }) => this.#modules.get(name)!.leavesTrash)) this.#sweepLater();
+    if (options.modules.some(({ name }) => this.#modules.get(name)!.changesOthers)) this.#sweepLater();
   }
 
   get appliedIndex(): number {
@@ -194,7 +196,7 @@ export class StateDatabase {
       inSavepoint = true;
       const result = encodeResult(module.apply(operation, context));
       this.#sql.release.run();
-      if (module.leavesTrash) this.#sweepLater();
+      if (module.changesOthers) this.#sweepLater();
       this.#blocks?.carriedOut(index);
       return result;
     } catch (e) {
@@ -213,6 +215,8 @@ export class StateDatabase {
       // Words of the runtime are not the same on each replica, and results are part of the state.
       this.#options.defect?.(record.module, e);
       return encodeRefusal(`module "${record.module}" has a defect, and has carried nothing out`);
+    } finally {
+      if (module.changesOthers) for (const other of this.#modules.values()) other.tablesChanged?.();
     }
   }
 

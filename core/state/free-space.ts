@@ -12,6 +12,7 @@ export class FreeSpace {
   readonly #dir: string;
   readonly #reserve: { bytes: number; share: number };
   #low = false;
+  #bytesFree = Infinity;
 
   /** `reserve`: so many bytes, but at most that share of the disk. */
   constructor(dir: string, reserve = { bytes: reserveBytes, share: reserveShare }) {
@@ -24,10 +25,16 @@ export class FreeSpace {
     return this.#low;
   }
 
+  /** What is left above the reserve, as of the last look; Infinity before the first. */
+  get bytesFree(): number {
+    return this.#bytesFree;
+  }
+
   async look(): Promise<boolean> {
     const { bavail, blocks, bsize } = await statfs(this.#dir);
     const reserve = Math.min(this.#reserve.bytes, blocks * bsize * this.#reserve.share);
     this.#low = bavail * bsize < (this.#low ? reserve * backShare : reserve);
+    this.#bytesFree = Math.max(0, bavail * bsize - reserve);
     return this.#low;
   }
 }

@@ -81,6 +81,11 @@ export class Keeper {
     return this.#space.low;
   }
 
+  /** On the disk, above what is kept free. */
+  get bytesFree(): number {
+    return this.#space.bytesFree;
+  }
+
   /** What is to be done now, if nothing is being done. Resolves when that has ended. */
   look(): Promise<void> {
     this.#work ??= this.#lookNow()

@@ -24,7 +24,7 @@ export interface ApplyContext {
   level: number;
 }
 
-/** A table of a module, as backups carry it. `begun`: the record with which the restore began; nothing else is at its index. */
+/** A table of a module, as backups carry it. */
 export interface RestoredTable {
   readonly name: string;
   readonly columns: readonly string[];
@@ -34,21 +34,66 @@ export interface RestoredTable {
    * A row of a backup (`columns`, in their order) as it is to be here. Throws ModuleRefusal for what cannot be one.
    * Missing: the table is empty after a restore.
    */
-  readonly take?: (
-    row: readonly unknown[],
-    context: { begun: number; timeMs: number },
-  ) => readonly ColumnValue[];
+  readonly take?: (row: readonly unknown[], context: TakeContext) => readonly ColumnValue[];
 }
 export type ColumnValue = string | number | Uint8Array | null;
+
+export interface TakeContext {
+  /** The record with which the restore began; nothing else is at its index. */
+  begun: number;
+  timeMs: number;
+  /** What the module has reserved. */
+  reserved: Reserved;
+}
+
+/** Numbers that nothing had before a restore, and nothing else will have: from these on, as many as its plan says. */
+export interface Reserved {
+  id: number;
+  segment: number;
+}
+
+export interface RestoredContext {
+  begun: number;
+  index: number;
+  timeMs: number;
+  /** What a table of the module has given way to: its name now. */
+  old(table: string): string;
+  /** As `ModuleBlocks.discard`. */
+  discard(segment: number): void;
+}
+
+/** Bytes that a backup has beside its database: those of its segments, then those of files of images that it names. */
+export interface BackupBytes {
+  readonly size: number;
+  read(position: number, length: number): Uint8Array;
+}
+
+/** How a module with ids and blocks of its own is restored, as the helper has found out. */
+export interface RestorePlan {
+  /** Ids in its rows are below it. */
+  readonly ids: number;
+  /** What goes into segments, the first of them first: from where in the bytes of the backup, and how much. */
+  readonly segments: readonly (readonly [from: number, length: number])[];
+  /** Of one of its tables; they name segments from 0 on. */
+  rows(table: string): Iterable<readonly ColumnValue[]>;
+}
 
 /** How the state of a module gives way to that of a backup (modules/restore.ts). */
 export interface RestoreRules {
   /** All that backups have, or that has to begin empty. */
   readonly tables: readonly RestoredTable[];
   /** In the same step in which the tables took their places: what else has to fit to them. Short. */
-  restored(tables: StateTables, context: { begun: number; index: number; timeMs: number }): void;
+  restored(tables: StateTables, context: RestoredContext): void;
   /** Why rows that are each well cannot be taken together; null: they can. In the helper, over a backup. */
   problem?(backup: StateTables): string | null;
+  /** In the helper. Throws ModuleRefusal where the bytes are not those of the rows. Missing: rows as they are. */
+  plan?(backup: StateTables, bytes: BackupBytes): RestorePlan;
+  /** Of a module with a plan, as part of the restore's first operation. Throws ModuleRefusal where there are not so many. */
+  reserve?(
+    tables: StateTables,
+    wanted: { ids: number; segments: number },
+    discard: (segment: number) => void,
+  ): Reserved;
 }
 
 export interface StateModule {
@@ -60,13 +105,8 @@ export interface StateModule {
   create(tables: StateTables): void;
   /** `blocks`: missing where only tables are read. */
   open(tables: StateTables, blocks?: ModuleBlocks): OpenModule;
-  /** Missing: a restore leaves it as it is, since it tells of what lives now; or see `unrestorable`. */
+  /** Missing: a restore leaves it as it is, since it tells of what lives now. */
   readonly restore?: RestoreRules;
-  /**
-   * Of a module without `restore`, over a database that is only read: what it has that a restore would leave out, or
-   * leave behind, in a few words; null: nothing. Restores from and over such a state are refused. In the helper.
-   */
-  readonly unrestorable?: (tables: StateTables) => string | null;
 }
 
 /**
@@ -83,6 +123,11 @@ export interface ModuleBlocks {
   readNow?(segment: number, position: number, length: number): Uint8Array | null;
   /** Nothing in it is needed from this record on. It goes when a snapshot has this record, too. Only in `apply`. */
   discard(segment: number): void;
+  /**
+   * On the disk of the replica that has least, for more of them; null: it is not known here, but at a replica. For
+   * answers only: it differs from replica to replica. Missing: there is no disk.
+   */
+  bytesFree?(): number | null;
   /** Of a file of an image, by its digest, as every node has it. Missing: there is none here. */
   readBlob?(digest: string, position: number, length: number): Promise<Uint8Array>;
   /** What was read is not what was written: it is fetched from another replica, put in its place, and returned. */
@@ -137,8 +182,10 @@ export interface OpenModule {
   /** Begins to follow changes. Throws INVALID, or CONFLICT when what it wants to begin with is no longer kept. */
   follow?(query: unknown): Follower;
 
-  /** It leaves tables behind that are to be removed bit by bit (trash.ts). */
-  readonly leavesTrash?: boolean;
+  /** It changes the tables of other modules, and leaves tables behind that are to be removed bit by bit (trash.ts). */
+  readonly changesOthers?: boolean;
+  /** Another module has changed its tables, or has tried to: what is remembered of them is void. */
+  tablesChanged?(): void;
 
   /**
    * What it has in blocks behind `after` (null: from the start), in an order of its own, at most so many ranges; `next`

@@ -10,6 +10,10 @@ export class ReaderBlocks extends BlockReader implements ModuleBlocks {
     if (readBlob) this.readBlob = readBlob;
   }
 
+  /** Replicas tell it each other. */
+  bytesFree(): null {
+    return null;
+  }
   write(): never {
     throw new Error("a reader beside a replica writes no blocks");
   }

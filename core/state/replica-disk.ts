@@ -67,6 +67,8 @@ export interface ReplicaDiskOptions {
   repairBlocks?: ModuleBlocks["repair"];
   /** Reads files of images. */
   readBlob?: ModuleBlocks["readBlob"];
+  /** For what is to be put there, as the replicas' disks are. */
+  bytesFree?: ModuleBlocks["bytesFree"];
   /** Nothing can be applied any more. */
   databaseFailed: (error: Error) => void;
   /** The database finds no room on the disk, or has found some again. */
@@ -254,6 +256,7 @@ function newDatabase(
     modules,
     repairBlocks,
     readBlob,
+    bytesFree,
     databaseFailed,
     databaseFull,
     databaseCommitted,
@@ -265,7 +268,7 @@ function newDatabase(
   return new StateDatabase({
     path,
     modules,
-    ...(blocks && { blocks, repairBlocks, readBlob }),
+    ...(blocks && { blocks, repairBlocks, readBlob, bytesFree }),
     after: (ms, run) => void setTimeout(run, ms),
     defect: (module, e) => say("error", `module ${module} has a defect`, { error: String(e) }),
     ...(databaseCommitted && { committed: databaseCommitted }),

@@ -67,6 +67,8 @@ export interface ReplicaHostOptions {
   sendBlocks?: (disk: DiskId, fields: Fields) => void;
   /** Replicas that can be asked for blocks now. */
   linked?: () => readonly DiskId[];
+  /** On the disk of the replica that has least. Missing: on this one's. */
+  bytesFree?: () => number;
   propose: (change: Change) => void;
   askConfiguration: () => void;
   roleChanged: (role: Role) => void;
@@ -145,6 +147,7 @@ export class ReplicaHost implements ReplicaSink {
       modules: options.modules,
       ...(options.blockFiles && { blockFiles: options.blockFiles }),
       ...(options.readBlob && { readBlob: options.readBlob }),
+      bytesFree: () => options.bytesFree?.() ?? host?.keeper.bytesFree ?? Infinity,
       repairBlocks: (segment, position, length, isGood) =>
         host
           ? host.#repairs.repair(segment, position, length, isGood)

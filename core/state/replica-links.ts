@@ -10,6 +10,7 @@ import type { Fields } from "./link/frames.ts";
 import type { Link, LinkUser } from "./link/link.ts";
 import { dialState, type LinkIdentity } from "./link/listen.ts";
 import { readReplicaMessage } from "./replica-wire.ts";
+import { isRoom, roomProtocol } from "./rooms.ts";
 import { isTransfer } from "./snapshot-transfer.ts";
 
 export interface ReplicaLinksOptions {
@@ -19,6 +20,8 @@ export interface ReplicaLinksOptions {
   onTransfer: (from: DiskId, fields: Fields) => void;
   /** A question for bytes of segments, or an answer. Throws Malformed. */
   onBlocks: (from: DiskId, fields: Fields) => void;
+  /** How much room another replica has. Throws Malformed. */
+  onRoom: (from: DiskId, fields: Fields) => void;
   /** Hints: nothing is decided by them. */
   onUp: (disk: DiskId) => void;
   onDown: (disk: DiskId, why: string) => void;
@@ -92,12 +95,19 @@ export class ReplicaLinks {
     if (link?.isOpen) link.send(message);
   }
 
+  /** To all that know of it. */
+  tellRoom(message: Fields): void {
+    for (const { link } of this.#known.values())
+      if (link?.isOpen && link.peer!.protocol >= roomProtocol) link.send(message);
+  }
+
   /** An accepted link's message. Throws Malformed. */
   received(link: Link, fields: Fields): void {
     const { disk } = link.peer!;
     if (this.#known.get(disk)?.link !== link) return;
     if (isTransfer(fields)) this.#options.onTransfer(disk, fields);
     else if (isBlockExchange(fields)) this.#options.onBlocks(disk, fields);
+    else if (isRoom(fields)) this.#options.onRoom(disk, fields);
     else this.#options.onMessage(disk, readReplicaMessage(fields));
   }
 

@@ -34,6 +34,7 @@ import { ReplicaLinks } from "./replica-links.ts";
 import { isOlder, type ReplicaSet } from "./replica-set.ts";
 import type { ReplicaStatus } from "./replica-status.ts";
 import { statusOf } from "./replica-report.ts";
+import { Rooms } from "./rooms.ts";
 import { SnapshotTransfers } from "./snapshot-transfer.ts";
 
 export type StateLog = (
@@ -48,6 +49,7 @@ const statusMs = 1_000;
 /** A stopping replica answers what it was asked before, if that takes no longer. */
 const retireMs = 1_000;
 const diskUsageSeconds = 10;
+const roomSeconds = 5;
 
 export class StateProcess {
   readonly #boot: StateBoot;
@@ -63,6 +65,7 @@ export class StateProcess {
   #removed: RemovedClients | null = null;
   #work: ModuleWork | null = null;
   #backups: { close(): void } | null = null;
+  readonly #rooms = new Rooms(() => this.#host?.keeper.bytesFree ?? Infinity);
   #listener: StateListener | null = null;
   #replicas: ReplicaSet | null = null;
   #statusTold = "";
@@ -131,6 +134,7 @@ export class StateProcess {
       send: (disk, message) => this.#links?.send(disk, message),
       sendBlocks: (disk, fields) => this.#links?.send(disk, fields),
       linked: () => this.#links?.linked ?? [],
+      bytesFree: () => this.#rooms.bytesFree,
       sendSnapshot: (disk, fromIndex) => this.#transfers?.sendTo(disk, fromIndex),
       propose: (change) => void this.#control.broadcast({ type: "propose", change }),
       askConfiguration: () => void this.#control.broadcast({ type: "ask" }),
@@ -154,6 +158,7 @@ export class StateProcess {
       onMessage: (from, message) => host.receive(from, message),
       onTransfer: (from, fields) => this.#transfers?.received(from, fields),
       onBlocks: (from, fields) => host.exchange.received(from, fields),
+      onRoom: (from, fields) => this.#rooms.received(from, fields),
       onUp: (disk) => {
         host.exchange.linkChanged(disk);
         this.#transfers?.linkChanged(disk);
@@ -277,6 +282,7 @@ export class StateProcess {
     const { machine } = this.#host!;
     const nowMs = this.#host!.now();
     this.#links!.setReplicas([...wanted, ...leaving]);
+    this.#rooms.keepOnly(new Set(wanted.map(({ disk }) => disk ?? "")));
     machine.policyChanged(nowMs, policy);
     machine.replicasWanted(
       nowMs,
@@ -309,6 +315,7 @@ export class StateProcess {
   }
 
   #everySecond(): void {
+    if (this.#seconds % roomSeconds === 0) this.#links!.tellRoom(this.#rooms.message);
     if (this.#seconds++ % diskUsageSeconds === 0) {
       void diskUsage(this.#boot.dataDir).then((bytes) => (this.#diskBytes = bytes));
     }

@@ -253,7 +253,7 @@ class OpenFiles implements OpenModule {
       case "offset":
         return offset(volume, query);
       case "usage":
-        return usage(volume);
+        return usage(volume, this.#blocks);
       case "path":
         return ["", attributesRow(walk(volume, query[1], query[2], query[3] === 1))];
     }

@@ -1,5 +1,6 @@
 /** Answers about names and attributes, from the state as it is; those about bytes are in reading.ts. */
 import { fileSizeMax } from "../../limits.ts";
+import type { ModuleBlocks } from "../../state/module.ts";
 import { isDirectory, kindOf, kinds } from "../attributes.ts";
 import { nameIssue } from "../names.ts";
 import type { By, FileQuery, FileResult } from "../operations.ts";
@@ -65,8 +66,13 @@ export function offset({ offsets }: Volume, [, id]: Query<"offset">): FileResult
   return ["", (offsets.find(id) ?? refuse("EBADF")).offset];
 }
 
-/** What the disks have free is not known here. */
-export function usage({ counters }: Volume): FileResult {
+/** Rejects beside a replica, which is then asked: it knows what the disks have free. */
+export function usage(
+  { counters }: Volume,
+  blocks: ModuleBlocks | undefined,
+): FileResult | Promise<FileResult> {
+  const bytesFree = blocks?.bytesFree ? blocks.bytesFree() : fileSizeMax;
+  if (bytesFree === null) return Promise.reject(new Error("what the disks have free is not known here"));
   const { bytes, bytesMax, inodes, inodesMax } = counters.stored();
-  return ["", bytes, bytesMax, inodes, inodesMax, fileSizeMax];
+  return ["", bytes, bytesMax, inodes, inodesMax, Math.min(bytesFree, fileSizeMax)];
 }

@@ -17,7 +17,8 @@ import { encodeFrame, type Fields } from "./frames.ts";
 export const linkNumbers = { hello: 1, welcome: 2, proof: 3, refuse: 4, bye: 5, ping: 6, pong: 7 } as const;
 /** Messages of the users of a link begin here. */
 export const firstMessageNumber = 16;
-export const stateProtocol = 1;
+/** 2: replicas tell each other how much room they have (rooms.ts). */
+export const stateProtocol = 2;
 export const stateProtocolMin = 1;
 
 const text = z.string().max(128);

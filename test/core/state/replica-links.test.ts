@@ -8,6 +8,7 @@ import { Link } from "../../../core/state/link/link.ts";
 import { dialState, type LinkIdentity, listenState } from "../../../core/state/link/listen.ts";
 import { ReplicaLinks } from "../../../core/state/replica-links.ts";
 import { readReplicaMessage } from "../../../core/state/replica-wire.ts";
+import { Rooms } from "../../../core/state/rooms.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "dvs-"));
 const cleanups: (() => void)[] = [];
@@ -38,6 +39,7 @@ class Lab {
   readonly links: ReplicaLinks;
   readonly got: [string, ReplicaMessage][] = [];
   readonly hints: string[] = [];
+  readonly rooms: unknown[] = [];
   accepted: Link | null = null;
   stop = () => {};
   readonly disk: string;
@@ -48,6 +50,7 @@ class Lab {
       onMessage: (from, message) => void this.got.push([from, message]),
       onTransfer: () => undefined,
       onBlocks: () => undefined,
+      onRoom: (from, fields) => void this.rooms.push([from, ...fields]),
       onUp: (disk) => void this.hints.push(`up ${disk[0]}`),
       onDown: (disk) => void this.hints.push(`down ${disk[0]}`),
     });
@@ -147,4 +150,22 @@ test("fields that are not what the message table says break the link", () => {
     }
   }
   expect(() => readReplicaMessage([999])).toThrow();
+});
+
+test("replicas tell each other how much room they have, and nothing to those that do not know of it", async () => {
+  const [one, two] = [await new Lab(1).listen(1), await new Lab(2).listen(2)];
+  const both = [replicaOf(1), replicaOf(2)];
+  two.links.setReplicas(both);
+  one.links.setReplicas(both);
+  await until(() => one.hints.length === 1 && two.hints.length === 1);
+  const rooms = new Rooms(() => 7_000);
+  one.links.tellRoom(rooms.message);
+  await until(() => two.rooms.length === 1);
+  expect(two.rooms).toEqual([[diskOf(1), ...rooms.message]]);
+  // As with a replica of the version before.
+  two.accepted!.peer!.protocol = 1;
+  two.links.tellRoom(rooms.message);
+  two.links.send(diskOf(1), readIndex(7));
+  await until(() => one.got.length === 1);
+  expect(one.rooms).toEqual([]);
 });
