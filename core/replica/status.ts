@@ -99,9 +99,12 @@ function problemsOf(machine: ReplicaMachine): string[] {
   const waitsFor = standing.waitsFor();
   const isMember = configurations.inSync.includes(machine.self.disk);
   if (configurations.isDamaged && isMember && !machine.isPrimary) {
-    const others = waitsFor.length > 0 ? `waits for ${waitsFor.map(name).join(", ")}` : "no other has them";
+    const others =
+      waitsFor.length > 0
+        ? `it waits for ${waitsFor.map(name).join(", ")}`
+        : "no other in sync has them, but a replica that is not may";
     problems.push(
-      `its disk has damaged records that were acknowledged: ${others}; "dvs instance recover --accept-loss" goes on without`,
+      `its disk has damaged records that were acknowledged: ${others}; "dvs instance recover --accept-loss" goes on with what one of them has`,
     );
   } else if (waitsFor.length > 0) {
     problems.push(

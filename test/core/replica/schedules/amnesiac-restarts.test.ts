@@ -209,3 +209,35 @@ test("nor is it taken in by what its life before had said was durable", () => {
   lab.run(200);
   expect([b.value("x"), b.machine.status.amnesiac]).toEqual(["1", false]);
 });
+
+test("nor does it serve by what its life before has asked for, and says that another may have everything", () => {
+  const lab = Lab.of("ab", { policy: { replicas: 2 } });
+  const [a, b] = [lab.at("a"), lab.at("b")];
+  a.set("x", "1");
+  lab.run(20);
+  a.kill();
+  lab.holdStore = true;
+  lab.until("it asks to be the only one", () => b.machine.configurations.isChanging);
+  b.kill();
+  b.storage.records.length = 1;
+  b.storage.state = new Lab().add("none").storage.state;
+  b.storage.meta = { ...b.storage.meta, damaged: true };
+  b.start(true);
+  lab.run(20);
+  lab.releaseStore();
+  a.start();
+  lab.run(5_000);
+  expect([lab.inSync, lab.primaries]).toEqual(["b", ""]);
+  expect(b.machine.status.problems.join()).toContain("a replica that is not may");
+  // A person goes on from the one that has it.
+  const configuration = {
+    ...lab.store.configuration!,
+    ...{ primary: a.machine.self, inSync: ["a"], changeId: "person" },
+  };
+  configuration.epoch++;
+  lab.store = { ...lab.store, version: lab.store.version + 1, configuration };
+  lab.tellAll();
+  lab.until("all is well", () => lab.primaries === "a" && lab.inSync === "ab");
+  lab.run(200);
+  expect([a.value("x"), b.value("x"), b.machine.status.amnesiac]).toEqual(["1", "1", false]);
+});
