@@ -4,24 +4,25 @@
  */
 import { randomUUID } from "node:crypto";
 import type { ToAgent } from "../agent-protocol.ts";
-import { DvsError } from "../errors.ts";
 import { VolumeClient } from "../files/client/volume-client.ts";
 import { answerFiles } from "../files/remote/answer.ts";
 import type { FilesAsk, GiveFrame } from "../files/remote/ask.ts";
 import { encodeFrame } from "../files/remote/frames.ts";
 import { giveFiles } from "../files/remote/give.ts";
 import { putFiles } from "../files/remote/put.ts";
-import { StateClient } from "../state/client/state-client.ts";
+import type { StateClient } from "../state/client/state-client.ts";
 import { toDvsError } from "../store/errors.ts";
+import { lineOf, sendAnswer } from "./answer-stream.ts";
 import type { CoordinatorLink } from "./coordinator-link.ts";
-import type { KvStreamsOptions, Reached } from "./kv-streams.ts";
+import { clientOf, notReached, type Reach, type Reached } from "./reached.ts";
 
-export interface FilesStreamsOptions extends Omit<KvStreamsOptions, "coordinator"> {
+export interface FilesStreamsOptions {
   coordinator: Pick<CoordinatorLink, "sendStream" | "fetchStream">;
+  reach: Reach;
+  signal: AbortSignal;
 }
 
 type Asked = Extract<ToAgent, { type: "filesStream" }>;
-const encoder = new TextEncoder();
 
 export class FilesStreams {
   readonly #options: FilesStreamsOptions;
@@ -32,31 +33,10 @@ export class FilesStreams {
   /** Never rejects: what goes wrong is the last line, as an ErrorBody. */
   async send({ id, uid, ask }: Asked): Promise<void> {
     const { coordinator, signal, reach } = this.#options;
-    const stopped = new AbortController();
-    const stop = AbortSignal.any([signal, stopped.signal]);
     const reached = await reach(uid).catch(() => null);
     const clients = reached && new Clients(reached);
-    const source = this.#answer(id, ask, clients, stop);
-    const body = new ReadableStream<Uint8Array>(
-      {
-        async pull(controller) {
-          const { value, done } = await source.next();
-          if (done) controller.close();
-          else controller.enqueue(value);
-        },
-        cancel: () => stopped.abort(),
-      },
-      { highWaterMark: 0 },
-    );
-    try {
-      await coordinator.sendStream(id, body, stop);
-    } catch {
-      // Whoever asked for it has gone, or the coordinator has.
-    } finally {
-      stopped.abort();
-      await source.return(undefined).catch(() => undefined);
-      await clients?.close();
-    }
+    await sendAnswer(coordinator, id, (stop) => this.#answer(id, ask, clients, stop), signal);
+    await clients?.close();
   }
 
   async *#answer(
@@ -66,7 +46,7 @@ export class FilesStreams {
     stop: AbortSignal,
   ): AsyncGenerator<Uint8Array> {
     try {
-      if (!clients) throw new DvsError("UNAVAILABLE", "This node has no replica of the instance.");
+      if (!clients) throw notReached();
       if (ask.what === "give") yield* giveFiles(clients.open(), ask.paths, ask.offset);
       else if (ask.what === "put") {
         const frames = await this.#options.coordinator.fetchStream(id, stop);
@@ -96,10 +76,8 @@ class Clients {
 
   /** `name`: what is asked again under it is carried out once. */
   open(name?: string): VolumeClient {
-    const { identity, replicas } = this.#reached;
     const client = `once-${name ?? randomUUID()}`;
-    const state = new StateClient({ identity: { ...identity, incarnation: client } });
-    state.setReplicas(replicas);
+    const state = clientOf(this.#reached, client);
     const volume = VolumeClient.open({ state, client, once: name !== undefined });
     this.#open.push({ volume, state });
     return volume;
@@ -111,8 +89,4 @@ class Clients {
       state.close();
     }
   }
-}
-
-function lineOf(value: object): Uint8Array {
-  return encoder.encode(`${JSON.stringify(value)}\n`);
 }

@@ -5,7 +5,7 @@
 import { DvsError } from "../errors.ts";
 import { reconnectMaxMs, reconnectMinMs } from "../limits.ts";
 import { StateClient } from "../state/client/state-client.ts";
-import type { Reached } from "./kv-streams.ts";
+import type { Reached } from "./reached.ts";
 import { pause } from "./limited.ts";
 import type { Log } from "./supervisor.ts";
 
