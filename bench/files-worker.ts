@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 
 export type FilesJob =
-  | { job: "create" | "stat" | "rename" | "unlink"; prefix: string; n: number; sync?: boolean }
+  /** `unlink` removes what was renamed, `remove` what was not. `sync`: the file, or the directory, after each. */
+  | { job: "create" | "stat" | "rename" | "unlink" | "remove"; prefix: string; n: number; sync?: boolean }
   /** All names of the directory, `n` times. */
   | { job: "list"; prefix: string; n: number }
   | { job: "seqWrite" | "seqRead"; prefix: string; bytes: number };
@@ -32,6 +33,12 @@ for await (const line of createInterface({ input: process.stdin })) {
   console.log(JSON.stringify({ seconds: (performance.now() - began) / 1_000, n } satisfies FilesDone));
 }
 
+function syncDirectory(): void {
+  const fd = fs.openSync(dir, "r");
+  fs.fsyncSync(fd);
+  fs.closeSync(fd);
+}
+
 function work(job: FilesJob): number {
   switch (job.job) {
     case "create":
@@ -47,10 +54,17 @@ function work(job: FilesJob): number {
     case "rename":
       for (let i = 0; i < job.n; i++) {
         fs.renameSync(join(dir, `${job.prefix}${i}`), join(dir, `${job.prefix}renamed-${i}`));
+        if (job.sync) syncDirectory();
       }
       return job.n;
     case "unlink":
-      for (let i = 0; i < job.n; i++) fs.unlinkSync(join(dir, `${job.prefix}renamed-${i}`));
+      for (let i = 0; i < job.n; i++) {
+        fs.unlinkSync(join(dir, `${job.prefix}renamed-${i}`));
+        if (job.sync) syncDirectory();
+      }
+      return job.n;
+    case "remove":
+      for (let i = 0; i < job.n; i++) fs.unlinkSync(join(dir, `${job.prefix}${i}`));
       return job.n;
     case "list":
       for (let i = 0; i < job.n; i++) fs.readdirSync(dir);

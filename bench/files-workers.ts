@@ -3,14 +3,17 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { atEnd } from "./endings.ts";
 import type { FilesDone, FilesJob } from "./files-worker.ts";
 
 export class FilesWorkers {
   readonly #children: ChildProcess[];
   readonly #lines: AsyncIterator<string>[];
+  readonly close: () => Promise<void>;
 
   constructor(dir: string, many: number) {
     const script = join(import.meta.dirname, "files-worker.ts");
+    this.close = atEnd(() => this.#end());
     this.#children = Array.from({ length: many }, () =>
       spawn(process.execPath, [script, dir], { stdio: ["pipe", "pipe", "inherit"] }),
     );
@@ -35,9 +38,10 @@ export class FilesWorkers {
     return done.reduce((sum, { n }) => sum + n, 0) / seconds;
   }
 
-  async close(): Promise<void> {
+  /** Between jobs they have nothing to lose. */
+  async #end(): Promise<void> {
     for (const child of this.#children) {
-      child.stdin!.end();
+      child.kill("SIGKILL");
       if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
     }
   }

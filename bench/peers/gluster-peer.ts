@@ -6,10 +6,11 @@
  * Attributes and entries are not cached by the mount (`--attribute-timeout=0 --entry-timeout=0`): a file system whose
  * other nodes write, too, is compared with one that always answers with what is true.
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { atEnd } from "../endings.ts";
 import { sleep } from "../lib.ts";
 
 export interface MountedPeer {
@@ -23,25 +24,27 @@ const address = "10.77.0.1";
 export async function openGlusterPeer(): Promise<MountedPeer | null> {
   if (spawnSync("glusterd", ["--version"]).status !== 0 || process.getuid?.() !== 0) return null;
   const namespace = `dvs-gl-${process.pid}`;
-  if (spawnSync("ip", ["netns", "add", namespace]).status !== 0) return null;
   const base = mkdtempSync(join(tmpdir(), "dvs-gluster-"));
   const dir = join(base, "mount");
   const inside = ["--net=/run/netns/" + namespace];
-  let daemon: ChildProcess | null = null;
   const gluster = (...args: string[]) =>
     spawnSync("nsenter", [...inside, "gluster", "--mode=script", ...args], {
       encoding: "utf8",
       timeout: 60_000,
     });
-  const close = async () => {
-    spawnSync("umount", [dir]);
-    gluster("volume", "stop", "dvs", "force");
-    daemon?.kill("SIGTERM");
-    await sleep(500);
-    daemon?.kill("SIGKILL");
-    spawnSync("ip", ["netns", "del", namespace]);
+  const close = atEnd(async () => {
+    // Also where somebody is in it yet.
+    spawnSync("umount", ["-l", dir], { stdio: "ignore" });
+    endAll(namespace, "SIGTERM");
+    for (let i = 0; i < 50 && pidsIn(namespace).length > 0; i++) await sleep(50);
+    endAll(namespace, "SIGKILL");
+    spawnSync("ip", ["netns", "del", namespace], { stdio: "ignore" });
     rmSync(base, { recursive: true, force: true });
-  };
+  });
+  if (spawnSync("ip", ["netns", "add", namespace]).status !== 0) {
+    await close();
+    return null;
+  }
   try {
     for (const each of ["work", "log", "mount", "b1", "b2", "b3"]) mkdirSync(join(base, each));
     const ip = (...args: string[]) => must(spawnSync("ip", ["-n", namespace, ...args], { encoding: "utf8" }));
@@ -62,7 +65,7 @@ export async function openGlusterPeer(): Promise<MountedPeer | null> {
         "",
       ].join("\n"),
     );
-    daemon = spawn(
+    spawn(
       "nsenter",
       [
         ...inside,
@@ -93,6 +96,22 @@ export async function openGlusterPeer(): Promise<MountedPeer | null> {
   } catch (e) {
     await close();
     throw e;
+  }
+}
+
+/** Host processes of that namespace: the daemon, its bricks and the mount, and nobody else's. */
+function pidsIn(namespace: string): number[] {
+  const { stdout } = spawnSync("ip", ["netns", "pids", namespace], { encoding: "utf8" });
+  return (stdout ?? "").split("\n").filter(Boolean).map(Number);
+}
+
+function endAll(namespace: string, signal: "SIGTERM" | "SIGKILL"): void {
+  for (const pid of pidsIn(namespace)) {
+    try {
+      process.kill(pid, signal);
+    } catch {
+      // It has ended meanwhile.
+    }
   }
 }
 

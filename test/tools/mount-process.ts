@@ -3,9 +3,12 @@
  * for must not be theirs. `bun mount-process.ts OUTSIDER.json DIR CACHE`: says "mounted" when it is.
  */
 import { readFileSync } from "node:fs";
+import { LocalFiles } from "../../core/files/client/local-files.ts";
+import { localModule } from "../../core/files/client/local-module.ts";
 import { VolumeClient } from "../../core/files/client/volume-client.ts";
 import { cachePolicies } from "../../core/fuse/cache-policy.ts";
 import { serveMount } from "../../core/fuse/serve-mount.ts";
+import { LocalReader } from "../../core/state/client/local-reader.ts";
 import { StateClient } from "../../core/state/client/state-client.ts";
 import { linkTls } from "../../core/state/link/link-identity.ts";
 import { type Outsider, uid } from "./state-cluster.ts";
@@ -23,7 +26,11 @@ const client = new StateClient({
   },
 });
 client.setReplicas(outsider.replicas);
-const fs = VolumeClient.open({ state: client, client: name });
+// Beside the node's replica, as a mount of an agent's.
+const reader = new LocalReader(outsider.runDir, [localModule]);
+const near = new LocalFiles(reader);
+client.setReader(reader);
+const fs = VolumeClient.open({ state: client, client: name, near: () => near });
 const log = (message: string) => console.error(message);
 const mounted = await serveMount({ fs, dir, source: "dvs:test", cache, log });
 const end = () => void mounted.end();
@@ -32,5 +39,6 @@ process.once("SIGINT", end);
 console.log("mounted");
 await mounted.ended;
 await fs.close();
+reader.close();
 client.close();
 process.exit(0);

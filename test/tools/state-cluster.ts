@@ -93,7 +93,12 @@ export class StateCluster {
 
   static async open(options: StateClusterOptions): Promise<StateCluster> {
     const cluster = new StateCluster(options);
-    await cluster.#boot();
+    try {
+      await cluster.#boot();
+    } catch (e) {
+      await cluster.close();
+      throw e;
+    }
     return cluster;
   }
 
@@ -126,6 +131,7 @@ export class StateCluster {
     const near = new LocalFiles(reader);
     const state = this.#client(at, client, false);
     this.#clients.at(-1)!.reader = reader;
+    this.#clients.at(-1)!.client.setReader(reader);
     return VolumeClient.open({ state, client, near: () => near });
   }
 
