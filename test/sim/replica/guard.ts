@@ -3,6 +3,7 @@
  * 5): until when, and per bucket of keys what is prepared. It outlives the process that wrote it, and its stops.
  */
 import type { LogRecord } from "../../../core/replica/record.ts";
+import { notClean } from "../../../core/state/guard.ts";
 
 export class Guard {
   #untilMs = -Infinity;
@@ -20,9 +21,11 @@ export class Guard {
     this.#untilMs = untilMs;
   }
 
-  prepared(records: readonly LogRecord[], touched: (record: LogRecord) => readonly number[]): void {
+  prepared(records: readonly LogRecord[], touched: (record: LogRecord) => readonly number[] | null): void {
     for (const record of records) {
-      for (const bucket of touched(record)) this.#prepared.set(bucket, record.index);
+      const buckets = touched(record);
+      if (buckets === null) this.#preparedAll = record.index;
+      else for (const bucket of buckets) this.#prepared.set(bucket, record.index);
     }
   }
 
@@ -30,9 +33,14 @@ export class Guard {
     this.#committed = index;
   }
 
-  /** Whether the database tells, at this time, what a key is. */
-  allows(bucket: number, nowMs: number): boolean {
+  /** Whether the database tells, at this time, what the keys in these buckets are. */
+  allows(buckets: readonly number[], nowMs: number): boolean {
+    return nowMs < this.#untilMs && buckets.every((bucket) => this.last(bucket, nowMs) !== notClean);
+  }
+
+  /** The last record that may have changed what is in the bucket, or `notClean`. */
+  last(bucket: number, nowMs: number): number {
     const prepared = Math.max(this.#preparedAll, this.#prepared.get(bucket) ?? 0);
-    return nowMs < this.#untilMs && prepared <= this.#committed;
+    return nowMs < this.#untilMs && prepared <= this.#committed ? prepared : notClean;
   }
 }

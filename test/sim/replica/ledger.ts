@@ -4,7 +4,6 @@
  */
 import type { Configuration } from "../../../core/replica/configuration.ts";
 import { type LogRecord, recordKinds } from "../../../core/replica/record.ts";
-import { decodeOperation } from "./sim-state.ts";
 
 interface Committed {
   epoch: number;
@@ -20,8 +19,8 @@ export class Ledger {
   readonly #executed = new Map<string, number>();
   /** Client → where its removal is. */
   readonly #removed = new Map<string, number>();
-  /** Told in words. */
-  onCommitted: ((what: string) => void) | undefined;
+  /** Told once of each record, unless it was lost. */
+  onCommitted: ((record: LogRecord) => void) | undefined;
   /** The highest that a client was told of. */
   acknowledged = 0;
   /** Of the configuration in the store. */
@@ -54,10 +53,9 @@ export class Ledger {
         `${by} applies ${show(record)}, which is before its predecessor`,
       );
     }
-    const operation = record.kind === recordKinds.operation ? decodeOperation(record.operation) : null;
     if (record.kind === recordKinds.clientRemoved && !this.#removed.has(record.client))
       this.#removed.set(record.client, index);
-    this.onCommitted?.(`commit ${show(record)}${operation ? ` ${operation.op} ${operation.key}` : ""}`);
+    this.onCommitted?.(record);
     this.#committed[index] = { epoch, checksum: sum, timeMs: record.timeMs };
   }
 
@@ -96,6 +94,8 @@ export class Ledger {
     const levelThere = this.#levels.get(record.index) ?? level;
     assert(level === levelThere, `${by} carries ${show(record)} out at level ${level}, not ${levelThere}`);
     this.#levels.set(record.index, level);
+    // What the primary writes by itself has no number.
+    if (record.client === "") return;
     const call = `${record.client}/${record.sequence}`;
     const index = this.#executed.get(call);
     if (index === record.index) return;

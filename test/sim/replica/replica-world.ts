@@ -5,9 +5,9 @@ import type { Host } from "../harness/host.ts";
 import type { Simulation } from "../harness/simulation.ts";
 import type { Configuration, ReplicaPolicy } from "../../../core/replica/configuration.ts";
 import { type ReplicaTimings, tunedTimings } from "../../../core/replica/timings.ts";
-import { History } from "./history.ts";
-import { Ledger } from "./ledger.ts";
-import { type Answer, type Habits, type Request, SimClient } from "./sim-client.ts";
+import type { AskingClient } from "./asking-client.ts";
+import { Ledger, show } from "./ledger.ts";
+import type { Answer, Load, Request } from "./load.ts";
 import { SimControl } from "./sim-control.ts";
 import { SimLinks } from "./sim-links.ts";
 import { SimNode } from "./sim-node.ts";
@@ -18,8 +18,9 @@ export class ReplicaWorld {
   readonly control: SimControl;
   readonly links: SimLinks<Parcel>;
   readonly nodes: SimNode[];
-  readonly clients: SimClient[] = [];
-  readonly history = new History();
+  readonly clients: AskingClient<object>[] = [];
+  /** What replicas hold, and clients do with it. */
+  readonly load: Load;
   readonly ledger = new Ledger();
   readonly timings: ReplicaTimings;
   /** Small ones meet more borders. */
@@ -36,12 +37,11 @@ export class ReplicaWorld {
   readonly turnMs: number;
   /** Share of reads and writes that go to the client's own node; the others go anywhere. */
   readonly #near: number;
-  readonly #habits: Habits;
   #clients = 0;
   /** Nothing fails any more. */
   isHealed = false;
 
-  constructor(sim: Simulation) {
+  constructor(sim: Simulation, load: (world: ReplicaWorld) => Load) {
     const { random } = sim;
     this.sim = sim;
     this.timings = tunedTimings(random.pick([800, 800, 400]));
@@ -54,7 +54,7 @@ export class ReplicaWorld {
       this.#keepLastCopy(after);
     };
     this.control.onAsked = (configuration) => this.#keepLastCopy(configuration);
-    this.ledger.onCommitted = (what) => sim.log(what);
+    this.ledger.onCommitted = (record) => sim.log(`commit ${show(record)}${this.load.tell(record)}`);
     this.links = new SimLinks(sim);
     this.logSizes = {
       segmentBytes: random.pick([2_000, 30_000]),
@@ -68,16 +68,7 @@ export class ReplicaWorld {
     this.scrubMs = random.pick([300, 2_000, Infinity]);
     const { replicas } = this.control.policy;
     this.#near = random.pick([0.2, 0.9]);
-    this.#habits = {
-      calls: random.pick([1, 2, 4]),
-      pauseMs: random.pick([2, 10, 40]),
-      reads: random.pick([0.3, 0.6]),
-      deletes: random.pick([0, 0.05]),
-      compareAndSets: random.pick([0.1, 0.3]),
-      attemptMs: random.pick([60, 250, 900]),
-      timeoutMs: random.pick([500, 4_000]),
-      keys: random.pick([2, 5]),
-    };
+    this.load = load(this);
     const spares = random.pick([0, 1]);
     this.nodes = Array.from({ length: replicas + spares }, (_, i) => {
       const host = sim.host(`n${i + 1}`);
@@ -88,16 +79,16 @@ export class ReplicaWorld {
     for (const node of this.nodes) node.agent.every(500, () => node.supervise());
   }
 
-  addClient(): SimClient {
+  addClient(): AskingClient<object> {
     const host = this.sim.host(`c${++this.#clients}`);
     host.start();
-    const client = new SimClient(this, host, host.id, this.#habits);
+    const client = this.load.newClient(host);
     this.clients.push(client);
     return client;
   }
 
   /** Its calls have no outcome; another takes its place. Those who wait for it do so for ever. */
-  replaceClient(client: SimClient): void {
+  replaceClient(client: AskingClient<object>): void {
     client.host.crash();
     this.clients.splice(this.clients.indexOf(client), 1);
     this.addClient().start();
@@ -116,7 +107,7 @@ export class ReplicaWorld {
     this.#era++;
     const { base, epochs } = process.epochs;
     const lost = this.ledger.accept(base, epochs, this.control.truth.configuration!.epoch);
-    this.history.lose();
+    this.load.lose(this.ledger.committed);
     for (const client of this.clients) client.forget();
     node.rot.takeBack();
     this.#tailLost.delete(node.disk);
@@ -134,17 +125,17 @@ export class ReplicaWorld {
   #delivered = 0;
 
   /** Over a connection to one of the replicas, which may not be there; nothing is said then. */
-  ask(client: SimClient, request: Request, answered: (answer: Answer, at: string) => void): void {
+  ask(client: AskingClient<object>, request: Request, answered: (answer: Answer, at: string) => void): void {
     const { sim } = this;
     const nodes = this.nodes.filter((node) => node.isNeeded);
     const own = nodes[Number(client.name.slice(1)) % nodes.length]!;
     // Those that have been replaced are asked by some who have not heard of it.
     const node = sim.random.chance(this.#near) ? own : sim.random.pick(this.nodes);
     if (request.kind === "read" && node === own) {
-      const entry = node.readBeside(request.key);
-      if (entry) {
+      const found = node.readBeside(request.query);
+      if (found) {
         sim.count("read:beside");
-        answered({ outcome: "ok", done: true, ...entry }, `${node.host.id} beside`);
+        answered({ outcome: "ok", ...found, index: 0 }, `${node.host.id} beside`);
         return;
       }
     }

@@ -6,7 +6,8 @@
 import { Simulation, SimulationFailed } from "../harness/simulation.ts";
 import { ReplicaFaults, strikes } from "./faults.ts";
 import { checkReplicas } from "./invariants.ts";
-import { violation } from "./linearizability.ts";
+import { KvLoad } from "./kv-load.ts";
+import type { Load } from "./load.ts";
 import { ReplicaWorld } from "./replica-world.ts";
 
 const chaosMs = 8_000;
@@ -42,7 +43,13 @@ export const replicaHardCases: string[] = [
 
 export function runReplicas(seed: number, options: { sink?: (line: string) => void } = {}): Simulation {
   const sim = new Simulation(seed, options.sink);
-  const world = new ReplicaWorld(sim);
+  runLoad(sim, (world) => new KvLoad(world));
+  return sim;
+}
+
+/** Throws SimulationFailed. */
+export function runLoad(sim: Simulation, load: (world: ReplicaWorld) => Load): void {
+  const world = new ReplicaWorld(sim, load);
   const faults = new ReplicaFaults(world);
   sim.invariant = () => checkReplicas(world);
   try {
@@ -73,17 +80,14 @@ export function runReplicas(seed: number, options: { sink?: (line: string) => vo
     if (world.messages < messagesMin || faults.struck < faultsMin) {
       throw new Error(`only ${world.messages} messages and ${faults.struck} faults`);
     }
-    for (const calls of world.history.eras) {
-      const wrong = violation(calls);
-      if (wrong !== null) throw new Error(wrong);
-    }
-    sim.log(`settled: ${world.ledger.committed} records, ${world.history.calls.length} calls`);
+    const wrong = world.load.violation();
+    if (wrong !== null) throw new Error(wrong);
+    sim.log(`settled: ${world.ledger.committed} records, ${world.load.calls} calls`);
   } catch (e) {
     for (const { host, process, isOn } of world.nodes)
       sim.log(`${host.id} ${isOn ? "" : "off "}${process?.status ?? "does not run"}`);
     throw new SimulationFailed(sim, e);
   }
-  return sim;
 }
 
 /** Why service is not what was asked for, or null. */

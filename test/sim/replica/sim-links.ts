@@ -67,6 +67,11 @@ export class SimLinks<Message> {
     return true;
   }
 
+  /** Whom it has a link to. */
+  peersOf(host: Host): Host[] {
+    return [...(this.#links.get(host) ?? [])].filter(([, link]) => link.isOpen).map(([peer]) => peer);
+  }
+
   /** As a fault: both ends find out at once. */
   breakLink(a: Host, b: Host): void {
     const link = this.#links.get(a)?.get(b);

@@ -7,13 +7,13 @@ import type { Guard } from "./guard.ts";
 import { Rot } from "./rot.ts";
 import type { ReplicaWorld } from "./replica-world.ts";
 import { SimReplica } from "./sim-replica.ts";
-import { bucketOf, type Entry, type SimState } from "./sim-state.ts";
+import type { Frozen, StateStore } from "./load.ts";
 
 /** When the coordinator hears of the end of a state process. */
 export type Certified = "at once" | "late" | "with the next";
 
 export interface Snapshot {
-  state: SimState;
+  state: Frozen;
   epoch: number;
   /** Its checksum is wrong. */
   isDamaged: boolean;
@@ -35,8 +35,8 @@ export class SimNode {
   meta: ReplicaMeta | null = null;
   /** The newest that was fsynced. */
   snapshot: Snapshot | null = null;
-  /** As of its last transaction: survives the process, but no power cut. */
-  database: SimState | null = null;
+  /** What the log has brought about. */
+  store: StateStore;
   /** Of the last state process: in which life of the system it ran, and whether it came to its end in order. */
   lastRun: { boot: number; clean: boolean } | null = null;
 
@@ -65,6 +65,7 @@ export class SimNode {
     this.isWanted = isWanted;
     this.disk = world.sim.random.id(32);
     this.rot = new Rot(this);
+    this.store = world.load.newStore(this);
   }
 
   get boot(): number {
@@ -144,7 +145,7 @@ export class SimNode {
       this.#owed = () => this.world.control.certify(this.agent, certificate);
     }
     this.drive.powerCut();
-    this.database = null;
+    this.store.lost();
     this.guard = null;
   }
 
@@ -186,9 +187,8 @@ export class SimNode {
   }
 
   /** By a program beside the state process, which may be stopped or dead; null: it has to be asked. */
-  readBeside(key: string): Entry | null {
-    if (!this.isOn || !this.database || !this.guard?.allows(bucketOf(key), this.host.nowMs())) return null;
-    return this.database.read(key);
+  readBeside(query: unknown): { result: unknown } | null {
+    return this.isOn ? this.store.readBeside(query) : null;
   }
 
   /** An empty one in place of what was there. Its state process does not run. */
@@ -198,7 +198,8 @@ export class SimNode {
     this.disk = sim.random.id(32);
     this.meta = null;
     this.snapshot = null;
-    this.database = null;
+    this.store.close();
+    this.store = this.world.load.newStore(this);
     this.lastRun = null;
     this.rot = new Rot(this);
     this.isBeyondRepair = false;

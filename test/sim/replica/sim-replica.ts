@@ -20,15 +20,15 @@ import type {
   Role,
   WriteOutcome,
 } from "../../../core/replica/sink.ts";
+import { isSame } from "../../../core/state/keys.ts";
 import type { Fields } from "../../../core/state/link/frames.ts";
 import { readReplicaMessage } from "../../../core/state/replica-wire.ts";
 import { simFiles } from "../harness/log-files.ts";
 import { Guard } from "./guard.ts";
 import { assert } from "./ledger.ts";
-import type { Answer, Request } from "./sim-client.ts";
+import type { Answer, Frozen, Life, Request, State } from "./load.ts";
 import type { Picture } from "./sim-control.ts";
 import type { SimNode, Snapshot } from "./sim-node.ts";
-import { bucketOf, decodeResult, encodeOperation, keyOf, moduleName, SimState } from "./sim-state.ts";
 
 const encoder = new Encoder();
 const decoder = new Decoder();
@@ -39,6 +39,8 @@ export interface Parcel {
   from: string;
   message?: ReplicaMessage;
   snapshot?: { snapshot: Snapshot; epoch: number; ended: () => void };
+  /** From state to state. */
+  fields?: Fields;
 }
 
 export class SimReplica {
@@ -49,7 +51,7 @@ export class SimReplica {
   readonly #life: number;
   #machine: ReplicaMachine | null = null;
   #log: Log | null = null;
-  state = new SimState();
+  #state: State | null = null;
   #role: Role = "nobody";
   #readUntilMs = -Infinity;
 
@@ -63,11 +65,13 @@ export class SimReplica {
   #flushing = false;
   #metaWaiting: { meta: ReplicaMeta; ticket: number } | null = null;
   #metaSaving = false;
+  #receiving = false;
   #installing = false;
   #snapshotting = false;
   #askedInVain = false;
-  #committing = false;
   #lastSnapshot = 0;
+  /** Its state finds no room on the disk. */
+  #isStateFull = false;
   #ending: (() => void) | null = null;
   /** Of what a coordinator has told. */
   #newest = { generation: 0, revision: 0 };
@@ -77,11 +81,26 @@ export class SimReplica {
     this.incarnation = incarnation;
     this.disk = node.disk;
     this.#life = node.host.life;
+    this.#asLife = {
+      node,
+      name: this.name,
+      written: () => this.#log?.written ?? 0,
+      committed: (index) => node.guard?.committed(index),
+      send: (disk, fields) => this.#send(disk, { from: this.disk, fields }),
+      linked: () => node.world.links.peersOf(node.host).map((host) => node.world.diskOf(host)),
+      full: (full) => this.#stateFull(full),
+      // In a step of its own.
+      resumed: () => this.#step(() => (this.#flushWanted = true)),
+    };
     this.#begin();
   }
 
   get role(): Role {
     return this.#role;
+  }
+  /** Once its disk is open. */
+  get state(): State {
+    return this.#state!;
   }
   get epoch(): number {
     return this.#machine?.configurations.epoch ?? 0;
@@ -110,17 +129,9 @@ export class SimReplica {
   /** A client's request; answered in some later step, once, if this process lives. */
   ask(request: Request, answered: (answer: Answer) => void): void {
     this.#step((machine, nowMs) => {
-      const { sim, ledger } = this.#node.world;
-      if (request.kind === "read") {
-        const { key } = request;
-        const ticket = this.#await((outcome) => {
-          if (outcome.type !== "ok") return answered({ outcome: "refused" });
-          sim.count(`read:${this.#role}`);
-          answered({ outcome: "ok", done: true, ...this.state.read(key) });
-        });
-        machine.read(nowMs, ticket, [bucketOf(key)]);
-        return;
-      }
+      const { sim, ledger, load } = this.#node.world;
+      if (request.kind === "read")
+        return this.#read(request.query, this.state.bucketsOf(request.query), answered);
       const { client, sequence, ackedBelow, operation } = request;
       const committed = machine.applying.appliedIndex;
       const ticket = this.#await((outcome) => {
@@ -128,10 +139,50 @@ export class SimReplica {
         assert("result" in outcome, "a write is answered as a read");
         if (outcome.index <= committed) sim.count("answer:from a session");
         ledger.acknowledge(`${client}/${sequence}`, outcome.index, this.name);
-        answered({ outcome: "ok", ...decodeResult(outcome.result) });
+        answered({ outcome: "ok", result: load.decodeResult(outcome.result), index: outcome.index });
       });
-      const bytes = encodeOperation(operation);
-      machine.write(nowMs, { ticket, client, sequence, ackedBelow, module: moduleName, operation: bytes });
+      machine.write(nowMs, { ticket, client, sequence, ackedBelow, module: load.module, operation });
+    });
+  }
+
+  #stateFull(full: boolean): void {
+    if (full) this.#node.world.sim.count("state:full");
+    this.#isStateFull = full;
+    this.#step((machine, nowMs) => machine.diskFull(nowMs, full || this.#log!.full));
+  }
+
+  /** In a step. */
+  #read(query: unknown, buckets: readonly number[] | null, answered: (answer: Answer) => void): void {
+    const { sim } = this.#node.world;
+    const ticket = this.#await((outcome) => {
+      if (outcome.type !== "ok") return answered({ outcome: "refused" });
+      // While it waited, what it depends on may have become something else, of which nobody has asked.
+      const again = this.state.bucketsOf(query);
+      if (buckets !== null && !isSame(buckets, again)) {
+        this.#later.push(() => this.#step(() => this.#read(query, again, answered)));
+        return;
+      }
+      sim.count(`read:${this.#role}`);
+      const { index } = outcome;
+      const result = this.state.read(query);
+      if (!(result instanceof Promise)) return answered({ outcome: "ok", result, index });
+      result.then(
+        (late: unknown) => answered({ outcome: "ok", result: late, index }),
+        () => answered({ outcome: "refused" }),
+      );
+    });
+    this.#machine!.read(this.#node.host.nowMs(), ticket, buckets);
+  }
+
+  /** What belongs to nobody, and is due. */
+  #writeWhatIsDue(): void {
+    if (!this.isServingPrimary) return;
+    const operation = this.state.due(this.#node.host.wallMs());
+    if (!operation) return;
+    this.#step((machine, nowMs) => {
+      const ticket = this.#await(() => {});
+      const { module } = this.#node.world.load;
+      machine.write(nowMs, { ticket, client: "", sequence: 0, ackedBelow: 0, module, operation });
     });
   }
 
@@ -151,9 +202,7 @@ export class SimReplica {
     if (!this.#log || this.#ending) return;
     this.#ending = ended;
     this.#log.close((error) => {
-      if (error) return;
-      this.#commit();
-      ended();
+      if (!error) this.state.close(ended);
     });
   }
 
@@ -161,6 +210,7 @@ export class SimReplica {
     this.#machine = null;
     this.#log = null;
     this.#tickets.clear();
+    this.#state?.died();
   }
 
   /** For people who look into a failure. */
@@ -225,7 +275,7 @@ export class SimReplica {
     },
     full: (full) => {
       if (full) this.#node.world.sim.count("log:full");
-      this.#step((machine, nowMs) => machine.diskFull(nowMs, full));
+      this.#step((machine, nowMs) => machine.diskFull(nowMs, full || this.#isStateFull));
     },
     failed: (error) => {
       // Damage that nobody has met yet: the next start does.
@@ -246,21 +296,33 @@ export class SimReplica {
 
   #opened(log: Log, snapshot: Snapshot | null, timeMs: number): void {
     const node = this.#node;
-    const { world, host } = node;
-    const { sim, control } = world;
+    const { sim } = node.world;
     if (log.damage.length > 0) return this.#openedDamaged(log, snapshot, timeMs);
-    const { database } = node;
+    const { stored } = node.store;
     // An old database of a replica that has begun anew is of no use, nor one that has more than is left of the log.
     const isCurrent =
-      database && database.index >= (snapshot?.state.index ?? 0) && database.index <= log.lastIndex;
+      stored &&
+      stored.index >= (snapshot?.state.index ?? 0) &&
+      stored.index <= log.lastIndex &&
+      isOf(log, stored);
     const snapshotToUse = isCurrent || (snapshot?.isDamaged && log.firstIndex === 1) ? null : snapshot;
     if (snapshotToUse?.isDamaged) {
       sim.count("snapshot:damaged at the start");
       node.isBeyondRepair = true;
       return node.cannotStart();
     }
-    this.state = (isCurrent ? database : snapshotToUse?.state)?.clone() ?? new SimState();
-    if (snapshotToUse) sim.count("restart:from snapshot");
+    const from = isCurrent ? "database" : (snapshotToUse?.state ?? null);
+    node.store.open(this.#asLife, from, (state) => this.#loaded(log, state, snapshot, snapshotToUse, timeMs));
+  }
+
+  readonly #asLife: Life;
+
+  #loaded(log: Log, state: State, snapshot: Snapshot | null, used: Snapshot | null, timeMs: number): void {
+    const node = this.#node;
+    const { world, host } = node;
+    const { sim, control } = world;
+    this.#state = state;
+    if (used) sim.count("restart:from snapshot");
     assert(
       this.state.index <= log.lastIndex && this.state.index >= log.firstIndex - 1,
       `${this.name} has applied ${this.state.index} of a log from ${log.firstIndex} to ${log.lastIndex}`,
@@ -282,22 +344,23 @@ export class SimReplica {
         sink: this.#sink,
         nowMs: host.nowMs(),
         timings: world.timings,
-        levels: [[moduleName, node.level]],
+        levels: [[world.load.module, node.level]],
         log: { ...recovered(log), timeMs },
         meta,
-        state: this.state.applied(),
+        state: this.state.appliedState(),
       });
       this.#step((machine, nowMs) => machine.start(nowMs));
       if (log.damage.length > 0) this.#damageChanged();
       this.#scrubLater();
       control.follow(host, (picture) => this.#told(picture));
+      if (world.load.dueMs < Infinity) host.every(world.load.dueMs, () => this.#writeWhatIsDue());
       host.every(tickMs, () => this.#step((machine, nowMs) => machine.tick(nowMs)));
       world.links.attach({
         host,
         life: this.#life,
         arrived: (_from, parcel) => this.#arrived(parcel),
         up: (peer) => this.#step((machine, nowMs) => machine.linkUp(nowMs, world.diskOf(peer))),
-        down: () => {},
+        down: (peer) => this.state.linkDown(world.diskOf(peer)),
       });
     });
   }
@@ -306,19 +369,16 @@ export class SimReplica {
   #openedDamaged(log: Log, snapshot: Snapshot | null, timeMs: number): void {
     const node = this.#node;
     const { sim } = node.world;
-    const { database } = node;
+    const { stored } = node.store;
     const { from } = log.damage[0]!;
     const { to } = log.damage.at(-1)!;
     sim.log(`${this.name} is damaged at the start: ${JSON.stringify(log.damage)}`);
-    if (database && database.index >= to && database.index <= log.lastIndex) {
-      const made: Snapshot = { state: database.clone(), epoch: database.epoch, isDamaged: false };
-      const keep = (): void => {
-        node.snapshot = made;
-      };
-      node.drive.run(node.host, "sync", keep, () => {
+    if (stored && stored.index >= to && stored.index <= log.lastIndex && isOf(log, stored)) {
+      const made: Snapshot = { state: node.store.freeze(), epoch: stored.epoch, isDamaged: false };
+      this.#keep(made, () => {
         sim.count("damage:at the start, in the database");
         if (to === log.lastIndex) return this.#reset(log, made, timeMs);
-        log.discardUpTo(database.index);
+        log.discardUpTo(made.state.index);
         this.#opened(log, made, timeMs);
       });
       return;
@@ -363,11 +423,9 @@ export class SimReplica {
     });
   }
 
-  /** It is what is in memory now; nothing is known of what the rest of the log touches. */
+  /** Nothing is known of what the rest of the log touches. */
   #openDatabase(): void {
-    const node = this.#node;
-    node.database = this.state.clone();
-    node.guard = new Guard(this.#log!.lastIndex, this.state.index);
+    this.#node.guard = new Guard(this.#log!.lastIndex, this.state.index);
   }
 
   #told(picture: Picture): void {
@@ -392,7 +450,8 @@ export class SimReplica {
     });
   }
 
-  #arrived({ from, message, snapshot }: Parcel): void {
+  #arrived({ from, message, snapshot, fields }: Parcel): void {
+    if (fields) return this.state.received(from, fields);
     if (snapshot) return this.#install(from, snapshot);
     // Its log is being replaced.
     if (this.#installing) return;
@@ -449,25 +508,25 @@ export class SimReplica {
       this.#later.push(() => this.#saveMeta());
     },
     execute: (record) => {
-      const { level } = this.#node;
-      const inForce = this.state.levels.get(moduleName) ?? 0;
+      const { level, world } = this.#node;
+      const inForce = this.state.level;
       assert(inForce <= level, `${this.name} carries out level ${inForce} and can do ${level}`);
-      this.#node.world.ledger.executed(record, inForce, this.name);
-      return this.state.execute(record);
+      world.ledger.executed(record, inForce, this.name);
+      const result = this.state.execute(record);
+      world.load.executed(record, result, this.name);
+      return result;
     },
+    mayApply: () => !this.state.isHeld,
     sessionChanged: (change) => this.state.sessionChanged(change),
     levelRaised: (module, level) => {
       this.#node.world.sim.count(`level:raised to ${level}`);
-      this.state.levels.set(module, level);
+      this.state.levelRaised(module, level);
     },
     applied: (record) => {
-      const { ledger, history } = this.#node.world;
+      const { ledger, load } = this.#node.world;
       ledger.applied(record, this.name);
-      // What begins an epoch changes nothing.
-      if (history.awaitsRest && record.epoch >= ledger.epochMin) history.left(this.state.values);
-      this.state.index = record.index;
-      this.state.epoch = record.epoch;
-      this.state.timeMs = record.timeMs;
+      if (record.epoch >= ledger.epochMin) load.applied(record, this.state);
+      this.state.applied(record);
       this.#later.push(() => this.#applied());
     },
     touched: (record) => this.#touched(record),
@@ -573,9 +632,8 @@ export class SimReplica {
     told(outcome);
   }
 
-  #touched(record: LogRecord): readonly number[] {
-    const key = keyOf(record);
-    return key === null ? [] : [bucketOf(key)];
+  #touched(record: LogRecord): readonly number[] | null {
+    return this.state.touched(record);
   }
 
   #send(disk: string, parcel: Parcel): boolean {
@@ -602,38 +660,34 @@ export class SimReplica {
 
   /** Transactions are committed, and snapshots taken, some time after. */
   #applied(): void {
-    const node = this.#node;
-    const { world, host } = node;
-    if (!this.#committing) {
-      this.#committing = true;
-      host.after(world.commitMs, () => this.#commit());
-    }
+    const { world } = this.#node;
+    this.state.commitSoon();
     if (this.#snapshotting || this.state.index < this.#lastSnapshot + world.snapshotEvery) return;
     this.#snapshotting = true;
     this.#takeSnapshot();
   }
 
-  #commit(): void {
+  /** It is on the disk, with all that it names. */
+  #keep(snapshot: Snapshot, done: () => void): void {
     const node = this.#node;
-    this.#committing = false;
-    // The log is the truth: the database is never ahead of it.
-    if (this.#log!.written < this.state.index) return;
-    node.database = this.state.clone();
-    node.guard?.committed(this.state.index);
+    const keep = (): void => {
+      node.snapshot = snapshot;
+    };
+    node.store.sync(snapshot.state, node.snapshot?.state ?? null, () =>
+      node.drive.run(node.host, "sync", keep, done),
+    );
   }
 
   #takeSnapshot(): void {
     const node = this.#node;
-    const snapshot = { state: this.state.clone(), epoch: this.state.epoch, isDamaged: false };
+    const state = this.state.freeze();
+    const snapshot = { state, epoch: state.epoch, isDamaged: false };
     node.host.after(node.world.sim.random.between(1, 100), () => {
       if (this.#installing) {
         this.#snapshotting = false;
         return;
       }
-      const keep = (): void => {
-        node.snapshot = snapshot;
-      };
-      node.drive.run(node.host, "sync", keep, () => {
+      this.#keep(snapshot, () => {
         this.#snapshotting = false;
         this.#lastSnapshot = snapshot.state.index;
         node.world.sim.count("snapshot:taken");
@@ -674,18 +728,29 @@ export class SimReplica {
   }
 
   #install(from: string, { snapshot, epoch, ended }: NonNullable<Parcel["snapshot"]>): void {
-    const machine = this.#machine;
     const node = this.#node;
-    const isWelcome =
-      machine &&
+    const isWelcome = (): boolean =>
+      this.#machine !== null &&
       !this.#ending &&
       !this.#installing &&
       !this.#snapshotting &&
-      machine.configurations.accepts(epoch) &&
-      machine.mayTake(from, { index: snapshot.state.index, epoch: snapshot.epoch });
+      this.#machine.configurations.accepts(epoch) &&
+      this.#machine.mayTake(from, { index: snapshot.state.index, epoch: snapshot.epoch });
     const { index } = snapshot.state;
-    node.world.sim.log(`${this.name} ${isWelcome ? "installs" : "does not want"} a snapshot of ${index}`);
-    if (!isWelcome) return ended();
+    const mayReceive = isWelcome() && !this.#receiving;
+    node.world.sim.log(`${this.name} ${mayReceive ? "installs" : "does not want"} a snapshot of ${index}`);
+    if (!mayReceive) return ended();
+    this.#receiving = true;
+    this.state.receive(from, snapshot.state, this.#machine!.following.isDiverged, (isThere) => {
+      this.#receiving = false;
+      // It has taken its time.
+      if (!isThere || !isWelcome()) return ended();
+      this.#installNow(snapshot, ended);
+    });
+  }
+
+  #installNow(snapshot: Snapshot, ended: () => void): void {
+    const node = this.#node;
     this.#installing = true;
     const keep = (): void => {
       node.snapshot = { ...snapshot };
@@ -693,13 +758,12 @@ export class SimReplica {
     node.drive.run(node.host, "sync", keep, () => {
       this.#log!.reset(snapshot.state.index, snapshot.epoch, (error) => {
         assert(!error, `${this.name} cannot begin its log anew: ${error?.message}`);
-        node.database = null;
         this.#installing = false;
-        this.state = snapshot.state.clone();
+        this.state.install(snapshot.state);
         this.#lastSnapshot = this.state.index;
         this.#openDatabase();
         node.world.sim.count("snapshot:installed");
-        this.#step((m, nowMs) => m.snapshotInstalled(nowMs, snapshot.epoch, this.state.applied()));
+        this.#step((m, nowMs) => m.snapshotInstalled(nowMs, snapshot.epoch, this.state.appliedState()));
         ended();
       });
     });
@@ -709,6 +773,12 @@ export class SimReplica {
 /** As it arrives in the product: it shares no memory, and what is not allowed does not come through. */
 function overTheWire(message: ReplicaMessage): ReplicaMessage {
   return readReplicaMessage(decoder.decode(encoder.encode(message)) as Fields);
+}
+
+/** Whether the log goes on where a database ends. */
+function isOf(log: Log, { index, epoch }: Frozen): boolean {
+  const known = index < log.firstIndex - 1 ? null : log.epochAt(index);
+  return index === 0 || known === null || known === epoch;
 }
 
 /** As the machine wants it. */
