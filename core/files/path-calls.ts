@@ -3,9 +3,9 @@
  * name of a path may be ("." and "..", a slash behind it, a link) differs from call to call, as on Linux.
  */
 import { type Attributes, isDirectory, isSymlink } from "./attributes.ts";
-import { FileError, nullWhereNone } from "./errno.ts";
+import { FileError } from "./errno.ts";
 import type { AttributeChanges, DirectoryEntry, FileSystem } from "./file-system.ts";
-import { type Located, locatePath, type PathOptions, resolvePath } from "./paths.ts";
+import { type Located, locatePath, lookupOrNull, type PathOptions, resolvePath } from "./paths.ts";
 
 const entriesAtOnce = 512;
 
@@ -116,7 +116,7 @@ export class PathCalls {
 
   /** Only directories are made under names with a slash behind. */
   async #slashBehindNew(parent: number, name: string, path: string): Promise<FileError> {
-    const found = await this.#fs.lookup(parent, name).catch(nullWhereNone);
+    const found = await lookupOrNull(this.#fs, parent, name);
     return new FileError(found ? "EEXIST" : "ENOENT", `cannot make ${path}`);
   }
 }

@@ -77,6 +77,11 @@ export async function openPath(
   }
 }
 
+/** What has the name, a link itself; null where nothing has it. */
+export function lookupOrNull(fs: FileSystem, parent: number, name: string): Promise<Attributes | null> {
+  return fs.lookup(parent, name).catch(nullWhereNone);
+}
+
 class Walk {
   readonly #fs: FileSystem;
   readonly #path: string;

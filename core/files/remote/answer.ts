@@ -1,7 +1,7 @@
 /** Answers what somebody outside asks of an instance's file system, where that is no stream of bytes. */
 import { FileError, nullWhereNone } from "../errno.ts";
 import type { FileSystem } from "../file-system.ts";
-import { type Located, locatePath, resolvePath } from "../paths.ts";
+import { type Located, locatePath, lookupOrNull, resolvePath } from "../paths.ts";
 import { isDirectory } from "../attributes.ts";
 import type { FileEntriesJson, FileEntryJson, FilesAsk, FilesUsageJson } from "./ask.ts";
 import { entryOf } from "./entries.ts";
@@ -99,7 +99,7 @@ async function remove(
 ): Promise<void> {
   try {
     const located = await nameToMake(fs, path, "EBUSY");
-    const found = await fs.lookup(located.parent, located.name).catch(nullWhereNone);
+    const found = await lookupOrNull(fs, located.parent, located.name);
     const isTree = found !== null && isDirectory(found);
     if (found && located.mustBeDirectory && !isTree) throw new FileError("ENOTDIR", path);
     if (isTree && recursive) await removeAll(fs, found.ino);

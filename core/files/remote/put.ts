@@ -5,10 +5,10 @@
  */
 import { DvsError, parseOrThrow } from "../../errors.ts";
 import { putFramesMax, putsAheadMax } from "../../limits.ts";
-import { type Attributes, kindOf, kinds } from "../attributes.ts";
-import { FileError, nullWhereNone } from "../errno.ts";
+import { kindOf, kinds } from "../attributes.ts";
+import { FileError } from "../errno.ts";
 import type { AttributeChanges, FileSystem, OpenFile } from "../file-system.ts";
-import { resolvePath } from "../paths.ts";
+import { lookupOrNull, resolvePath } from "../paths.ts";
 import { PutFrame, type PutLine } from "./ask.ts";
 import { Directories } from "./directories.ts";
 import { failureOf } from "./errors.ts";
@@ -114,7 +114,7 @@ class Putting {
   async #link({ path, part, target, owner }: Of<"link">): Promise<void> {
     const fs = this.#fs;
     const { parent, name } = await this.#directories.locate(path);
-    const there = await find(fs, parent, name);
+    const there = await lookupOrNull(fs, parent, name);
     if (there && kindOf(there) === kinds.symlink && (await fs.readLink(there.ino)) === target) return;
     await fs.unlink(parent, part).catch(unless("ENOENT"));
     const { ino } = await fs.makeSymlink(parent, part, target);
@@ -145,7 +145,7 @@ class Putting {
 
   async #openPart(path: string, part: string): Promise<OpenFile> {
     const { parent } = await this.#directories.locate(path);
-    const found = await find(this.#fs, parent, part);
+    const found = await lookupOrNull(this.#fs, parent, part);
     if (found) return this.#fs.open(found.ino, { write: true });
     return (await this.#fs.create(parent, part, 0o600, { write: true })).file;
   }
@@ -154,7 +154,7 @@ class Putting {
     const fs = this.#fs;
     const { path, part, size } = frame;
     const { parent, name } = await this.#directories.locate(path);
-    const found = await find(fs, parent, part);
+    const found = await lookupOrNull(fs, parent, part);
     if (!found) {
       if (await this.#isThere(frame, size)) return;
       throw new FileError("ENOENT", besides(path, part));
@@ -174,7 +174,7 @@ class Putting {
     size: number,
   ): Promise<boolean> {
     const { parent, name } = await this.#directories.locate(path);
-    const there = await find(this.#fs, parent, name);
+    const there = await lookupOrNull(this.#fs, parent, name);
     if (!there || kindOf(there) !== kinds.file || there.size !== size) return false;
     return there.mtime.seconds === seconds && there.mtime.nanos === nanos;
   }
@@ -192,10 +192,6 @@ function attributesOf({
   owner?: [number, number] | undefined;
 }): AttributeChanges {
   return { mode, mtime: { seconds, nanos }, ...(owner && { uid: owner[0], gid: owner[1] }) };
-}
-
-function find(fs: FileSystem, parent: number, name: string): Promise<Attributes | null> {
-  return fs.lookup(parent, name).catch(nullWhereNone);
 }
 
 function unless(code: string): (e: unknown) => void {

@@ -1,7 +1,7 @@
 /** Where a request writes: a name in a directory. No symbolic link is followed on the way: it could lead out of what may be written. */
 import { type Attributes, isDirectory, isSymlink } from "../../../core/files/attributes.ts";
-import { nullWhereNone } from "../../../core/files/errno.ts";
 import { type FileSystem, rootIno } from "../../../core/files/file-system.ts";
+import { lookupOrNull } from "../../../core/files/paths.ts";
 import { Refusal } from "./answer.ts";
 
 export interface Place {
@@ -17,16 +17,11 @@ export async function placeOf(fs: FileSystem, names: readonly string[]): Promise
   if (name === undefined) throw new Refusal(403);
   let parent = rootIno;
   for (const each of names.slice(0, -1)) {
-    const found = await lookup(fs, parent, each);
+    const found = await lookupOrNull(fs, parent, each);
     if (!found) throw new Refusal(409);
     if (isSymlink(found)) throw new Refusal(403);
     if (!isDirectory(found)) throw new Refusal(409);
     parent = found.ino;
   }
-  return { parent, name, found: await lookup(fs, parent, name) };
-}
-
-/** Null where nothing has the name. */
-export function lookup(fs: FileSystem, parent: number, name: string): Promise<Attributes | null> {
-  return fs.lookup(parent, name).catch(nullWhereNone);
+  return { parent, name, found: await lookupOrNull(fs, parent, name) };
 }

@@ -2,7 +2,7 @@
 import { isDirectory, kinds } from "../../../core/files/attributes.ts";
 import { FileError } from "../../../core/files/errno.ts";
 import type { FileSystem } from "../../../core/files/file-system.ts";
-import { lookup } from "./place.ts";
+import { lookupOrNull } from "../../../core/files/paths.ts";
 
 const entriesAtOnce = 256;
 /** Removed at the same time. */
@@ -15,7 +15,7 @@ export async function removeTree(
   name: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const found = await lookup(fs, parent, name);
+  const found = await lookupOrNull(fs, parent, name);
   if (!found) return;
   if (isDirectory(found)) {
     await removeContent(fs, found.ino, signal);

@@ -6,8 +6,8 @@
 import { isDirectory } from "../../../core/files/attributes.ts";
 import { FileError } from "../../../core/files/errno.ts";
 import { type FileSystem, type OpenFile, rootIno } from "../../../core/files/file-system.ts";
+import { lookupOrNull } from "../../../core/files/paths.ts";
 import { workName } from "../volume/paths.ts";
-import { lookup } from "./place.ts";
 import { removeTree } from "./remove-tree.ts";
 
 /** Longer than any upload is silent (put.ts). */
@@ -50,7 +50,7 @@ export class WorkArea {
   async drop(name: string): Promise<void> {
     try {
       const parent = await this.#directory();
-      const found = await lookup(this.#fs, parent, name);
+      const found = await lookupOrNull(this.#fs, parent, name);
       if (found && isDirectory(found)) this.#removeLater(name);
       else if (found) await this.#fs.unlink(parent, name);
     } catch (e) {
@@ -91,7 +91,7 @@ export class WorkArea {
 
   /** Made by whoever needs it first. */
   async #directory(): Promise<number> {
-    const known = await lookup(this.#fs, rootIno, workName);
+    const known = await lookupOrNull(this.#fs, rootIno, workName);
     if (known) return known.ino;
     try {
       return (await this.#fs.makeDirectory(rootIno, workName, 0o700)).ino;
@@ -111,7 +111,7 @@ export class WorkArea {
   /** Removes what nobody has written to for long. */
   async tidy(): Promise<void> {
     try {
-      const found = await lookup(this.#fs, rootIno, workName);
+      const found = await lookupOrNull(this.#fs, rootIno, workName);
       if (!found) return;
       for (let after = 0; !this.#closing.signal.aborted;) {
         const entries = await this.#fs.entries(found.ino, after, entriesAtOnce, true);
