@@ -1,5 +1,6 @@
 /** `unlink` and `removeDirectory`. */
 import { isDirectory } from "../../attributes.ts";
+import type { Errno } from "../../errno.ts";
 import { reapedPerOperation } from "../../../limits.ts";
 import type { FileOperations, FileResult } from "../../operations.ts";
 import { type Inode, touch, touchContent } from "../inodes.ts";
@@ -9,48 +10,44 @@ import type { Step } from "../step.ts";
 import type { Volume } from "../volume.ts";
 import { checkName, expectedEntry, isDots, livingDirectory } from "./naming.ts";
 
-export function unlink(
-  volume: Volume,
-  [, by, parentIno, name, ino]: FileOperations["unlink"],
-  step: Step,
-): FileResult {
-  const { entries, inodes } = volume;
-  checkName(name);
-  const parent = livingDirectory(volume, parentIno);
-  checkAllowed(parent, by, mayExecute);
-  if (isDots(name)) refuse("EISDIR");
-  expectedEntry(volume, parentIno, name, ino);
-  const inode = inodes.get(ino);
-  checkRemoving(parent, inode, by);
+export function unlink(volume: Volume, operation: FileOperations["unlink"], step: Step): FileResult {
+  const { parent, inode } = toRemove(volume, operation, "EISDIR");
   if (isDirectory(inode)) refuse("EISDIR");
-
-  entries.remove(parentIno, name);
-  touchContent(parent, step);
-  inodes.save(parent);
-  loseName(volume, inode, step);
-  return [""];
+  return removed(volume, parent, operation[3], inode, step);
 }
 
 export function removeDirectory(
   volume: Volume,
-  [, by, parentIno, name, ino]: FileOperations["removeDirectory"],
+  operation: FileOperations["removeDirectory"],
   step: Step,
 ): FileResult {
-  const { entries, inodes } = volume;
+  const { parent, inode } = toRemove(volume, operation, operation[3] === "." ? "EINVAL" : "ENOTEMPTY");
+  if (!isDirectory(inode)) refuse("ENOTDIR");
+  if (!volume.entries.isEmpty(inode.ino)) refuse("ENOTEMPTY");
+  parent.nlink--;
+  return removed(volume, parent, operation[3], inode, step);
+}
+
+/** What has the name, and may be removed by whoever asks. `ofDots`: how "." and ".." are refused. */
+function toRemove(
+  volume: Volume,
+  [, by, parentIno, name, ino]: FileOperations["unlink" | "removeDirectory"],
+  ofDots: Errno,
+): { parent: Inode; inode: Inode } {
   checkName(name);
   const parent = livingDirectory(volume, parentIno);
   checkAllowed(parent, by, mayExecute);
-  if (isDots(name)) refuse(name === "." ? "EINVAL" : "ENOTEMPTY");
+  if (isDots(name)) refuse(ofDots);
   expectedEntry(volume, parentIno, name, ino);
-  const inode = inodes.get(ino);
+  const inode = volume.inodes.get(ino);
   checkRemoving(parent, inode, by);
-  if (!isDirectory(inode)) refuse("ENOTDIR");
-  if (!entries.isEmpty(ino)) refuse("ENOTEMPTY");
+  return { parent, inode };
+}
 
-  entries.remove(parentIno, name);
-  parent.nlink--;
+function removed(volume: Volume, parent: Inode, name: string, inode: Inode, step: Step): FileResult {
+  volume.entries.remove(parent.ino, name);
   touchContent(parent, step);
-  inodes.save(parent);
+  volume.inodes.save(parent);
   loseName(volume, inode, step);
   return [""];
 }
