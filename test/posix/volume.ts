@@ -18,6 +18,7 @@ import {
 
 interface Process {
   name: string;
+  by: Step["by"];
   fs: FileSystem;
   calls: PathCalls;
   handles: Map<string, { file: OpenFile; directory: boolean }>;
@@ -46,7 +47,7 @@ export class VolumeExecutor implements Executor {
     if (!process) {
       const fs = this.#places[at % this.#places.length]!.as(users[by]);
       const calls = new PathCalls(fs, { root: this.#root });
-      process = { name, fs, calls, handles: new Map(), waiting: null };
+      process = { name, by, fs, calls, handles: new Map(), waiting: null };
       this.#processes.set(name, process);
     }
     if (call[0] === "waited") {
@@ -162,8 +163,7 @@ export class VolumeExecutor implements Executor {
       case "access": {
         const wanted = { r: 4, w: 2, x: 1 };
         const bits = call[2].split("").reduce((all, letter) => all | wanted[letter as "r"], 0);
-        const { by } = { by: users[process.name.split("-")[0] as keyof typeof users] };
-        checkAccess(await calls.stat(call[1]), by, bits);
+        checkAccess(await calls.stat(call[1]), users[process.by], bits);
         return null;
       }
       case "put": {

@@ -4,8 +4,8 @@
  * `bun test/tools/machine-faults.ts --store etcd --strict`.
  */
 import { expect, test } from "bun:test";
-import { spawn } from "node:child_process";
 import { etcdMissing } from "../core/store/etcd-fixture.ts";
+import { runScript } from "../tools/run-script.ts";
 import { whyNoMachines } from "../tools/state-faults/machines.ts";
 
 const script = new URL("../tools/machine-faults.ts", import.meta.url).pathname;
@@ -32,23 +32,11 @@ for (const { store, only, why, promise } of some) {
   test.skipIf(why !== null)(
     `three machines with ${store}: ${promise}${title}`,
     async () => {
-      const { code, stdout, stderr } = await run(["--store", store, "--only", only]);
+      const { code, stdout, stderr } = await runScript(script, ["--store", store, "--only", only]);
       expect({ code, told: code === 0 ? "" : stderr }).toEqual({ code: 0, told: "" });
       const report = JSON.parse(stdout) as { wrong: number; unhealed: number; unannounced: number };
       expect(report).toMatchObject({ wrong: 0, unhealed: 0, unannounced: 0 });
     },
     timeoutMs,
   );
-}
-
-async function run(args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, ["--no-install", script, ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let stdout = "";
-  let stderr = "";
-  child.stdout.on("data", (bytes: Buffer) => (stdout += bytes.toString()));
-  child.stderr.on("data", (bytes: Buffer) => (stderr += bytes.toString()));
-  const code = await new Promise<number>((resolve) => child.on("close", (c) => resolve(c ?? -1)));
-  return { code, stdout, stderr };
 }

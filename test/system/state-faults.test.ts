@@ -3,7 +3,7 @@
  * are killed, stopped, cut off and filled under load. More of them by hand: `bun test/tools/state-faults.ts --rounds 200`.
  */
 import { expect, test } from "bun:test";
-import { spawn } from "node:child_process";
+import { runScript } from "../tools/run-script.ts";
 import { whyNoMachines } from "../tools/state-faults/machines.ts";
 
 const script = new URL("../tools/state-faults.ts", import.meta.url).pathname;
@@ -26,7 +26,7 @@ for (const [what, only] of some) {
     `${name}${title}`,
     async () => {
       const rounds = String(only.split(",").length);
-      const { code, stdout, stderr } = await run(["--rounds", rounds, "--only", only]);
+      const { code, stdout, stderr } = await runScript(script, ["--rounds", rounds, "--only", only]);
       expect({ code, told: code === 0 ? "" : stderr }).toEqual({ code: 0, told: "" });
       const report = JSON.parse(stdout) as { wrong: number; reads: number; writes: number };
       expect(report.wrong).toBe(0);
@@ -34,16 +34,4 @@ for (const [what, only] of some) {
     },
     timeoutMs,
   );
-}
-
-async function run(args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, ["--no-install", script, ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let stdout = "";
-  let stderr = "";
-  child.stdout.on("data", (bytes: Buffer) => (stdout += bytes.toString()));
-  child.stderr.on("data", (bytes: Buffer) => (stderr += bytes.toString()));
-  const code = await new Promise<number>((resolve) => child.on("close", (c) => resolve(c ?? -1)));
-  return { code, stdout, stderr };
 }

@@ -1,23 +1,18 @@
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import type { VolumeClient } from "../../../../core/files/client/volume-client.ts";
 import { FileError } from "../../../../core/files/errno.ts";
 import { kindMask, kinds } from "../../../../core/files/attributes.ts";
 import { rootIno } from "../../../../core/files/file-system.ts";
 import { writeBytesMax } from "../../../../core/limits.ts";
-import { VolumeLab } from "./volume-lab.ts";
+import { labForFile, type VolumeLab } from "./volume-lab.ts";
 
 setDefaultTimeout(60_000);
 let lab: VolumeLab;
 let a: VolumeClient;
 let b: VolumeClient;
-beforeAll(async () => {
-  lab = await VolumeLab.open();
-  a = lab.volume("client-a");
-  b = lab.volume("client-b");
-});
-afterAll(async () => {
-  expect(lab.complaints).toEqual([]);
-  await lab.close();
+labForFile((opened) => {
+  lab = opened;
+  [a, b] = [lab.volume("client-a"), lab.volume("client-b")];
 });
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);

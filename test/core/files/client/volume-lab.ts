@@ -1,4 +1,5 @@
 /** A volume with its clients: one real replica on a real disk, links over a socket, as between state process and container. */
+import { afterAll, beforeAll, expect } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +14,19 @@ import { type LinkIdentity, listenState, type StateListener } from "../../../../
 import { ReplicaHost } from "../../../../core/state/replica-host.ts";
 
 const secret = new Uint8Array(32);
+
+/** One for the tests of this file, which complains of nothing. */
+export function labForFile(opened: (lab: VolumeLab) => void): void {
+  let lab: VolumeLab;
+  beforeAll(async () => {
+    lab = await VolumeLab.open();
+    opened(lab);
+  });
+  afterAll(async () => {
+    expect(lab.complaints).toEqual([]);
+    await lab.close();
+  });
+}
 
 export class VolumeLab {
   readonly dir = mkdtempSync(join(tmpdir(), "dvs-"));
