@@ -423,5 +423,7 @@ export const givesAheadMax = 8;
 // Files read beside a replica (core/files/client/local-files.ts)
 /** Names, and files, that are kept in mind: some 300 bytes each. */
 export const localNamesMax = 65_536;
+/** Entries of listings that are kept in mind: some 150 bytes each. */
+export const localEntriesMax = 131_072;
 /** Memory for where bytes are: one in 256 of them, or more where writes were small; 8 GiB of large files. */
 export const localFileBytesMax = 32 * MiB;

@@ -13,11 +13,13 @@ import { notClean } from "../../state/guard.ts";
 import type { OpenModule } from "../../state/module.ts";
 import { type Attributes, kindOf, kinds } from "../attributes.ts";
 import { FileError } from "../errno.ts";
+import type { DirectoryEntry } from "../file-system.ts";
 import { inodeKey, nameKey } from "../module/touched.ts";
 import type { FileQuery } from "../operations.ts";
 import { LocalExtents, windowBytes } from "./local-extents.ts";
+import { LocalListings } from "./local-listings.ts";
 import type { NearVolume } from "./near-volume.ts";
-import { attributesIn, rowsIn, valuesOf, type What } from "./results.ts";
+import { attributesIn, entriesIn, rowsIn, valuesOf, type What } from "./results.ts";
 
 interface KnownFile {
   readonly attributes: Attributes;
@@ -42,6 +44,7 @@ export class LocalFiles implements NearVolume {
   #module: OpenModule | undefined;
   readonly #files = new Map<number, KnownFile>();
   readonly #names = new Map<string, KnownName>();
+  readonly #listings = new LocalListings();
   /** Of all extents that are kept. */
   #bytes = 0;
 
@@ -64,6 +67,21 @@ export class LocalFiles implements NearVolume {
     const found = this.#file(state, known.ino);
     // It still has the name, now that its attributes are known.
     return found && state.last(known.bucket) === known.last ? found.attributes : null;
+  }
+
+  entries(ino: number, after: number, limit: number): DirectoryEntry[] | null {
+    const state = this.#current();
+    if (!state) return null;
+    const what: What = () => `list directory ${ino}`;
+    return this.#listings.find(state, ino, after, limit, () => {
+      try {
+        const [rows] = this.#ask(["entries", ino, after, limit, 0], what);
+        return entriesIn(rows, what);
+      } catch (e) {
+        if (e instanceof FileError && e.code === "ESTALE") return null; // as in #row
+        throw e;
+      }
+    });
   }
 
   read(ino: number, offset: number, length: number): Uint8Array | Promise<Uint8Array | null> | null {
@@ -117,6 +135,7 @@ export class LocalFiles implements NearVolume {
       this.#module = state?.module("files");
       this.#files.clear();
       this.#names.clear();
+      this.#listings.clear();
       this.#bytes = 0;
     }
     return this.#module ? state : null;

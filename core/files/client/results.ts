@@ -2,7 +2,7 @@
 import { DvsError } from "../../errors.ts";
 import { type Attributes, attributesOf, type AttributesRow } from "../attributes.ts";
 import { errnos, type Errno, FileError } from "../errno.ts";
-import type { FileSystemUsage } from "../file-system.ts";
+import type { DirectoryEntry, FileSystemUsage } from "../file-system.ts";
 
 /** A name has another inode by now: whoever has asked looks again. */
 export class Changed extends Error {}
@@ -45,6 +45,17 @@ export function textIn(value: unknown, what: What): string {
 export function rowsIn(value: unknown, what: What): readonly (readonly unknown[])[] {
   if (!Array.isArray(value) || !value.every((row) => Array.isArray(row))) throw unreadable(what);
   return value as readonly (readonly unknown[])[];
+}
+
+/** Rows of a listing; attributes where they were asked for. */
+export function entriesIn(value: unknown, what: What, withAttributes = false): DirectoryEntry[] {
+  return rowsIn(value, what).map(([name, ino, kind, cookie, row]) => ({
+    name: textIn(name, what),
+    ino: numberIn(ino, what),
+    kind: numberIn(kind, what),
+    cookie: numberIn(cookie, what),
+    ...(withAttributes && { attributes: attributesIn(row, what) }),
+  }));
 }
 
 export function usageIn(values: readonly unknown[], what: What): FileSystemUsage {

@@ -21,7 +21,7 @@ import type {
 } from "../file-system.ts";
 import { checkName, checkNewName, checkTarget } from "../names.ts";
 import type { By, FileFollow, FileOperation, TimeChange } from "../operations.ts";
-import { attributesIn, Changed, numberIn, rowsIn, textIn, usageIn, type What } from "./results.ts";
+import { attributesIn, Changed, entriesIn, numberIn, rowsIn, textIn, usageIn, type What } from "./results.ts";
 import { seedVolume } from "./seed.ts";
 import { VolumeOffset } from "./shared-offset.ts";
 import { Volume, type VolumeOptions } from "./volume.ts";
@@ -88,15 +88,12 @@ export class VolumeClient implements FileSystem {
   ): Promise<DirectoryEntry[]> {
     const what = () => `list directory ${ino}`;
     if (this.#who.uid !== 0) checkAccess(await this.attributes(ino), this.#who, access.read);
-    const query = ["entries", ino, after, Math.min(limit, fileEntriesMax), withAttributes ? 1 : 0] as const;
+    const most = Math.min(limit, fileEntriesMax);
+    const near = withAttributes ? null : this.#volume.near?.entries(ino, after, most);
+    if (near) return near;
+    const query = ["entries", ino, after, most, withAttributes ? 1 : 0] as const;
     const [found] = await this.#volume.query(query, what);
-    return rowsIn(found, what).map(([name, entryIno, kind, cookie, row]) => ({
-      name: textIn(name, what),
-      ino: numberIn(entryIno, what),
-      kind: numberIn(kind, what),
-      cookie: numberIn(cookie, what),
-      ...(withAttributes && { attributes: attributesIn(row, what) }),
-    }));
+    return entriesIn(found, what, withAttributes);
   }
 
   async readLink(ino: number): Promise<string> {
