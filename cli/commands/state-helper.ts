@@ -5,7 +5,7 @@ export default command({
   args: {
     job: {
       type: "enum",
-      options: ["snapshot", "checkpoint", "unpack"],
+      options: ["snapshot", "checkpoint", "blobs", "unpack"],
       required: true,
       description: "What to do",
     },
@@ -15,12 +15,19 @@ export default command({
       required: true,
       description: "The replica's data directory, where state.db is",
     },
+    record: {
+      type: "number",
+      min: 0,
+      max: Number.MAX_SAFE_INTEGER,
+      value: "N",
+      description: "Of job blobs: the last record of the snapshot that is looked at",
+    },
   },
   examples: [
     ["dvs state-helper --job snapshot --data-dir /var/lib/dvs/state/1f0c", "what a state process starts"],
   ],
   async run({ args, io }) {
     const { runHelper } = await import("../../core/state/helper.ts");
-    io.stdout.write(`${JSON.stringify(await runHelper(args.job, args["data-dir"]))}\n`);
+    io.stdout.write(`${JSON.stringify(await runHelper(args.job, args["data-dir"], args.record))}\n`);
   },
 });

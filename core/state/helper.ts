@@ -25,11 +25,18 @@ import {
   snapshotsDir,
 } from "./snapshots.ts";
 
-export type HelperJob = "checkpoint" | "snapshot" | "unpack";
+export type HelperJob = "checkpoint" | "snapshot" | "blobs" | "unpack";
 
-const jobs: Record<HelperJob, (dataDir: string) => Promise<object>> = {
+const jobs: Record<HelperJob, (dataDir: string, record: number) => Promise<object>> = {
   snapshot: makeSnapshot,
   checkpoint,
+  async blobs(dataDir, record) {
+    const [{ listNeededBlobs }, { modules }] = await Promise.all([
+      import("./backup/needed-blobs.ts"),
+      import("./modules.ts"),
+    ]);
+    return listNeededBlobs(dataDir, record, modules);
+  },
   async unpack(dataDir) {
     // Only here: a checkpoint takes hardly longer than loading these.
     const [{ unpackBackup }, { modules }] = await Promise.all([
@@ -42,15 +49,16 @@ const jobs: Record<HelperJob, (dataDir: string) => Promise<object>> = {
 const does: Record<HelperJob, string> = {
   snapshot: "make a snapshot of",
   checkpoint: "move on the write-ahead log of",
+  blobs: "list files of images in",
   unpack: "unpack a backup for",
 };
 
 /** Rejects with what went wrong; nothing has changed then. */
-export async function runHelper(job: HelperJob, dataDir: string): Promise<object> {
+export async function runHelper(job: HelperJob, dataDir: string, record = 0): Promise<object> {
   // Whoever answers clients goes first.
   setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
   try {
-    return await jobs[job](dataDir);
+    return await jobs[job](dataDir, record);
   } catch (cause) {
     const full = isFull(cause) || (cause as NodeJS.ErrnoException).code === "ENOSPC";
     const why = full ? "the disk is full" : cause instanceof Error ? cause.message : String(cause);

@@ -56,6 +56,8 @@ export const scrubbedAtOnce = 64;
 export const snapshotStallMs = 60_000;
 /** The helper is killed after this: a snapshot of 10 GiB at 40 MB/s has ended before. */
 export const helperMsMax = 5 * 60_000;
+/** One that looks through a backup: 20 GiB at 20 MB/s. */
+export const unpackMsMax = 20 * 60_000;
 /** The keeper looks this often at what there is to do, and leaves it for a while when it could not be done. */
 export const keeperMs = 500;
 export const spaceMs = 100;
@@ -70,6 +72,10 @@ export const sweepMs = 20;
 /** Rows and bytes of a backup in one record: some milliseconds to apply. A row alone may be larger. */
 export const restorePieceRows = 512;
 export const restorePieceBytes = 128 * KiB;
+/** Bytes of segments in one record: few records, and each well below the most that one can have. */
+export const restoreBlockBytes = 512 * KiB;
+/** A backup is looked through in steps of so long, between which others have their turn. */
+export const backupStepMs = 5;
 /** Whoever restores gives up when nothing has been taken for so long, */
 export const restoreStallMs = 30_000;
 export const restoreRetryMs = 200;
@@ -77,3 +83,6 @@ export const restoreRetryMs = 200;
 export const restoreAbandonedMs = 5 * 60_000;
 /** Of the size of a backup, what has to be free: the backup, its pieces, their records, the tables beside, a snapshot. */
 export const restoreRoom = 5;
+/** Of the bytes of its segments: as they came, and where they go; they are in the log no longer than to a snapshot. */
+export const restoreBlocksRoom = 2.2;
+export const restoreLogBytes = 512 * MiB;

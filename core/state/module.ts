@@ -57,9 +57,9 @@ export interface RestoredContext {
   index: number;
   timeMs: number;
   /** What a table of the module has given way to: its name now. */
-  old(table: string): string;
+  readonly old: (table: string) => string;
   /** As `ModuleBlocks.discard`. */
-  discard(segment: number): void;
+  readonly discard: (segment: number) => void;
 }
 
 /** Bytes that a backup has beside its database: those of its segments, then those of files of images that it names. */
@@ -107,6 +107,16 @@ export interface StateModule {
   open(tables: StateTables, blocks?: ModuleBlocks): OpenModule;
   /** Missing: a restore leaves it as it is, since it tells of what lives now. */
   readonly restore?: RestoreRules;
+  /** Of a module with blocks. */
+  readonly backup?: BackupRules;
+}
+
+/** What a backup has to have beside the database; over one that is only read. */
+export interface BackupRules {
+  /** All that it has in a segment, so that damage is found before it is in a backup. */
+  ranges(tables: StateTables, segment: number): Iterable<ScrubRange>;
+  /** Files of images that it names, and how much of each from its beginning: a backup does not need the image. */
+  blobs(tables: StateTables): readonly { digest: string; length: number }[];
 }
 
 /**

@@ -5,5 +5,5 @@ import { kv } from "./modules/kv.ts";
 import { restoreModule } from "./modules/restore.ts";
 import { views } from "./modules/views.ts";
 
-const kept: readonly StateModule[] = [kv, views];
-export const modules: readonly StateModule[] = [...kept, files, restoreModule(kept)];
+const kept: readonly StateModule[] = [kv, views, files];
+export const modules: readonly StateModule[] = [...kept, restoreModule(kept)];

@@ -318,6 +318,11 @@ export class ReplicaHost implements ReplicaSink {
     return this.keeper.makeSnapshot();
   }
 
+  /** As `ModuleBlocks.repair`. */
+  repairBlocks(...range: Parameters<BlockRepairs["repair"]>): Promise<Uint8Array> {
+    return this.#repairs.repair(...range);
+  }
+
   /** One round over all blocks, at once: how many ranges were damaged, and how many of them are good now. */
   scrubBlocks(): Promise<{ damaged: number; repaired: number }> {
     return scrubBlocks(this.#blockScrub);

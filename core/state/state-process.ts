@@ -12,7 +12,7 @@ import type { WriteOutcome } from "../replica/sink.ts";
 import type { ReplicaTimings } from "../replica/timings.ts";
 import { ControlServer } from "../transport/control-server.ts";
 import { join } from "node:path";
-import { giveBackup } from "./backup/give-backup.ts";
+import { type BackupSource, giveBackup } from "./backup/give-backup.ts";
 import { BackupTaker } from "./backup/take-backup.ts";
 import { serveTransfers } from "./backup/transfer.ts";
 import { BlobReader } from "../image/blob-reader.ts";
@@ -45,6 +45,7 @@ export type StateLog = (
 
 type State = Omit<Extract<FromState, { type: "state" }>, "type" | "port">;
 
+const noImages = "This replica's node has no images: update it.";
 const statusMs = 1_000;
 /** A stopping replica answers what it was asked before, if that takes no longer. */
 const retireMs = 1_000;
@@ -181,7 +182,7 @@ export class StateProcess {
       sent: (disk) => host.machine.snapshotSent(host.now(), disk),
       say: this.#log,
     });
-    await this.#serveTransfers(host);
+    await this.#serveTransfers(host, blobs);
     this.#listener = await listenState({
       identity,
       socket: join(runDir, stateSockets.links),
@@ -193,7 +194,7 @@ export class StateProcess {
     if (this.#replicas) this.#apply(this.#replicas);
   }
 
-  async #serveTransfers(host: ReplicaHost): Promise<void> {
+  async #serveTransfers(host: ReplicaHost, blobs: BlobReader | null): Promise<void> {
     const { runDir, dataDir } = this.#boot;
     const path = join(runDir, stateSockets.transfer);
     await rm(path, { force: true });
@@ -209,7 +210,13 @@ export class StateProcess {
       this.#boot,
     );
     const { keeper } = host;
-    const source = { isPrimary, snapshotNow: () => host.snapshotNow(), keeper };
+    const source: BackupSource = {
+      ...{ isPrimary, snapshotNow: () => host.snapshotNow(), keeper, modules },
+      neededBlobs: (record) => askHelper("blobs", dataDir, this.#ended.signal, record),
+      repair: (segment, position, length, isGood) => host.repairBlocks(segment, position, length, isGood),
+      readBlob: (digest, position, length) =>
+        blobs ? blobs.read(digest, position, length) : Promise.reject(new DvsError("UNAVAILABLE", noImages)),
+    };
     this.#backups = await serveTransfers(path, {
       backup: () => giveBackup(source, this.#boot),
       restore: async (header, chunks) => {

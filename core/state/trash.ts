@@ -31,6 +31,8 @@ function removeSome(db: StateTables, table: string): boolean {
     .filter(({ pk }) => pk > 0)
     .toSorted((a, b) => a.pk - b.pk)
     .map(({ name }) => name);
+  // One without keys has a row or two.
+  if (keys.length === 0) return false;
   const key = keys.join(", ");
   const size = columns.map(({ name }) => `ifnull(length(${name}), 0)`).join(" + ");
   let last: unknown[] | null = null;

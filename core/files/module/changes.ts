@@ -17,12 +17,20 @@ export class Changes {
   /** What changed up to this record is not kept; null: no record has come yet. */
   #forgotten: number | null = null;
   #last = 0;
+  #epoch = 0;
 
   /** A record is carried out; or again, when what it and others did was undone. */
   began(index: number): void {
     this.#forgotten ??= index - 1;
     while (this.#count > this.#dropped && this.#indexOf(this.#count - 1) >= index) this.#count--;
     this.#last = index;
+  }
+
+  /** More has changed than can be told: whoever follows has to look at everything. */
+  forget(): void {
+    this.#dropped = this.#count;
+    this.#forgotten = this.#last;
+    this.#epoch++;
   }
 
   note(ino: number, index: number): void {
@@ -40,6 +48,11 @@ export class Changes {
 
   get last(): number {
     return this.#last;
+  }
+
+  /** Rises whenever all is forgotten. */
+  get epoch(): number {
+    return this.#epoch;
   }
 
   get count(): number {
@@ -78,6 +91,7 @@ export class Changes {
 
 class ChangesFollower implements Follower {
   readonly #changes: Changes;
+  readonly #epoch: number;
   #after: number;
   #next: number;
   /** Where it begins is told first. */
@@ -85,12 +99,14 @@ class ChangesFollower implements Follower {
 
   constructor(changes: Changes, after: number | null) {
     this.#changes = changes;
+    this.#epoch = changes.epoch;
     this.#isTold = after !== null;
     this.#after = after ?? changes.last;
     this.#next = after === null ? changes.count : changes.numberOf(after);
   }
 
   next(max: number): unknown[] {
+    if (this.#epoch !== this.#changes.epoch) throw restored();
     if (!this.#isTold) {
       this.#isTold = true;
       return [[0, this.#after]];
@@ -108,16 +124,19 @@ class ChangesFollower implements Follower {
 export class GrantsFollower implements Follower {
   readonly #locks: Locks;
   readonly #client: string;
+  readonly #epoch: number;
   #record: number;
   #ticket = Number.MAX_SAFE_INTEGER;
 
   constructor(locks: Locks, client: string, after: number) {
     this.#locks = locks;
+    this.#epoch = locks.epoch;
     this.#client = client;
     this.#record = after;
   }
 
   next(max: number): unknown[] {
+    if (this.#epoch !== this.#locks.epoch) throw restored();
     const found = this.#locks.grants(this.#client, this.#record, this.#ticket, max);
     for (const { ticket, record } of found) {
       this.#ticket = ticket;
@@ -125,4 +144,11 @@ export class GrantsFollower implements Follower {
     }
     return found.map(({ ticket, record }) => [ticket, record]);
   }
+}
+
+function restored(): DvsError {
+  return new DvsError(
+    "CONFLICT",
+    "The files were restored from a backup: locks and open files are gone. Look at everything anew.",
+  );
 }

@@ -14,7 +14,6 @@ import type {
   StateTables,
 } from "../../state/module.ts";
 import type { FileOperation, FileQuery, FileResult } from "../operations.ts";
-import { rootIno } from "../file-system.ts";
 import { GrantsFollower } from "./changes.ts";
 import { Cleaning, move } from "./cleaning.ts";
 import { checkedFollow, checkedQuery, decodeOperation, encodeOperation } from "./codec.ts";
@@ -33,6 +32,8 @@ import { write } from "./operations/write.ts";
 import { attributes, entries, link, lockedBy, lookup, offset, usage } from "./queries.ts";
 import { blob, extents, read } from "./reading.ts";
 import { FileRefusal } from "./refusal.ts";
+import { filesBackup } from "./backup.ts";
+import { filesRestore, lastRestore } from "./restore.ts";
 import { Scrubbing } from "./scrubbing.ts";
 import { type Step, stepOf } from "./step.ts";
 import { touchedBy } from "./touched.ts";
@@ -46,23 +47,26 @@ export const files: StateModule = {
   level: 1,
   create: createVolume,
   open: (tables, blocks) => new OpenFiles(tables, blocks),
-  unrestorable: (tables) => {
-    const other = tables.prepare("SELECT 1 FROM files_inode WHERE ino <> ? LIMIT 1").get(rootIno);
-    return other ? "files" : null;
-  },
+  restore: filesRestore,
+  backup: filesBackup,
 };
 
 class OpenFiles implements OpenModule {
+  readonly #tables: StateTables;
   readonly #volume: Volume;
   readonly #blocks: ModuleBlocks | undefined;
   readonly #cleaning: Cleaning;
   readonly #scrubbing: Scrubbing;
+  /** The record that restored it last. */
+  #restored: number;
   /** When the last record was. */
   #timeMs = 0;
   /** The last record; one that is not behind it is carried out again, after its changes were undone. */
   #index = 0;
 
   constructor(tables: StateTables, blocks: ModuleBlocks | undefined) {
+    this.#tables = tables;
+    this.#restored = lastRestore(tables);
     this.#volume = openVolume(tables, blocks);
     this.#blocks = blocks;
     this.#cleaning = new Cleaning(tables, this.#volume, blocks);
@@ -123,6 +127,17 @@ class OpenFiles implements OpenModule {
     const checked = checkedFollow(query);
     if (checked[0] === "changes") return this.#volume.changes.follow(checked[1]);
     return new GrantsFollower(this.#volume.locks, checked[1], checked[2]);
+  }
+
+  /** A restore has: nothing of what was open, locked or followed is what it was. */
+  tablesChanged(): void {
+    const { counters, changes, locks } = this.#volume;
+    counters.forget();
+    const restored = lastRestore(this.#tables);
+    if (restored === this.#restored) return;
+    this.#restored = restored;
+    changes.forget();
+    locks.forget();
   }
 
   keysOf(query: unknown): readonly string[] | null {

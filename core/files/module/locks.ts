@@ -60,10 +60,19 @@ export function rangeOf(type: number, start: number, end: number): { start: numb
 export class Locks {
   readonly #sql;
   readonly #counters: Counters;
+  #epoch = 0;
 
   constructor(tables: StateTables, counters: Counters) {
     this.#sql = prepareAll(tables, statements);
     this.#counters = counters;
+  }
+
+  /** Rises when all locks, and those who wait, have gone at once. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+  forget(): void {
+    this.#epoch++;
   }
 
   /** True: it has it. False: it waits, by its ticket. EAGAIN without one; EDEADLK, ENOLCK. */

@@ -3,13 +3,15 @@ import { filePageBytes } from "../../limits.ts";
 import type { ScrubRange, StateStatement, StateTables } from "../../state/module.ts";
 import { checksumBytes, firstDamaged } from "./checksums.ts";
 
-interface Row {
-  content: number;
-  start: number;
+export interface PlacedRow {
   segment: number;
   position: number;
   bytes: number;
   checksums: Uint8Array;
+}
+interface Row extends PlacedRow {
+  content: number;
+  start: number;
 }
 type Place = readonly [content: number, start: number];
 
@@ -35,7 +37,8 @@ export class Scrubbing {
   }
 }
 
-function rangeOf({ segment, position, bytes, ...row }: Row): ScrubRange {
+/** Where the bytes of an extent are, and whether they are what was written. */
+export function rangeOf({ segment, position, bytes, ...row }: PlacedRow): ScrubRange {
   // A copy: what SQLite gives may be a view of its memory.
   const checksums = row.checksums.slice(0, Math.ceil(bytes / filePageBytes) * checksumBytes);
   const isGood = (pages: Uint8Array): boolean => pages.length === bytes && firstDamaged(pages, checksums) < 0;

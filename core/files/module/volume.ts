@@ -16,7 +16,7 @@ import { Opens } from "./opens.ts";
 import { Reaper } from "./reaper.ts";
 import { Seeds } from "./seeds.ts";
 import { Segments } from "./segments.ts";
-import { tables as schema } from "./tables.ts";
+import { createTable, type Table, tables as schema } from "./tables.ts";
 
 export interface Volume {
   readonly counters: Counters;
@@ -36,7 +36,12 @@ export interface Volume {
 }
 
 export function createVolume(tables: StateTables): void {
-  tables.exec(schema);
+  for (const table of Object.values<Table>(schema)) tables.exec(createTable(table));
+  beginVolume(tables);
+}
+
+/** The first rows of an empty one. */
+export function beginVolume(tables: StateTables): void {
   tables.exec(firstCounters);
   // Its times are those of nothing: the same on each replica.
   tables.exec(`INSERT INTO files_inode VALUES

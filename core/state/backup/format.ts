@@ -6,7 +6,9 @@
  * Instead of the header a line `{"error": …}` may come: there is no backup, and why. What the frames hold is the state
  * process's own; everything between it and the file passes them on: the streams that the header names, behind one
  * another. `state` is a snapshot of its database; `blocks` are the bytes that it names, where there are any: of each
- * segment in its table `segment`, in their order, as many as it says. In version 1 there were no names: all of it is `state`.
+ * segment in its table `segment`, in their order, as many as it says; `blobs` those of files of images that it names
+ * (module.ts, BackupRules), so that it can be restored where the image is not. In version 1 there were no names: all of
+ * it is `state`.
  */
 import { createHash } from "node:crypto";
 import { z } from "zod";
@@ -19,6 +21,9 @@ const Stream = z.object({
 });
 export const stateStream = "state";
 export const blocksStream = "blocks";
+export const blobsStream = "blobs";
+/** In this order. */
+export const knownStreams: readonly string[] = [stateStream, blocksStream, blobsStream];
 
 export const BackupHeader = z.object({
   format: z.literal("dvs-state-backup"),

@@ -4,15 +4,18 @@ import type { StateBoot } from "../boot.ts";
 import type { Keeper } from "../keeper.ts";
 import type { SnapshotInfo } from "../snapshots.ts";
 import type { BackupHeader } from "./format.ts";
-import { backupStreams, readBackupStreams } from "./read-backup-streams.ts";
+import type { NeededBlobs } from "./needed-blobs.ts";
+import { type BackedUp, backupStreams, readBackupStreams } from "./read-backup-streams.ts";
 import type { TransferHandlers } from "./transfer.ts";
 
-export interface BackupSource {
+export interface BackupSource extends Pick<BackedUp, "modules" | "repair" | "readBlob"> {
   /** What was acknowledged is applied on the primary; elsewhere it may be on its way. */
   isPrimary(): boolean;
   /** A snapshot of all that is applied now, or of a moment later. */
   snapshotNow(): Promise<SnapshotInfo>;
   keeper: Pick<Keeper, "hold">;
+  /** Files of images that the snapshot of this record names. */
+  neededBlobs(record: number): Promise<NeededBlobs>;
 }
 
 /** Rejects with UNAVAILABLE where this is not the primary. */
@@ -26,12 +29,18 @@ export async function giveBackup(
   const release = source.keeper.hold();
   try {
     const info = await source.snapshotNow();
+    const { blobs } = await source.neededBlobs(info.index);
     const header: BackupHeader = {
       ...{ format: "dvs-state-backup", version: 2, tenant, instance, uid, os },
-      streams: backupStreams(info),
+      streams: backupStreams({ info, blobs }),
       ...{ epoch: info.epoch, index: info.index, madeAt: new Date().toISOString() },
     };
-    return { header, chunks: readBackupStreams(dataDir, info), release };
+    const { modules, repair, readBlob } = source;
+    return {
+      header,
+      chunks: readBackupStreams({ dataDir, info, blobs, modules, repair, readBlob }),
+      release,
+    };
   } catch (e) {
     release();
     throw e;

@@ -2,8 +2,8 @@
  * A state process's side of restores: a backup is taken in, looked through by the helper, and only when nothing is wrong
  * with it written to the log, piece by piece, then the one record that changes everything (modules/restore.ts).
  *
- *     receive ─▶ unpack (helper) ─▶ begin ─▶ piece … ─▶ commit
- *        └──────────┴────────────────┴─────────┴──▶ refused: nothing has changed
+ *     receive ─▶ unpack (helper) ─▶ begin ─▶ blocks … piece … ─▶ commit
+ *        └──────────┴────────────────┴────────────┴──▶ refused: nothing has changed
  *
  * Whatever has no known outcome is written again, since each operation counts once: so it goes on when another replica
  * becomes the primary. When this host process ends before the commit is written, nothing is restored.
@@ -14,12 +14,28 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { DvsError } from "../../errors.ts";
 import { lastingRefusals, type WriteOutcome } from "../../replica/sink.ts";
 import type { StateBoot } from "../boot.ts";
-import { restoreRetryMs, restoreRoom, restoreStallMs } from "../limits.ts";
-import type { RestoreOperation, RestoreResult } from "../modules/restore.ts";
+import {
+  restoreBlockBytes,
+  restoreBlocksRoom,
+  restoreLogBytes,
+  restoreRetryMs,
+  restoreRoom,
+  restoreStallMs,
+} from "../limits.ts";
+import { restoreLevel, type RestoreOperation, type RestoreResult } from "../modules/restore.ts";
 import { decodeResult } from "../result.ts";
 import type { RestoreAnswer } from "./answer.ts";
-import { type BackupHeader, stateStream, streamsOf } from "./format.ts";
-import { makeRestoreDir, readPieces, receivedPath, removeRestoreDir, type Unpacked } from "./unpacked.ts";
+import { type BackupHeader, knownStreams, stateStream, streamsOf } from "./format.ts";
+import {
+  makeRestoreDir,
+  type Pieces,
+  readPieces,
+  readReceived,
+  receivedBytesPath,
+  receivedPath,
+  removeRestoreDir,
+  type Unpacked,
+} from "./unpacked.ts";
 
 export interface RestoreTarget {
   isPrimary(): boolean;
@@ -69,28 +85,37 @@ export class BackupTaker {
       const what = `the backup is of "${instance}" of OS ${os}, and this instance is of OS ${this.#place.os}`;
       throw this.#refusal("INVALID", what);
     }
-    const unknown = streams?.find(({ name }) => name !== stateStream);
-    if (unknown)
-      throw this.#refusal("INVALID", `the backup has "${unknown.name}", which this dvs does not know`);
+    const names = streams?.map(({ name }) => name) ?? [stateStream];
+    const unknown = names.find((name) => !knownStreams.includes(name));
+    if (unknown !== undefined)
+      throw this.#refusal("INVALID", `the backup has "${unknown}", which this dvs does not know`);
+    const ordered = knownStreams.filter((name) => names.includes(name));
+    if (ordered[0] !== stateStream || ordered.some((name, i) => name !== names[i]))
+      throw this.#refusal("INVALID", "the backup has not the parts that it should have");
+    // Before it, nobody could restore files.
+    if (this.#target.level("restore") < restoreLevel)
+      throw this.#refusal("UNAVAILABLE", "not all of its replicas run this version of dvs yet");
   }
 
   async #receive(header: BackupHeader, chunks: AsyncIterable<Uint8Array>): Promise<void> {
     const { dataDir } = this.#place;
-    const bytes = header.streams?.reduce((sum, stream) => sum + stream.bytes, 0) ?? 0;
+    const wanted = roomOf(header);
     const { bavail, bsize } = await statfs(dataDir);
-    if (bytes * restoreRoom > bavail * bsize) throw this.#full(bytes * restoreRoom);
-    const file = await open(receivedPath(dataDir), "wx", 0o600);
+    if (wanted > bavail * bsize) throw this.#full(wanted);
+    const state = await open(receivedPath(dataDir), "wx", 0o600);
+    const bytes = await open(receivedBytesPath(dataDir), "wx", 0o600);
     try {
-      for await (const [, part] of streamsOf(header, chunks)) await file.writeFile(part);
+      for await (const [name, part] of streamsOf(header, chunks))
+        await (name === stateStream ? state : bytes).writeFile(part);
     } catch (e) {
-      throw (e as NodeJS.ErrnoException).code === "ENOSPC" ? this.#full(bytes * restoreRoom) : e;
+      throw (e as NodeJS.ErrnoException).code === "ENOSPC" ? this.#full(wanted) : e;
     } finally {
-      await file.close();
+      await state.close();
+      await bytes.close();
     }
   }
 
-  /** How many pieces there are. */
-  async #unpack({ epoch, index }: BackupHeader): Promise<number> {
+  async #unpack({ epoch, index }: BackupHeader): Promise<Pieces> {
     const unpacked = await this.#target.unpack();
     if ("problem" in unpacked) throw this.#refusal("INVALID", unpacked.problem);
     if (unpacked.index !== index || unpacked.epoch !== epoch)
@@ -101,23 +126,32 @@ export class BackupTaker {
       const what = `module "${module}" has level ${level} in the backup and ${here} here: bring dvs on all nodes up to date`;
       throw this.#refusal("INVALID", what);
     }
-    return unpacked.pieces;
+    return unpacked;
   }
 
-  async #write(pieces: number): Promise<RestoreAnswer> {
+  async #write({ pieces, reserve }: Pieces): Promise<RestoreAnswer> {
     const id = randomUUID();
+    const { dataDir } = this.#place;
+    let number = 0;
     try {
-      await this.#carriedOut({ op: "begin", id });
-      let number = 0;
-      for await (const content of readPieces(this.#place.dataDir))
+      const wanted = reserve.map(({ segments, ...of }) => ({ ...of, segments: segments.length }));
+      await this.#carriedOut({ op: "begin", id, ...(wanted.length > 0 && { reserve: wanted }) });
+      for (const { module, segments } of reserve) {
+        for (const [segment, [from, length]] of segments.entries()) {
+          for await (const blocks of readReceived(dataDir, from, length, restoreBlockBytes))
+            await this.#carriedOut({ op: "blocks", id, number: number++, module, segment, ...blocks });
+        }
+      }
+      const first = number;
+      for await (const content of readPieces(dataDir))
         await this.#carriedOut({ op: "piece", id, number: number++, content });
-      if (number !== pieces) throw new Error(`${number} pieces of ${pieces} are there`);
+      if (number - first !== pieces) throw new Error(`${number - first} pieces of ${pieces} are there`);
     } catch (e) {
       // No commit follows. Where this cannot be written, the next restore or time clears it away.
       void this.#target.write({ op: "abort", id });
       throw e;
     }
-    const { record } = await this.#carriedOut({ op: "commit", id, pieces });
+    const { record } = await this.#carriedOut({ op: "commit", id, pieces: number });
     return { index: record };
   }
 
@@ -160,4 +194,11 @@ export class BackupTaker {
       `Cannot restore the state of instance "${this.#place.instance}": ${why}. Nothing was changed.`,
     );
   }
+}
+
+/** What has to be free on the disk of each replica. */
+function roomOf({ streams = [] }: BackupHeader): number {
+  const state = streams.find(({ name }) => name === stateStream)?.bytes ?? 0;
+  const bytes = streams.reduce((sum, stream) => sum + stream.bytes, 0) - state;
+  return state * restoreRoom + (bytes > 0 ? bytes * restoreBlocksRoom + restoreLogBytes : 0);
 }

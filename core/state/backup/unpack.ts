@@ -2,15 +2,22 @@
  * The helper's part of a restore: looks through all of a backup, and makes the pieces of it that the log takes. It says
  * what is wrong with a backup; what goes wrong on this machine it throws.
  */
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { open } from "node:fs/promises";
-import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { isDamaged, isDeterministic } from "../../store/sqlite/sqlite-errors.ts";
 import { restorePieceBytes, restorePieceRows } from "../limits.ts";
-import { type ColumnValue, ModuleRefusal, type RestoredTable, type StateModule } from "../module.ts";
+import {
+  type BackupBytes,
+  type ColumnValue,
+  ModuleRefusal,
+  type RestoredTable,
+  type RestorePlan,
+  type StateModule,
+} from "../module.ts";
 import { encodePiece } from "../modules/restore.ts";
-import { applicationId, databaseName, schemaVersion } from "../schema.ts";
-import { piecesPath, receivedPath, type Unpacked } from "./unpacked.ts";
+import { applicationId, schemaVersion } from "../schema.ts";
+import { type Pieces, piecesPath, receivedBytesPath, receivedPath, type Unpacked } from "./unpacked.ts";
 
 /** Written at once. */
 const writtenBytes = 1024 * 1024;
@@ -19,30 +26,45 @@ class Unusable extends Error {}
 
 export async function unpackBackup(dataDir: string, modules: readonly StateModule[]): Promise<Unpacked> {
   let db: DatabaseSync | null = null;
+  const bytes = new ReceivedBytes(receivedBytesPath(dataDir));
   try {
     db = new DatabaseSync(receivedPath(dataDir), { readOnly: true });
     // It comes from outside: nothing in it is carried out.
     db.exec("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON");
     const levels = check(db, modules);
-    checkLeftOut(db, modules, new Map(levels), "the backup");
-    const own = new DatabaseSync(join(dataDir, databaseName), { readOnly: true });
-    try {
-      checkLeftOut(own, modules, new Map(levelsOf(own)), "this instance");
-    } finally {
-      own.close();
-    }
     const { record: index, epoch } = db.prepare("SELECT record, epoch FROM applied").get() as {
       record: number;
       epoch: number;
     };
-    return { index, epoch, levels, ...(await writePieces(db, dataDir, modules, new Map(levels))) };
+    return { index, epoch, levels, ...(await writePieces(db, bytes, dataDir, modules, new Map(levels))) };
   } catch (e) {
     if (e instanceof Unusable || e instanceof ModuleRefusal) return { problem: e.message };
     if (isDamaged(e)) return { problem: "it is damaged" };
     if (isDeterministic(e)) return { problem: "its tables are not those that this dvs knows" };
     throw e;
   } finally {
+    bytes.close();
     db?.close();
+  }
+}
+
+class ReceivedBytes implements BackupBytes {
+  readonly size: number;
+  readonly #fd: number;
+
+  constructor(path: string) {
+    this.#fd = openSync(path, "r");
+    this.size = fstatSync(this.#fd).size;
+  }
+
+  read(position: number, length: number): Uint8Array {
+    const bytes = new Uint8Array(length);
+    if (readSync(this.#fd, bytes, 0, length, position) !== length) throw new Unusable("it is damaged");
+    return bytes;
+  }
+
+  close(): void {
+    closeSync(this.#fd);
   }
 }
 
@@ -72,30 +94,19 @@ function levelsOf(db: DatabaseSync): [string, number][] {
   return rows.map((row) => [String(row["name"]), Number(row["level"])]);
 }
 
-/** The new state would be neither the backup's nor the instance's. */
-function checkLeftOut(
-  db: DatabaseSync,
-  modules: readonly StateModule[],
-  levels: ReadonlyMap<string, number>,
-  whose: string,
-): void {
-  for (const { name, unrestorable } of modules) {
-    const what = levels.has(name) ? unrestorable?.(db) : null;
-    if (what) throw new Unusable(`${whose} has ${what}, which this dvs does not restore`);
-  }
-}
-
 async function writePieces(
   db: DatabaseSync,
+  received: BackupBytes,
   dataDir: string,
   modules: readonly StateModule[],
   levels: ReadonlyMap<string, number>,
-): Promise<{ pieces: number; bytes: number }> {
+): Promise<Pick<Pieces, "pieces" | "bytes" | "reserve">> {
   const file = await open(piecesPath(dataDir), "wx", 0o600);
   let waiting: Uint8Array[] = [];
   let waitingBytes = 0;
   let pieces = 0;
   let bytes = 0;
+  const reserve: Pieces["reserve"] = [];
   const flush = async () => {
     await file.writeFile(Buffer.concat(waiting));
     waiting = [];
@@ -108,8 +119,13 @@ async function writePieces(
       for (const { name } of restore.tables) checkTable(db, name);
       const problem = restore.problem?.(db);
       if (problem) throw new Unusable(`in module "${module}" ${problem}`);
+      const plan = restore.plan?.(db, received);
+      if (plan) {
+        const segments = plan.segments.map(([from, length]): [number, number] => [from, length]);
+        reserve.push({ module, ids: plan.ids, segments });
+      }
       for (const table of restore.tables) {
-        for (const piece of piecesOf(db, table)) {
+        for (const piece of piecesOf(db, table, plan)) {
           const head = new Uint8Array(4);
           new DataView(head.buffer).setUint32(0, piece.length);
           waiting.push(head, piece);
@@ -124,7 +140,7 @@ async function writePieces(
   } finally {
     await file.close();
   }
-  return { pieces, bytes };
+  return { pieces, bytes, reserve };
 }
 
 /** A view would be somebody's words. */
@@ -133,14 +149,17 @@ function checkTable(db: DatabaseSync, name: string): void {
   if (!real) throw new Unusable(`its table "${name}" is missing`);
 }
 
-function* piecesOf(db: DatabaseSync, { name, columns, take }: RestoredTable): Generator<Uint8Array> {
+function* piecesOf(
+  db: DatabaseSync,
+  { name, columns, take }: RestoredTable,
+  plan: RestorePlan | undefined,
+): Generator<Uint8Array> {
   if (!take) return;
-  let rows: ColumnValue[][] = [];
+  let rows: (readonly ColumnValue[])[] = [];
   let bytes = 0;
-  for (const row of db.prepare(`SELECT ${columns.join(", ")} FROM ${name}`).iterate()) {
-    const values = Object.values(row) as ColumnValue[];
+  for (const values of plan?.rows(name) ?? rowsOf(db, name, columns)) {
     // As each replica will; what it makes of it then is of no account here.
-    take(values, { begun: 0, timeMs: 0 });
+    take(values, { begun: 0, timeMs: 0, reserved: { id: 0, segment: 0 } });
     const size = values.reduce<number>((sum, value) => sum + sizeOf(value), 0);
     if (rows.length > 0 && (rows.length >= restorePieceRows || bytes + size > restorePieceBytes)) {
       yield encodePiece(name, rows);
@@ -152,6 +171,15 @@ function* piecesOf(db: DatabaseSync, { name, columns, take }: RestoredTable): Ge
     bytes += size;
   }
   if (rows.length > 0) yield encodePiece(name, rows);
+}
+
+function* rowsOf(
+  db: DatabaseSync,
+  table: string,
+  columns: readonly string[],
+): Iterable<readonly ColumnValue[]> {
+  for (const row of db.prepare(`SELECT ${columns.join(", ")} FROM ${table}`).iterate())
+    yield Object.values(row) as ColumnValue[];
 }
 
 function sizeOf(value: ColumnValue): number {

@@ -1,6 +1,7 @@
 /**
  * A backup on its way into a replica's state, in a directory of its own beside the database, and never for longer than
- * the restore: `received.db`, as it came, and `pieces`, what is written to the log: length (4 bytes, big-endian), bytes.
+ * the restore: `received.db` and `received.bytes`, as they came, and `pieces`, what is written to the log of the first:
+ * length (4 bytes, big-endian), bytes.
  */
 import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -19,8 +20,18 @@ export const Unpacked = z.union([
     bytes: z.number(),
     /** In force when it was made. */
     levels: z.array(z.tuple([z.string(), z.number()])),
+    /** What modules need, and what of `received.bytes` goes into each of their segments. */
+    reserve: z.array(
+      z.object({
+        module: z.string(),
+        ids: z.number(),
+        segments: z.array(z.tuple([z.number(), z.number()])),
+      }),
+    ),
   }),
 ]);
+/** That nothing is wrong with. */
+export type Pieces = Exclude<Unpacked, { problem: string }>;
 export type Unpacked = z.infer<typeof Unpacked>;
 
 export function restoreDir(dataDir: string): string {
@@ -28,6 +39,10 @@ export function restoreDir(dataDir: string): string {
 }
 export function receivedPath(dataDir: string): string {
   return join(restoreDir(dataDir), "received.db");
+}
+/** Of all streams behind the database. */
+export function receivedBytesPath(dataDir: string): string {
+  return join(restoreDir(dataDir), "received.bytes");
 }
 export function piecesPath(dataDir: string): string {
   return join(restoreDir(dataDir), "pieces");
@@ -57,6 +72,27 @@ export async function* readPieces(dataDir: string): AsyncGenerator<Uint8Array> {
       if (bytesRead !== length) throw new Error(`${path} is cut short at ${at}`);
       at += 4 + length;
       yield piece;
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+/** Bytes that came, in pieces of so many, and where in their segment they go. Rejects where there are fewer. */
+export async function* readReceived(
+  dataDir: string,
+  from: number,
+  length: number,
+  pieceBytes: number,
+): AsyncGenerator<{ position: number; bytes: Uint8Array }> {
+  const path = receivedBytesPath(dataDir);
+  const file = await open(path, "r");
+  try {
+    for (let position = 0; position < length; position += pieceBytes) {
+      const bytes = new Uint8Array(Math.min(pieceBytes, length - position));
+      const { bytesRead } = await file.read(bytes, 0, bytes.length, from + position);
+      if (bytesRead !== bytes.length) throw new Error(`${path} is cut short at ${from + position}`);
+      yield { position, bytes };
     }
   } finally {
     await file.close();

@@ -6,7 +6,8 @@
  *
  * Pieces go to tables beside, which nobody reads, so that other operations go on until the commit, and each replica has
  * either the old state or the new one after each record, also one that joins in the middle. What was there is trash
- * then (trash.ts): renaming costs the same for any size.
+ * then (trash.ts): renaming costs the same for any size. Bytes go to segments that `begin` has reserved, so that what is
+ * written meanwhile and what is restored never meet; ids, too.
  *
  * Each operation may be written again: it is carried out once by its id and number. So whoever restores goes on through
  * a takeover; one that has ended leaves a restore that no commit follows, which the next begin, or time, clears away.
@@ -17,13 +18,16 @@
 import { Decoder, Encoder } from "@msgpack/msgpack";
 import { z } from "zod";
 import { parseOrThrow } from "../../errors.ts";
+import { segmentLengthMax } from "../../blocks/limits.ts";
 import { operationBytesMax } from "../../replica/timings.ts";
 import { restoreAbandonedMs } from "../limits.ts";
 import {
   type ApplyContext,
   type ColumnValue,
+  type ModuleBlocks,
   ModuleRefusal,
   type OpenModule,
+  type Reserved,
   type RestoredTable,
   type StateModule,
   type StateTables,
@@ -42,6 +46,18 @@ const tables = `
   INSERT INTO restore_state VALUES ('', 0, 0, 0, '', 0);
 `;
 
+/** Made by the first restore of a module that reserves something; of the one under way. */
+const reservedTable = `
+  CREATE TABLE IF NOT EXISTS restore_reserved (
+    module   TEXT PRIMARY KEY,
+    id       INTEGER NOT NULL, -- The first.
+    segment  INTEGER NOT NULL, -- The first,
+    segments INTEGER NOT NULL  -- and how many.
+  ) STRICT, WITHOUT ROWID;
+`;
+/** From 2 on there are blocks, and files are restored. */
+export const restoreLevel = 2;
+
 const id = z.string().regex(/^[0-9a-f-]{1,64}$/);
 const count = z.number().int().min(0);
 const content = z.custom<Uint8Array>(
@@ -49,9 +65,27 @@ const content = z.custom<Uint8Array>(
 );
 
 export const RestoreOperation = z.discriminatedUnion("op", [
-  z.strictObject({ op: z.literal("begin"), id }),
+  z.strictObject({
+    op: z.literal("begin"),
+    id,
+    /** What modules need of ids and segments. */
+    reserve: z
+      .array(z.strictObject({ module: z.string().max(64), ids: count, segments: count }))
+      .max(16)
+      .optional(),
+  }),
   /** `content`: as `encodePiece` makes it. */
   z.strictObject({ op: z.literal("piece"), id, number: count, content }),
+  /** Counts as a piece. `segment`: from 0 on, of those that are reserved for the module. */
+  z.strictObject({
+    op: z.literal("blocks"),
+    id,
+    number: count,
+    module: z.string().max(64),
+    segment: count,
+    position: count,
+    bytes: content,
+  }),
   /** After so many pieces. */
   z.strictObject({ op: z.literal("commit"), id, pieces: count }),
   /** Unless it has got more than so many pieces since; without: whatever it has. */
@@ -86,22 +120,34 @@ export function encodePiece(table: string, rows: readonly (readonly ColumnValue[
 export function restoreModule(modules: readonly StateModule[]): StateModule {
   return {
     name: "restore",
-    level: 1,
+    level: restoreLevel,
     create: (db) => db.exec(tables),
-    open: (db) => new Restore(db, modules),
+    open: (db, blocks) => new Restore(db, modules, blocks),
   };
 }
 
-class Restore implements OpenModule {
-  readonly leavesTrash = true;
-  readonly #db: StateTables;
-  readonly #modules: readonly StateModule[];
-  readonly #tables: ReadonlyMap<string, RestoredTable>;
+interface ReservedRow extends Reserved {
+  module: string;
+  segments: number;
+}
 
-  constructor(db: StateTables, modules: readonly StateModule[]) {
+const nothingReserved: Reserved = { id: 0, segment: 0 };
+
+class Restore implements OpenModule {
+  readonly changesOthers = true;
+  readonly #db: StateTables;
+  readonly #blocks: ModuleBlocks | undefined;
+  readonly #modules: readonly StateModule[];
+  readonly #tables: ReadonlyMap<string, { table: RestoredTable; module: string }>;
+
+  constructor(db: StateTables, modules: readonly StateModule[], blocks: ModuleBlocks | undefined) {
     this.#db = db;
+    this.#blocks = blocks;
     this.#modules = modules;
-    this.#tables = new Map(modules.flatMap(({ restore }) => restore?.tables ?? []).map((t) => [t.name, t]));
+    const all = modules.flatMap(({ name: module, restore }) =>
+      (restore?.tables ?? []).map((table) => [table.name, { table, module }] as const),
+    );
+    this.#tables = new Map(all);
   }
 
   encode(operation: unknown): Uint8Array {
@@ -113,14 +159,16 @@ class Restore implements OpenModule {
     const state = this.#state();
     switch (decoded.op) {
       case "begin":
-        return this.#begin(decoded.id, state, context);
+        return this.#begin(decoded, state, context);
       case "piece":
         return this.#piece(decoded, state, context);
+      case "blocks":
+        return this.#putBlocks(decoded, state, context);
       case "commit":
         return this.#commit(decoded, state, context);
       case "abort":
         if (decoded.id === state.id && (decoded.pieces ?? state.pieces) === state.pieces)
-          this.#discard(state, context.index);
+          this.#giveUp(state, context.index);
         return { pieces: 0, record: 0 };
     }
   }
@@ -153,23 +201,42 @@ class Restore implements OpenModule {
   *rows(): Iterable<readonly ColumnValue[]> {
     const state = this.#state();
     yield Object.values(state) as ColumnValue[];
-    if (state.id === "") return;
-    for (const { name, columns } of this.#tables.values()) {
+    for (const row of this.#reserved()) yield Object.values(row) as ColumnValue[];
+    for (const [name, staged] of this.#staged(state)) {
+      const { columns } = this.#tables.get(name)!.table;
       // Their first columns are their keys.
-      const sql = `SELECT ${columns.join(", ")} FROM ${stagedName(state, name)} ORDER BY 1, 2`;
+      const sql = `SELECT ${columns.join(", ")} FROM ${staged} ORDER BY 1, 2`;
       for (const row of this.#db.prepare(sql).iterate()) yield Object.values(row) as ColumnValue[];
     }
   }
 
-  #begin(of: string, state: State, { index, timeMs }: ApplyContext): RestoreResult {
+  #begin(
+    { id: of, reserve = [] }: Extract<RestoreOperation, { op: "begin" }>,
+    state: State,
+    { index, timeMs, level }: ApplyContext,
+  ): RestoreResult {
     if (of === state.done_id) throw new ModuleRefusal("this restore has been carried out");
     if (of === state.id) return { pieces: state.pieces, record: 0 };
-    this.#discard(state, index);
+    this.#giveUp(state, index);
     const begun: State = { ...this.#state(), id: of, tag: index, pieces: 0, time: timeMs };
-    for (const { name, create } of this.#tables.values())
-      this.#db.exec(create(stagedName(begun, name), `_${index}`));
+    for (const { table, module } of this.#tables.values()) {
+      // Below it no other module was restored.
+      if (level < restoreLevel && module !== "kv") continue;
+      this.#db.exec(table.create(stagedName(begun, table.name), `_${index}`));
+    }
+    if (level >= restoreLevel) for (const wanted of reserve) this.#reserve(wanted);
     this.#save(begun);
     return { pieces: 0, record: 0 };
+  }
+
+  #reserve({ module, ids, segments }: { module: string; ids: number; segments: number }): void {
+    const rules = this.#modules.find(({ name }) => name === module)?.restore;
+    if (!rules?.reserve) throw new ModuleRefusal(`this instance has no place for blocks of "${module}"`);
+    const { id: first, segment } = rules.reserve(this.#db, { ids, segments }, this.#discard);
+    this.#db.exec(reservedTable);
+    this.#db
+      .prepare("INSERT INTO restore_reserved VALUES (?, ?, ?, ?)")
+      .run(module, first, segment, segments);
   }
 
   #piece(
@@ -177,18 +244,40 @@ class Restore implements OpenModule {
     state: State,
     { timeMs }: ApplyContext,
   ): RestoreResult {
-    checkUnderWay(of, state);
-    if (number < state.pieces) return { pieces: state.pieces, record: 0 };
-    if (number > state.pieces) throw new ModuleRefusal(`piece ${state.pieces} has not come yet`);
+    if (!isNext(of, number, state)) return { pieces: state.pieces, record: 0 };
     const [name, rows] = readContent(bytes);
-    const table = this.#tables.get(name);
-    if (!table?.take) throw new ModuleRefusal(`this instance restores no table "${name}"`);
-    const { columns } = table;
-    const sql = `INSERT INTO ${stagedName(state, name)} (${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})`;
+    const known = this.#tables.get(name);
+    const staged = this.#staged(state).get(name);
+    if (!known?.table.take || !staged) throw new ModuleRefusal(`this instance restores no table "${name}"`);
+    const { table, module } = known;
+    const reserved = this.#reserved().find((row) => row.module === module) ?? nothingReserved;
+    const sql = `INSERT INTO ${staged} (${table.columns.join(", ")}) VALUES (${table.columns.map(() => "?").join(", ")})`;
     const insert = this.#db.prepare(sql);
-    for (const row of rows) insert.run(...table.take(row, { begun: state.tag, timeMs }));
-    this.#save({ ...state, pieces: number + 1, time: timeMs });
-    return { pieces: number + 1, record: 0 };
+    for (const row of rows) insert.run(...table.take!(row, { begun: state.tag, timeMs, reserved }));
+    return this.#taken(state, timeMs);
+  }
+
+  #putBlocks(
+    { id: of, number, module, segment, position, bytes }: Extract<RestoreOperation, { op: "blocks" }>,
+    state: State,
+    { timeMs, level }: ApplyContext,
+  ): RestoreResult {
+    // As one that does not know of them.
+    if (level < restoreLevel) throw new ModuleRefusal("this is no operation of a restore");
+    if (!isNext(of, number, state)) return { pieces: state.pieces, record: 0 };
+    const reserved = this.#reserved().find((row) => row.module === module);
+    if (!reserved || segment >= reserved.segments || position + bytes.length > segmentLengthMax)
+      throw new ModuleRefusal(`no place is reserved for these blocks of "${module}"`);
+    // A replica without a place for bytes must not seem to have them.
+    if (!this.#blocks) throw new Error("no blocks");
+    this.#blocks.write(reserved.segment + segment, position, bytes);
+    return this.#taken(state, timeMs);
+  }
+
+  #taken(state: State, timeMs: number): RestoreResult {
+    const pieces = state.pieces + 1;
+    this.#save({ ...state, pieces, time: timeMs });
+    return { pieces, record: 0 };
   }
 
   #commit(
@@ -199,20 +288,54 @@ class Restore implements OpenModule {
     if (of === state.done_id) return { pieces, record: state.done_record };
     checkUnderWay(of, state);
     if (pieces !== state.pieces) throw new ModuleRefusal(`it has ${state.pieces} pieces, and not ${pieces}`);
-    for (const name of this.#tables.keys()) {
+    const staged = this.#staged(state);
+    for (const [name, beside] of staged) {
       this.#rename(name, trashName(index, name));
-      this.#rename(stagedName(state, name), name);
+      this.#rename(beside, name);
     }
-    for (const { restore } of this.#modules) restore?.restored(this.#db, { begun: state.tag, index, timeMs });
+    const old = (table: string): string => trashName(index, table);
+    for (const { restore } of this.#modules) {
+      if (restore?.tables.every(({ name }) => staged.has(name)))
+        restore.restored(this.#db, { begun: state.tag, index, timeMs, old, discard: this.#discard });
+    }
+    this.#forgetReserved();
     this.#save({ ...state, id: "", pieces: 0, done_id: of, done_record: index });
     return { pieces, record: index };
   }
 
-  #discard(state: State, index: number): void {
+  #giveUp(state: State, index: number): void {
     if (state.id === "") return;
-    for (const name of this.#tables.keys()) this.#rename(stagedName(state, name), trashName(index, name));
+    for (const [name, beside] of this.#staged(state)) this.#rename(beside, trashName(index, name));
+    for (const { segment, segments } of this.#reserved())
+      for (let i = 0; i < segments; i++) this.#discard(segment + i);
+    this.#forgetReserved();
     this.#save({ ...state, id: "", pieces: 0 });
   }
+
+  /** Tables of modules, and those that are to take their places: the one under way may have begun without some. */
+  #staged(state: State): ReadonlyMap<string, string> {
+    if (state.id === "") return new Map();
+    const isThere = this.#db.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?");
+    const names = [...this.#tables.keys()].map((name) => [name, stagedName(state, name)] as const);
+    return new Map(names.filter(([, staged]) => isThere.get(staged)));
+  }
+
+  #reserved(): ReservedRow[] {
+    const isThere = this.#db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'restore_reserved'").get();
+    if (!isThere) return [];
+    const rows = this.#db
+      .prepare("SELECT module, id, segment, segments FROM restore_reserved ORDER BY module")
+      .all();
+    return rows as unknown as ReservedRow[];
+  }
+
+  #forgetReserved(): void {
+    if (this.#reserved().length > 0) this.#db.exec("DELETE FROM restore_reserved");
+  }
+
+  readonly #discard = (segment: number): void => {
+    this.#blocks?.discard(segment);
+  };
 
   #rename(from: string, to: string): void {
     this.#db.exec(`ALTER TABLE ${from} RENAME TO ${to}`);
@@ -231,6 +354,13 @@ class Restore implements OpenModule {
 /** The same on each replica, and of no other restore. */
 function stagedName({ tag }: State, table: string): string {
   return `restore_${tag}_${table}`;
+}
+
+/** False: it has come before. */
+function isNext(of: string, number: number, state: State): boolean {
+  checkUnderWay(of, state);
+  if (number > state.pieces) throw new ModuleRefusal(`piece ${state.pieces} has not come yet`);
+  return number === state.pieces;
 }
 
 function checkUnderWay(of: string, state: State): void {

@@ -5,16 +5,23 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { segmentName } from "../../../core/blocks/segment-name.ts";
 import { encodeBackup, readBackup, streamsOf } from "../../../core/state/backup/format.ts";
-import { giveBackup } from "../../../core/state/backup/give-backup.ts";
+import { type BackupSource, giveBackup } from "../../../core/state/backup/give-backup.ts";
 import { segmentsIn } from "../../../core/state/database-blocks.ts";
 import { blocksDir } from "../../../core/state/schema.ts";
+import { piecesModule } from "./test-module.ts";
 import { type Member, operate, pieceBytes, Replicas, until } from "./replicas.ts";
 
 const replicas = new Replicas(1_000_000);
 afterEach(() => replicas.end());
 
 function give({ host, dir }: Member): ReturnType<typeof giveBackup> {
-  const source = { isPrimary: () => true, snapshotNow: () => host.snapshotNow(), keeper: host.keeper };
+  const source: BackupSource = {
+    ...{ isPrimary: () => true, snapshotNow: () => host.snapshotNow(), keeper: host.keeper },
+    modules: [piecesModule(1_000_000)],
+    neededBlobs: () => Promise.resolve({ blobs: [] }),
+    repair: (...range) => host.repairBlocks(...range),
+    readBlob: () => Promise.reject(new Error("no images")),
+  };
   return giveBackup(source, { tenant: "t", instance: "i", uid: "u", os: "o", dataDir: dir });
 }
 

@@ -40,7 +40,27 @@ export function piecesModule(segmentBytes: number): StateModule {
         INSERT INTO pieces_end VALUES (1, 0);
       `),
     open: (db, blocks) => new Pieces(db, blocks, segmentBytes),
+    backup: {
+      ranges: (db, segment) =>
+        rangesOf(db.prepare("SELECT * FROM pieces_piece WHERE segment = ?").all(segment) as unknown as Row[]),
+      blobs: () => [],
+    },
   };
+}
+
+interface Row {
+  id: number;
+  segment: number;
+  position: number;
+  length: number;
+  checksum: number;
+}
+
+function rangesOf(rows: readonly Row[]): ScrubRange[] {
+  return rows.map(({ segment, position, length, checksum }) => ({
+    ...{ segment, position, length },
+    isGood: (bytes: Uint8Array) => crc32(bytes) === checksum,
+  }));
 }
 
 class Pieces implements OpenModule {
@@ -137,17 +157,8 @@ class Pieces implements OpenModule {
   scrub(after: unknown, max: number): { ranges: ScrubRange[]; next: unknown } {
     const rows = this.#db
       .prepare("SELECT * FROM pieces_piece WHERE id > ? ORDER BY id LIMIT ?")
-      .all(Number(after ?? 0), max) as {
-      id: number;
-      segment: number;
-      position: number;
-      length: number;
-      checksum: number;
-    }[];
-    const ranges = rows.map(({ segment, position, length, checksum }) => ({
-      ...{ segment, position, length },
-      isGood: (bytes: Uint8Array) => crc32(bytes) === checksum,
-    }));
+      .all(Number(after ?? 0), max) as unknown as Row[];
+    const ranges = rangesOf(rows);
     return { ranges, next: rows.length < max ? null : rows.at(-1)!.id };
   }
 

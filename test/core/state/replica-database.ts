@@ -25,8 +25,8 @@ export class ReplicaDatabase {
   constructor(modules: readonly StateModule[] = [kv]) {
     this.modules = modules;
     this.db = this.open();
-    for (const { name } of modules) {
-      this.apply(this.record({ kind: recordKinds.level, module: name, operation: new Uint8Array([1]) }));
+    for (const { name, level } of modules) {
+      this.apply(this.record({ kind: recordKinds.level, module: name, operation: new Uint8Array([level]) }));
     }
   }
 

@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { type AttributesRow, kinds } from "../../../../core/files/attributes.ts";
-import { files } from "../../../../core/files/module/files.ts";
 import type { FileResult } from "../../../../core/files/operations.ts";
 import { fileChangesKept, orphanKeptMs, takenPerStep } from "../../../../core/limits.ts";
 import { superuser, TestVolume } from "./test-volume.ts";
@@ -177,9 +176,3 @@ test("changes are told to whoever follows: each inode after its change, or that 
   expect(() => volume.module.follow!(["changes", 2])).toThrow("no longer kept");
   expect(volume.module.follow!(["changes", volume.index - 5]).next(10).length).toBe(5);
 }, 60_000);
-
-test("a restore is refused over a volume that has files, and not over an empty one", () => {
-  expect(files.unrestorable!(volume.db)).toBe(null);
-  makeFile("a");
-  expect(files.unrestorable!(volume.db)).toBe("files");
-});

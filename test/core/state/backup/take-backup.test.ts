@@ -9,7 +9,6 @@ import type { BackupHeader } from "../../../../core/state/backup/format.ts";
 import { BackupTaker, type RestoreTarget } from "../../../../core/state/backup/take-backup.ts";
 import { unpackBackup } from "../../../../core/state/backup/unpack.ts";
 import { restoreDir } from "../../../../core/state/backup/unpacked.ts";
-import type { StateModule } from "../../../../core/state/module.ts";
 import { kv } from "../../../../core/state/modules/kv.ts";
 import { type RestoreOperation, restoreModule } from "../../../../core/state/modules/restore.ts";
 import { ReplicaDatabase } from "../replica-database.ts";
@@ -71,7 +70,7 @@ function takerOf(fates: Fate[] = [], more: Partial<RestoreTarget> = {}) {
   const operations: RestoreOperation[] = [];
   const target: RestoreTarget = {
     isPrimary: () => true,
-    level: () => 1,
+    level: () => 2,
     write(operation) {
       operations.push(operation);
       const fate = fates.shift() ?? "ok";
@@ -158,7 +157,7 @@ test("what cannot be restored is refused whole, with the reason, and before anyt
     expect(operations).toEqual([]);
     expect(existsSync(restoreDir(place.dir))).toBe(false);
   }
-  const { taker } = takerOf([], { level: () => 0 });
+  const { taker } = takerOf([], { level: (module) => (module === "restore" ? 2 : 0) });
   expect((await refusal(taker.take(headerOf(good), cut(good)))).message).toContain("up to date");
   const elsewhere = takerOf([], { isPrimary: () => false }).taker;
   expect((await refusal(elsewhere.take(headerOf(good), cut(good)))).code).toBe("UNAVAILABLE");
@@ -222,25 +221,3 @@ function takerWrite(operation: RestoreOperation): Promise<WriteOutcome> {
   const result = place.apply(place.record({ module: "restore", operation: encoded }))!;
   return Promise.resolve({ type: "ok", result, index: place.db.appliedIndex });
 }
-
-test("what a restore would leave out, or leave behind, is a reason to refuse it", async () => {
-  put(source, "new", "y");
-  put(source, "file", "z");
-  const bytes = snapshot(source);
-  // As a module whose bytes are in no backup.
-  const bare = (key: string): StateModule => ({
-    ...restoreModule([kv]),
-    unrestorable: (tables) =>
-      tables.prepare("SELECT 1 FROM kv_entry WHERE key = ?").get(new TextEncoder().encode(key))
-        ? "files"
-        : null,
-  });
-  const from = (key: string) => {
-    const unpack = () => unpackBackup(place.dir, [kv, bare(key)]);
-    return refusal(takerOf([], { unpack }).taker.take(headerOf(bytes), cut(bytes)));
-  };
-  place.db.commit();
-  expect((await from("file")).message).toContain("the backup has files, which this dvs does not restore");
-  expect((await from("old")).message).toContain("this instance has files, which this dvs does not restore");
-  expect(contents(place)).toEqual(["old"]);
-});
