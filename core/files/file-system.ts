@@ -29,6 +29,14 @@ export interface AttributeChanges {
   mtime?: FileTime | "now";
 }
 
+/** Of a file that is put as a whole; its owner is who puts it, where none is given. */
+export interface PutAttributes {
+  mode: number;
+  uid?: number;
+  gid?: number;
+  mtime?: FileTime;
+}
+
 export interface DirectoryEntry {
   name: string;
   ino: number;
@@ -123,6 +131,18 @@ export interface FileSystem {
     flags: OpenFlags & { exclusive?: boolean },
   ): Promise<{ attributes: Attributes; file: OpenFile; created: boolean }>;
   open(ino: number, flags: OpenFlags): Promise<OpenFile>;
+  /**
+   * A whole file of at most 256 KiB, new or in place of the one that has the name: others see that one, or all of the new.
+   * `found`: the inode that the name had a moment ago, 0: none. Resolves with null where not all replicas know how, as
+   * during an upgrade: then it takes a file of another name, and a rename.
+   */
+  put(
+    parent: number,
+    name: string,
+    bytes: Uint8Array,
+    attributes: PutAttributes,
+    found?: number,
+  ): Promise<Attributes | null>;
   makeDirectory(parent: number, name: string, mode: number): Promise<Attributes>;
   /** A fifo or a socket: a name that a VOS gives a meaning to. */
   makeNode(parent: number, name: string, mode: number): Promise<Attributes>;

@@ -80,6 +80,22 @@ export interface FileOperations {
   setQuota: [18, bytesMax: number, inodesMax: number];
   /** Entries of the image that the volume begins with, in the order of their paths; `from` is how many came before. */
   seed: [19, digest: string, from: number, entries: readonly SeedEntry[], last: number];
+  /**
+   * A whole file of at most writeBytesMax under a name: new, or in place of the file that has it (`replaced`, 0: nothing).
+   * Others see what was there before, or all of it. `uid`, `gid` −1: by who makes it. From level 2 on.
+   */
+  put: [
+    20,
+    by: By,
+    parent: number,
+    name: string,
+    replaced: number,
+    mode: number,
+    uid: number,
+    gid: number,
+    mtime: TimeChange,
+    bytes: Uint8Array,
+  ];
 
   // Written by the primary
   /** Takes apart what nobody has any more, a bounded step of it. */
@@ -98,7 +114,7 @@ export type FileOperationName = keyof FileOperations;
 export type FileOperation = FileOperations[FileOperationName];
 
 /**
- * Results: `[errno name, or "" ]` and then: create, link, rename, setAttributes, lookup: an AttributesRow (create: and 1
+ * Results: `[errno name, or "" ]` and then: create, link, rename, setAttributes, put, lookup: an AttributesRow (create: and 1
  * where it was made); write: offset, size, change; takeOffset: offset, length; lock: 1 granted, 0 waiting; seed: entries
  * so far, 1 where they are all. "changed" in place of an errno: look again. Queries answer `["", value]` alike: entries
  * `[name, ino, kind, cookie, AttributesRow | null]` each; lockedBy null or `[kind, start, end, pid]`; usage

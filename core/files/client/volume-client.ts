@@ -4,7 +4,8 @@
  * somebody else was faster it is looked again.
  */
 import { randomUUID } from "node:crypto";
-import { fileEntriesMax } from "../../limits.ts";
+import { DvsError } from "../../errors.ts";
+import { fileEntriesMax, writeBytesMax } from "../../limits.ts";
 import type { ImageReader } from "../../vos.ts";
 import { access, checkAccess } from "../access.ts";
 import { type Attributes, type FileTime, kindMask, kinds } from "../attributes.ts";
@@ -17,6 +18,7 @@ import type {
   FileSystemUsage,
   OpenFile,
   OpenFlags,
+  PutAttributes,
   SharedOffset,
 } from "../file-system.ts";
 import { checkName, checkNewName, checkTarget } from "../names.ts";
@@ -150,6 +152,35 @@ export class VolumeClient implements FileSystem {
     }
   }
 
+  async put(
+    parent: number,
+    name: string,
+    bytes: Uint8Array,
+    { mode, uid = -1, gid = -1, mtime }: PutAttributes,
+    found?: number,
+  ): Promise<Attributes | null> {
+    checkNewName(name, "EISDIR");
+    const what = () => `write ${JSON.stringify(name)} in directory ${parent}`;
+    if (bytes.length > writeBytesMax)
+      throw new FileError("EFBIG", `cannot ${what()} at once: ${bytes.length} bytes`);
+    const bits = mode & permissionBits;
+    let known = found;
+    try {
+      return await this.#volume.again(async () => {
+        const replaced = known ?? (await this.#inoOrNone(parent, name, what));
+        // Where it is another by now, it is looked for.
+        known = undefined;
+        const time = timeChange(mtime ?? "now");
+        const operation = [20, this.#by, parent, name, replaced, bits, uid, gid, time, bytes] as const;
+        const [row] = await this.#volume.operate([...operation], what);
+        return attributesIn(row, what);
+      }, what);
+    } catch (e) {
+      if (e instanceof DvsError && e.code === "INVALID") return null;
+      throw e;
+    }
+  }
+
   makeDirectory(parent: number, name: string, mode: number): Promise<Attributes> {
     return this.#make(parent, name, kinds.directory | (mode & permissionBits), "");
   }
@@ -229,13 +260,7 @@ export class VolumeClient implements FileSystem {
     await this.#volume.again(async () => {
       const [ino, replaced] = await Promise.all([
         this.#inoOf(parent, name, what),
-        this.#inoOf(toParent, toName, what).then(
-          (found) => (found === nobodysIno ? 0 : found),
-          (e: unknown) => {
-            if (e instanceof FileError && e.code === "ENOENT") return 0;
-            throw e;
-          },
-        ),
+        this.#inoOrNone(toParent, toName, what),
       ]);
       const operation = [5, this.#by, parent, name, toParent, toName, renames[how], ino, replaced] as const;
       await this.#volume.operate([...operation], what);
@@ -301,6 +326,17 @@ export class VolumeClient implements FileSystem {
     }
     const wanted = (read ? access.read : 0) | (write || truncate ? access.write : 0);
     checkAccess(attributes, this.#who, wanted);
+  }
+
+  /** 0: nothing has the name. */
+  async #inoOrNone(parent: number, name: string, what: What): Promise<number> {
+    try {
+      const ino = await this.#inoOf(parent, name, what);
+      return ino === nobodysIno ? 0 : ino;
+    } catch (e) {
+      if (e instanceof FileError && e.code === "ENOENT") return 0;
+      throw e;
+    }
   }
 
   /** Of a name that is to be changed: whoever may change it is looked at then. */

@@ -160,6 +160,18 @@ const operations: Record<FileOperationName, readonly [number: number, ...fields:
     ],
     ["last", flag],
   ],
+  put: [
+    20,
+    ["by", by],
+    ["parent", id],
+    ["name", name],
+    ["replaced", idOrNone],
+    ["mode", whole(0, 0o7777)],
+    ["uid", userOrNone],
+    ["gid", userOrNone],
+    ["mtime", time],
+    ["bytes", bytes(0)],
+  ],
   reap: [32],
   move: [
     33,

@@ -5,13 +5,14 @@
  *
  * Each operation is one file in operations/, which refuses before it changes anything: an errno is a result.
  */
-import type {
-  ApplyContext,
-  Follower,
-  ModuleBlocks,
-  OpenModule,
-  StateModule,
-  StateTables,
+import {
+  type ApplyContext,
+  type Follower,
+  type ModuleBlocks,
+  ModuleRefusal,
+  type OpenModule,
+  type StateModule,
+  type StateTables,
 } from "../../state/module.ts";
 import type { FileOperation, FileQuery, FileResult } from "../operations.ts";
 import { GrantsFollower } from "./changes.ts";
@@ -23,6 +24,7 @@ import { link as makeLink } from "./operations/link.ts";
 import { cancelLock, lock } from "./operations/lock.ts";
 import { joinOffset, leaveOffset, makeOffset, seekOffset, takeOffset } from "./operations/offset.ts";
 import { open, release } from "./operations/open.ts";
+import { put } from "./operations/put.ts";
 import { setQuota } from "./operations/quota.ts";
 import { removeDirectory, unlink } from "./operations/remove.ts";
 import { rename } from "./operations/rename.ts";
@@ -44,7 +46,8 @@ import { walk } from "./walk.ts";
 
 export const files: StateModule = {
   name: "files",
-  level: 1,
+  /** 2: `put`. */
+  level: 2,
   create: createVolume,
   open: (tables, blocks) => new OpenFiles(tables, blocks),
   restore: filesRestore,
@@ -81,6 +84,7 @@ class OpenFiles implements OpenModule {
     const operation = decodeOperation(encoded);
     return this.#changing(context, (step) => {
       try {
+        if (levelOf(operation) > context.level) throw new ModuleRefusal("not all replicas know it yet");
         return this.#carryOut(operation, step);
       } catch (e) {
         if (e instanceof FileRefusal) return [e.code];
@@ -237,6 +241,8 @@ class OpenFiles implements OpenModule {
         return setQuota(volume, operation);
       case 19:
         return seed(volume, operation, step);
+      case 20:
+        return put(volume, operation, step);
       case 32:
         return reap(volume, step);
       case 33:
@@ -273,6 +279,11 @@ class OpenFiles implements OpenModule {
         return ["", attributesRow(walk(volume, query[1], query[2], query[3] === 1))];
     }
   }
+}
+
+/** From which on it is carried out. */
+function levelOf([number]: FileOperation): number {
+  return number === 20 ? 2 : 1;
 }
 
 type Row = Record<string, string | number | Uint8Array | null>;

@@ -39,6 +39,10 @@ export function touchedBy(operation: FileOperation): readonly string[] | null {
       const keys = [...ofDirectory(parent, name), ...ofDirectory(toParent, toName), inodeKey(ino)];
       return replaced === 0 ? keys : [...keys, inodeKey(replaced)];
     }
+    case 20: {
+      const keys = ofDirectory(operation[2], operation[3]);
+      return operation[4] === 0 ? keys : [...keys, inodeKey(operation[4])];
+    }
     case 6: // setAttributes
       return [inodeKey(operation[2]), permissionKey(operation[2])];
     case 7: // write

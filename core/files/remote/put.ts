@@ -4,8 +4,8 @@
  * size and time.
  */
 import { DvsError, parseOrThrow } from "../../errors.ts";
-import { putFramesMax, putsAheadMax } from "../../limits.ts";
-import { kindOf, kinds } from "../attributes.ts";
+import { putFramesMax, putsAheadMax, writeBytesMax } from "../../limits.ts";
+import { type Attributes, type FileTime, kindOf, kinds } from "../attributes.ts";
 import { FileError } from "../errno.ts";
 import type { AttributeChanges, FileSystem, OpenFile } from "../file-system.ts";
 import { lookupOrNull, resolvePath } from "../paths.ts";
@@ -20,6 +20,8 @@ export async function* putFiles(fs: FileSystem, stream: ReadableStream<Uint8Arra
   /** Of the whole request: it may be sent again. */
   let broken: unknown = null;
   const under = new Map<string, Promise<void>>();
+  /** By its path, with "/" at the end. */
+  const directories = new Map<string, Promise<void>>();
   const running = new Set<Promise<void>>();
   let frames = 0;
   const putting = new Putting(fs);
@@ -29,9 +31,11 @@ export async function* putFiles(fs: FileSystem, stream: ReadableStream<Uint8Arra
       throw new DvsError("TOO_LARGE", `Cannot take more than ${putFramesMax} frames in one request.`);
     }
     const checked = parseOrThrow(PutFrame, header, "frame");
-    if (checked.op === "directory") await Promise.all(under.values());
     while (running.size >= putsAheadMax) await Promise.race(running);
-    const before = under.get(checked.path) ?? Promise.resolve();
+    const { path } = checked;
+    // Of a directory that is not among them, or is called by another of its paths, nothing is known.
+    const directory = directories.get(directoryOf(path)) ?? Promise.all(directories.values());
+    const before = Promise.all([under.get(path), directory]);
     const done = before
       .then(() => putting.put(checked, bytes))
       .catch((e: unknown) => {
@@ -41,11 +45,11 @@ export async function* putFiles(fs: FileSystem, stream: ReadableStream<Uint8Arra
       })
       .finally(() => {
         running.delete(done);
-        if (under.get(checked.path) === done) under.delete(checked.path);
+        if (under.get(path) === done) under.delete(path);
       });
     running.add(done);
-    under.set(checked.path, done);
-    if (checked.op === "directory") await done;
+    under.set(path, done);
+    if (checked.op === "directory") directories.set(`${path.replace(/\/+$/, "")}/`, done);
     if (broken) break;
     yield* failures.splice(0);
   }
@@ -124,7 +128,9 @@ class Putting {
 
   async #file(frame: Of<"file">, bytes: Uint8Array): Promise<void> {
     const { parent, name } = await this.#directories.locate(frame.path);
-    if (await this.#isThere(frame, bytes.length)) return;
+    const there = await lookupOrNull(this.#fs, parent, name);
+    if (isSame(there, frame, bytes.length)) return;
+    if (bytes.length <= writeBytesMax && (await this.#whole(parent, name, frame, bytes, there))) return;
     const { file } = await this.#fs.create(parent, frame.part, 0o600, { write: true });
     try {
       if (bytes.length > 0) await file.write(0, bytes);
@@ -134,6 +140,20 @@ class Putting {
     }
     // The attributes may have been set again by a copy of this very frame: they are the same.
     await this.#fs.rename(parent, frame.part, parent, name);
+  }
+
+  /** In one step; false: it takes several. */
+  async #whole(
+    parent: number,
+    name: string,
+    frame: Of<"file">,
+    bytes: Uint8Array,
+    there: Attributes | null,
+  ): Promise<boolean> {
+    const { mode, mtime, uid, gid } = attributesOf(frame);
+    const owner = uid === undefined ? {} : { uid, gid: gid! };
+    const put = await this.#fs.put(parent, name, bytes, { mode, mtime, ...owner }, there?.ino ?? 0);
+    return put !== null;
   }
 
   #part({ path, part }: Of<"piece">): Promise<OpenFile> {
@@ -156,7 +176,7 @@ class Putting {
     const { parent, name } = await this.#directories.locate(path);
     const found = await lookupOrNull(fs, parent, part);
     if (!found) {
-      if (await this.#isThere(frame, size)) return;
+      if (isSame(await lookupOrNull(fs, parent, name), frame, size)) return;
       throw new FileError("ENOENT", besides(path, part));
     }
     if (found.size !== size) {
@@ -167,17 +187,16 @@ class Putting {
     await fs.setAttributes(found.ino, attributesOf(frame));
     await fs.rename(parent, part, parent, name);
   }
+}
 
-  /** With this size and time, as it is after this very frame. */
-  async #isThere(
-    { path, mtime: [seconds, nanos] }: { path: string; mtime: [number, number] },
-    size: number,
-  ): Promise<boolean> {
-    const { parent, name } = await this.#directories.locate(path);
-    const there = await lookupOrNull(this.#fs, parent, name);
-    if (!there || kindOf(there) !== kinds.file || there.size !== size) return false;
-    return there.mtime.seconds === seconds && there.mtime.nanos === nanos;
-  }
+/** With this size and time, as it is after this very frame. */
+function isSame(
+  there: Attributes | null,
+  { mtime: [seconds, nanos] }: { mtime: [number, number] },
+  size: number,
+): boolean {
+  if (!there || kindOf(there) !== kinds.file || there.size !== size) return false;
+  return there.mtime.seconds === seconds && there.mtime.nanos === nanos;
 }
 
 type Of<Op extends PutFrame["op"]> = Extract<PutFrame, { op: Op }>;
@@ -190,7 +209,7 @@ function attributesOf({
   mode: number;
   mtime: [number, number];
   owner?: [number, number] | undefined;
-}): AttributeChanges {
+}): Pick<AttributeChanges, "uid" | "gid"> & { mode: number; mtime: FileTime } {
   return { mode, mtime: { seconds, nanos }, ...(owner && { uid: owner[0], gid: owner[1] }) };
 }
 
@@ -198,6 +217,11 @@ function unless(code: string): (e: unknown) => void {
   return (e) => {
     if (!(e instanceof FileError) || e.code !== code) throw e;
   };
+}
+
+/** Whose entry it is, with "/" at the end. */
+function directoryOf(path: string): string {
+  return path.replace(/\/+$/, "").replace(/[^/]*$/, "");
 }
 
 /** The path of another name in the same directory. */

@@ -36,7 +36,7 @@ for (const seed of [1, 2, 3, 4]) {
       const touched = module.touched(encoded);
       timeMs += random.integer(0, 20);
       const client = random.pick(clients);
-      const context = { index: ++index, timeMs, random: new Uint8Array(16), client, level: 1 };
+      const context = { index: ++index, timeMs, random: new Uint8Array(16), client, level: files.level };
       db.exec("BEGIN");
       const [error] = module.apply(encoded, context) as FileResult;
       db.exec("COMMIT");
@@ -106,6 +106,7 @@ function randomOperation(random: Random, module: OpenModule): FileOperation {
     [6, by, ino, random.pick([-1, 0o644, 0o711]), -1, -1, random.pick([-1, 0, 5, 9_000]), null, 0, 1],
     [6, by, ino, -1, random.pick([-1, 1_101]), -1, -1, [5, random.integer(0, 9)], null, 0],
     [7, by, ino, random.pick([-1, 0, 3, 4_095]), new TextEncoder().encode(`text ${random.uint32()}`)],
+    [20, by, parent, name, at(parent, name), 0o644, -1, -1, 0, new Uint8Array(random.integer(0, 9_000))],
     [8, ino],
     [9, [ino]],
     [

@@ -169,3 +169,35 @@ test("work goes on over broken links", async () => {
   expect((await file.read(0, bytes.length)).every((byte) => byte === 9)).toBe(true);
   await file.close();
 });
+
+test("a file that is put whole takes the place of what has the name, which stays for those who have it open", async () => {
+  const name = fresh();
+  const mtime = { seconds: 1_700_000_000, nanos: 7 };
+  const first = (await a.put(rootIno, name, bytesOf("first"), { mode: 0o640, uid: 5, gid: 6, mtime }))!;
+  expect(first).toMatchObject({ mode: kinds.file | 0o640, uid: 5, gid: 6, size: 5, nlink: 1, mtime });
+  const old = await b.open(first.ino, { read: true });
+  // What it had a moment ago, as somebody believes who was not told of the first.
+  const second = (await a.put(rootIno, name, bytesOf("second!"), { mode: 0o600 }, 0))!;
+  expect(second.ino).not.toBe(first.ino);
+  expect((await b.lookup(rootIno, name)).ino).toBe(second.ino);
+  const now = await b.open(second.ino, { read: true });
+  expect([text(await old.read(0, 10)), text(await now.read(0, 10))]).toEqual(["first", "second!"]);
+  expect((await b.attributes(first.ino)).nlink).toBe(0);
+  await Promise.all([old.close(), now.close()]);
+});
+
+test("what cannot be put whole changes nothing", async () => {
+  const [name, directory] = [fresh(), fresh()];
+  const { ino } = await a.makeDirectory(rootIno, directory, 0o755);
+  const small = bytesOf("x");
+  const other = a.as({ uid: 7, gid: 7 });
+  expect(await codeOf(a.put(rootIno, directory, small, { mode: 0o644 }))).toBe("EISDIR");
+  expect(await codeOf(a.put(rootIno, "..", small, { mode: 0o644 }))).toBe("EISDIR");
+  expect(await codeOf(other.put(ino, name, small, { mode: 0o644 }))).toBe("EACCES");
+  await a.setAttributes(ino, { mode: 0o777 });
+  expect(await codeOf(other.put(ino, name, small, { mode: 0o644, uid: 0 }))).toBe("EPERM");
+  expect(await codeOf(other.put(ino, name, small, { mode: 0o644, gid: 0 }))).toBe("EPERM");
+  expect(await codeOf(a.put(ino, name, new Uint8Array(writeBytesMax + 1), { mode: 0o644 }))).toBe("EFBIG");
+  expect(await a.entries(ino, 0, 10)).toEqual([]);
+  expect((await other.put(ino, name, small, { mode: 0o4755, gid: 7 }))!.mode).toBe(kinds.file | 0o4755);
+});

@@ -31,6 +31,7 @@ const good: unknown[][] = [
   [17, 30_000],
   [18, 0, 0],
   [19, "a".repeat(64), 0, [["/", 0o040755, 0, ""]], 1],
+  [20, by, 1, "a", 0, 0o644, -1, 5, [1, 2], new Uint8Array(writeBytesMax)],
   [32],
   [33, 1, [[2, 0, 0, 1]], new Uint8Array(1)],
   [34],

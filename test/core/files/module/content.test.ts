@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { type AttributesRow, kinds } from "../../../../core/files/attributes.ts";
+import { files } from "../../../../core/files/module/files.ts";
 import type { FileResult } from "../../../../core/files/operations.ts";
 import { fileSizeMax, segmentBytes, writeBytesMax } from "../../../../core/limits.ts";
 import { superuser, TestVolume } from "./test-volume.ts";
@@ -252,7 +253,7 @@ test("what was written, cut or removed while it was being moved stays so", async
     timeMs: volume.timeMs,
     random: new Uint8Array(16),
     client: "",
-    level: 1,
+    level: files.level,
   };
   expect(volume.module.apply(move, context)).toEqual([""]);
   const now = await read(kept, 0, 200_000);

@@ -54,6 +54,8 @@ export class PosixModel {
         inode.openBy.add(client);
         return {};
       }
+      case 20:
+        return this.#put(operation, madeIno);
       case 9:
         for (const ino of operation[1]) this.inodes.get(ino)?.openBy.delete(client);
         return {};
@@ -134,6 +136,31 @@ export class PosixModel {
     directory.entries.set(name, madeIno);
     if (open === 1) inode.openBy.add(client);
     return { ino: madeIno, made: 1 };
+  }
+
+  #put(operation: Extract<FileOperation, readonly [20, ...unknown[]]>, madeIno: number): Expected {
+    const [, by, parent, name, , mode, uid, gid, , bytes] = operation;
+    const directory = this.#directory(parent, by);
+    if (typeof directory === "string") return directory;
+    const found = directory.entries.get(name);
+    const replaced = found === undefined ? null : this.inodes.get(found)!;
+    if (replaced && this.isDirectory(replaced)) return "EISDIR";
+    if (replaced) {
+      const issue = this.#mayRemove(directory, replaced, by);
+      if (issue) return issue;
+    } else if (!this.#may(directory, by, 3)) return "EACCES";
+    if (by[0] !== 0 && ((uid >= 0 && uid !== by[0]) || (gid >= 0 && !this.#isMember(by, gid))))
+      return "EPERM";
+    if (this.#counted().inodes + 1 > this.inodesMax) return "EDQUOT";
+    const inode = this.#add(madeIno, fileKind, by, parent, "");
+    inode.gid = gid >= 0 ? gid : directory.mode & 0o2000 ? directory.gid : by[1];
+    if (uid >= 0) inode.uid = uid;
+    const keeps = by[0] === 0 || this.#isMember(by, inode.gid);
+    inode.mode |= mode & (keeps ? 0o7777 : 0o5777);
+    inode.bytes = bytes.slice();
+    directory.entries.set(name, madeIno);
+    if (replaced) this.#loseName(directory, replaced);
+    return { ino: madeIno };
   }
 
   #isMember(by: By, gid: number): boolean {

@@ -48,6 +48,11 @@ export function randomOperation(random: Random, model: PosixModel): FileOperatio
     const size = change >= 3 ? randomSize(random) : -1;
     return [6, by, size >= 0 ? file : ino, mode, uid, gid, size, null, null, random.integer(0, 1)];
   }
+  if (kind < 74) {
+    const bytes = new Uint8Array(random.pick([0, 1, 4_096, random.integer(0, 30_000)])).fill(kind);
+    const [uid, gid] = [random.pick([-1, -1, 100]), random.pick([-1, -1, 0, 200])];
+    return [20, by, parent, name, inoOf(parent, name), random.pick(modes), uid, gid, [7, 8], bytes];
+  }
   if (kind < 94) {
     const bytes = new Uint8Array(random.integer(1, random.pick([10, 5_000, 30_000])));
     bytes.fill(random.integer(1, 255));

@@ -38,7 +38,7 @@ export class TestVolume {
   apply({ index, timeMs, client, operation }: TestRecord): FileResult {
     this.index = index;
     this.timeMs = timeMs;
-    const context = { index, timeMs, random: new Uint8Array(16), client, level: 1 };
+    const context = { index, timeMs, random: new Uint8Array(16), client, level: files.level };
     const isOpen = this.db.isTransaction;
     if (!isOpen) this.db.exec("BEGIN");
     this.db.exec("SAVEPOINT operation");
@@ -71,7 +71,7 @@ export class TestVolume {
         timeMs: this.timeMs,
         random: new Uint8Array(16),
         client: "",
-        level: 1,
+        level: files.level,
       };
       this.module.apply(due, context);
     }
@@ -85,7 +85,7 @@ export class TestVolume {
         timeMs: this.timeMs,
         random: new Uint8Array(16),
         client: "",
-        level: 1,
+        level: files.level,
       };
       this.module.apply(work, context);
     }
