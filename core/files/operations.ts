@@ -11,7 +11,7 @@ export type By = readonly [uid: number, gid: number, groups: readonly number[]];
 export type TimeChange = readonly [seconds: number, nanos: number] | null | 0;
 
 export interface FileOperations {
-  /** `mode` with kind bits. `target` of a symbolic link, else "". `open` 1: for whoever creates it. `exclusive` 0: an existing file is opened. */
+  /** `mode` with kind bits. `target` of a symbolic link, else "". `open` 1: for whoever creates it. `exclusive` 0: an existing file is as good, and is not open by this. */
   create: [
     1,
     by: By,

@@ -124,13 +124,13 @@ export class VolumeClient implements FileSystem {
     const attributes = attributesIn(row, what);
     const created = made === 1;
     if (created) this.#volume.opens.taken(attributes.ino);
-    // One that was there may just be being released by this client: it is told as any other.
+    // One that was there is told as any other.
     else await this.#volume.opens.take(attributes.ino);
     const file = new VolumeFile(this.#volume, attributes.ino, this.#who, flags);
     if (created) return { attributes, file, created };
     try {
       this.#checkOpening(attributes, flags);
-      if (flags.truncate) await file.truncate(0);
+      if (flags.truncate) await file.empty();
       return { attributes: flags.truncate ? await file.attributes() : attributes, file, created };
     } catch (e) {
       await file.close();
@@ -144,7 +144,7 @@ export class VolumeClient implements FileSystem {
     await this.#volume.opens.take(ino, attributes.nlink === 0);
     const file = new VolumeFile(this.#volume, ino, this.#who, flags);
     try {
-      if (flags.truncate) await file.truncate(0);
+      if (flags.truncate) await file.empty();
       return file;
     } catch (e) {
       await file.close();

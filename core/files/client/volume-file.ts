@@ -136,6 +136,15 @@ export class VolumeFile implements OpenFile {
     if (!this.#flags.write)
       throw new FileError("EINVAL", `cannot truncate inode ${this.ino}: it was opened to read`);
     checkRange(this.ino, size, 0);
+    await this.#resize(size);
+  }
+
+  /** As a part of opening it, also to read: whether that may be was looked at there. */
+  empty(): Promise<void> {
+    return this.#resize(0);
+  }
+
+  async #resize(size: number): Promise<void> {
     const what = () => `truncate inode ${this.ino}`;
     await this.#volume.again(
       () => this.#volume.operate([6, this.#by, this.ino, -1, -1, -1, size, null, null, 1], what),

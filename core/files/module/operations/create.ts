@@ -29,7 +29,6 @@ export function create(
     if (exclusive === 1 || kind !== kinds.file) refuse("EEXIST");
     const inode = inodes.get(entry.ino);
     if (isDirectory(inode)) refuse("EISDIR");
-    if (open === 1) opens.open(step.client, inode);
     return ["", attributesRow(inode), 0];
   }
   checkNaming(parent, by);

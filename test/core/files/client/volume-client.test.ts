@@ -201,3 +201,16 @@ test("what cannot be put whole changes nothing", async () => {
   expect(await a.entries(ino, 0, 10)).toEqual([]);
   expect((await other.put(ino, name, small, { mode: 0o4755, gid: 7 }))!.mode).toBe(kinds.file | 0o4755);
 });
+
+test("a file that is opened to read may be emptied by that, as on Linux, and not afterwards", async () => {
+  const name = fresh();
+  const { file, attributes } = await a.create(rootIno, name, 0o644, { write: true });
+  await file.write(0, bytesOf("gone"));
+  const opened = await b.open(attributes.ino, { read: true, truncate: true });
+  expect(await opened.attributes()).toMatchObject({ size: 0 });
+  expect(await codeOf(opened.truncate(0))).toBe("EINVAL");
+  await file.write(0, bytesOf("gone"));
+  const made = await b.create(rootIno, name, 0o644, { read: true, truncate: true });
+  expect(made).toMatchObject({ created: false, attributes: { size: 0 } });
+  await Promise.all([opened.close(), made.file.close(), file.close()]);
+});

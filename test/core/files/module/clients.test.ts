@@ -72,6 +72,16 @@ test("a file without a name that nobody is known to have open stays a while, and
   expect(isThere(first)).toBe(true);
 });
 
+test("only who makes a file has it open by that: who finds it there tells of it as of any other open", () => {
+  const ino = makeFile("a", 0);
+  expect(volume.operate([1, superuser, 1, "a", kinds.file | 0o644, "", 1, 0], "two")[2]).toBe(0);
+  expect(count("files_open")).toBe(0);
+  unlink("a", ino);
+  volume.timeMs += orphanKeptMs;
+  volume.tidy();
+  expect(isThere(ino)).toBe(false);
+});
+
 test("a directory that was removed while it was open takes no names", () => {
   const made = volume.operate([1, superuser, 1, "d", kinds.directory | 0o755, "", 0, 1]);
   const ino = (made[1] as AttributesRow)[0];

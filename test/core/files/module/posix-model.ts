@@ -116,7 +116,6 @@ export class PosixModel {
       if (exclusive === 1 || (mode & kindMask) !== fileKind) return "EEXIST";
       const inode = this.inodes.get(found)!;
       if (this.isDirectory(inode)) return "EISDIR";
-      if (open === 1) inode.openBy.add(client);
       return { ino: found, made: 0 };
     }
     if (!this.#may(directory, by, 3)) return "EACCES";
