@@ -14,14 +14,20 @@ export interface AttendanceOptions {
   signal: AbortSignal;
 }
 
-/** Until the signal. Never rejects. */
+/**
+ * Until the signal. Never rejects. What was its own may also be taken from it and all gone before it is heard again:
+ * so whoever was not heard for its time, counted from when it last spoke, tells anew, too.
+ */
 export async function attend({ ttlMs, operate, lost, signal }: AttendanceOptions): Promise<void> {
   let isLost = false;
+  let heardMs = performance.now();
   while (!signal.aborted) {
     try {
+      const saidMs = performance.now();
       await operate([17, ttlMs]);
-      if (isLost) lost();
+      if (isLost || performance.now() - heardMs >= ttlMs) lost();
       isLost = false;
+      heardMs = saidMs;
     } catch (e) {
       // What was its own is being taken from it: it is another one when that is done.
       isLost ||= e instanceof Changed;
