@@ -7,14 +7,19 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { createReadStream, createWriteStream, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type FileSystem, rootIno } from "../../core/files/file-system.ts";
 import type { VolumeClient } from "../../core/files/client/volume-client.ts";
 import { openPath, resolvePath } from "../../core/files/paths.ts";
+import { DvsError } from "../../core/errors.ts";
 import { stateSockets } from "../../core/state/boot.ts";
-import { checkedBackup } from "../../core/state/backup/format.ts";
+import { checkedBackup, encodeBackup, readBackup, streamsOf } from "../../core/state/backup/format.ts";
+import { stateDigest } from "../../core/state/digest.ts";
+import { modules } from "../../core/state/modules.ts";
+import { databaseName } from "../../core/state/schema.ts";
 import { openBackup, sendRestore } from "../../core/state/backup/transfer.ts";
 import { StateCluster } from "../tools/state-cluster.ts";
 import { treeOf } from "../tools/volume-tree.ts";
@@ -58,6 +63,48 @@ async function contentOf(fs: FileSystem, path: string): Promise<string> {
 }
 const pattern = (length: number, seed: number) =>
   new Uint8Array(length).map((_, i) => (i * 31 + (i >> 9) * 7 + seed) & 255);
+
+/** What the database of a replica has, read beside its state process. */
+function look<T>(cluster: StateCluster, at: number, act: (db: DatabaseSync) => T): T {
+  const db = new DatabaseSync(join(cluster.dataDir(at), databaseName), { readOnly: true });
+  try {
+    return act(db);
+  } finally {
+    db.close();
+  }
+}
+const pieces = (cluster: StateCluster, at: number): number =>
+  look(cluster, at, (db) => Number(db.prepare("SELECT pieces FROM restore_state").get()!["pieces"]));
+async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (const untilMs = performance.now() + 60_000; !(await holds()); await sleep(20))
+    if (performance.now() > untilMs) throw new Error(`never: ${what}`);
+}
+/** Replicas agree on everything that they have applied, and nothing of what was put aside is left. */
+async function agree(cluster: StateCluster): Promise<void> {
+  await cluster.allInSync();
+  const applied = (at: number) =>
+    look(cluster, at, (db) => Number(db.prepare("SELECT record FROM applied").get()!["record"]));
+  await until("the replicas agree", () => {
+    const before = [applied(0), applied(1)];
+    const digests = [0, 1].map((at) => look(cluster, at, (db) => stateDigest(db, modules)));
+    return new Set(digests).size === 1 && new Set([...before, applied(0), applied(1)]).size === 1;
+  });
+  const left = "SELECT 1 FROM sqlite_master WHERE name GLOB 'trash_*' OR name GLOB 'restore_[0-9]*'";
+  await until("what was put aside is gone", () =>
+    [0, 1].every((at) => look(cluster, at, (db) => !db.prepare(left).get())),
+  );
+  // Each segment is somebody's.
+  for (const at of [0, 1]) {
+    const others = `SELECT number FROM segment EXCEPT
+      SELECT segment FROM files_segment EXCEPT SELECT segment FROM files_counter`;
+    expect(look(cluster, at, (db) => db.prepare(others).all())).toEqual([]);
+  }
+}
+const codeOf = (action: Promise<unknown>): Promise<string> =>
+  action.then(
+    () => "ok",
+    (e: unknown) => (e instanceof DvsError ? e.code : String(e)),
+  );
 
 /** One of each kind, and what makes it hard. */
 async function build(one: VolumeClient, two: VolumeClient): Promise<void> {
@@ -121,5 +168,104 @@ test("all that two nodes have written is in another instance, as it was; and aga
   await restore(source, path);
   expect(await treeOf(two)).toEqual(before);
   await unlinked.close();
-  await source.allInSync();
+  await agree(source);
+  await agree(place);
 }, 120_000);
+
+test("a backup is of one moment: what was written later is never in it without what was written before", async () => {
+  const [one, two] = [source.files(0), source.files(1)];
+  await put(one, "/first", "0".padStart(12));
+  await put(one, "/second", "0".padStart(12));
+  const ended = new AbortController();
+  let rounds = 0;
+  const count = async (): Promise<void> => {
+    for (let i = 1; !ended.signal.aborted; i++) {
+      await put(one, "/first", String(i).padStart(12));
+      // By another node, which has seen it.
+      await put(two, "/second", await contentOf(two, "/first"));
+      rounds = i;
+    }
+  };
+  const noise = async (): Promise<void> => {
+    for (let i = 0; !ended.signal.aborted; i++) {
+      await put(two, `/noise-${i % 20}`, pattern(100_000, i));
+      if (i % 3 === 0) await two.rename(rootIno, `noise-${i % 20}`, rootIno, "renamed");
+    }
+  };
+  const writers = [count(), noise()];
+  const there = place.files(0);
+  const seen: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    const from = rounds;
+    await until("it goes on", () => rounds > from + 3);
+    const path = await backup(source, `moment-${i}`);
+    await restore(place, path);
+    const [first, second] = [await contentOf(there, "/first"), await contentOf(there, "/second")].map(Number);
+    expect(first! - second!).toBeOneOf([0, 1]);
+    expect(second).toBeGreaterThanOrEqual(from);
+    seen.push(second!);
+  }
+  ended.abort();
+  await Promise.all(writers);
+  expect(new Set(seen).size).toBe(3);
+}, 120_000);
+
+test("a backup that is damaged or cut short is refused, and nothing was touched", async () => {
+  const there = place.files(0);
+  await put(there, "/mark", "untouched");
+  const before = await treeOf(there);
+  const whole = await Bun.file(join(dir, "all")).bytes();
+  const damaged = async (bytes: Uint8Array, name: string): Promise<string> => {
+    await Bun.write(join(dir, name), bytes);
+    return join(dir, name);
+  };
+  const flipped = whole.slice();
+  flipped[whole.length - 10 * MiB]! ^= 1;
+  // As one that was damaged before it was taken: its bytes are not those of its checksums.
+  const { header } = await readBackup(createReadStream(join(dir, "all")));
+  async function* worse(): AsyncGenerator<Uint8Array> {
+    const { chunks } = await readBackup(createReadStream(join(dir, "all")));
+    let at = 0;
+    for await (const [name, part] of streamsOf(header, chunks)) {
+      const copy = part.slice();
+      if (name === "blocks" && at <= MiB && at + part.length > MiB) copy[MiB - at]! ^= 1;
+      if (name === "blocks") at += part.length;
+      yield copy;
+    }
+  }
+  const rotten = await Array.fromAsync(encodeBackup(header, worse()), (part) => part.slice());
+  const fewer = encodeBackup({ ...header, streams: header.streams!.slice(0, 1) }, worse());
+  const cases: [string, Uint8Array, string][] = [
+    ["short", whole.subarray(0, whole.length - 1_000_000), "FAILED"],
+    ["flipped", flipped, "FAILED"],
+    ["rotten", Buffer.concat(rotten), "INVALID"],
+    ["fewer", Buffer.concat(await Array.fromAsync(fewer, (part) => part.slice())), "FAILED"],
+  ];
+  for (const [name, bytes, code] of cases)
+    expect([name, await codeOf(restore(place, await damaged(bytes, name)))]).toEqual([name, code]);
+  expect(pieces(place, 0)).toBe(0);
+  expect(await treeOf(there)).toEqual(before);
+}, 120_000);
+
+test("the primary is killed in the middle of a restore: the old files or the new ones, on all replicas; the next one does it", async () => {
+  const wanted = join(dir, "all");
+  await restore(source, wanted);
+  const inBackup = await treeOf(source.files(0));
+  for (const at of [1, 70, 135]) {
+    await put(place.files(0), "/mark", `before ${at}`);
+    const before = await treeOf(place.files(1));
+    const backupAt = place.backup;
+    const pid = place.pid(place.primary);
+    const outcome = codeOf(restore(place, wanted));
+    await until("pieces have come to the other replica", () => pieces(place, backupAt) >= at);
+    process.kill(pid, "SIGKILL");
+    expect(await outcome).toBeOneOf(["OUTCOME_UNKNOWN", "ok"]);
+    await place.allInSync();
+    const after = JSON.stringify(await treeOf(place.files(0)));
+    const is = [before, inBackup].findIndex((tree) => JSON.stringify(tree) === after);
+    expect(is === 1 || ((await outcome) !== "ok" && is === 0)).toBe(true);
+  }
+  await restore(place, wanted);
+  expect(await treeOf(place.files(1))).toEqual(inBackup);
+  await agree(place);
+}, 180_000);

@@ -1,6 +1,6 @@
 /** A backup of a state with blocks has all bytes that it names, as of one record. */
-import { afterEach, expect, test } from "bun:test";
-import { truncateSync, writeFileSync } from "node:fs";
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { closeSync, openSync, truncateSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { segmentName } from "../../../core/blocks/segment-name.ts";
@@ -11,7 +11,10 @@ import { blocksDir } from "../../../core/state/schema.ts";
 import { piecesModule } from "./test-module.ts";
 import { type Member, operate, pieceBytes, Replicas, until } from "./replicas.ts";
 
-const replicas = new Replicas(1_000_000);
+let replicas: Replicas;
+beforeEach(() => {
+  replicas = new Replicas(1_000_000);
+});
 afterEach(() => replicas.end());
 
 function give({ host, dir }: Member): ReturnType<typeof giveBackup> {
@@ -65,4 +68,25 @@ test("all segments are in it, also when they are discarded while it is read; wit
   truncateSync(join(blocksDir(member.dir), segmentName(3)), 1_000);
   const outcome: unknown = await Array.fromAsync(short.chunks).catch((e: unknown) => e);
   expect(outcome).toMatchObject({ code: "FAILED" });
+}, 20_000);
+
+test("what this disk has damaged comes into the backup from another replica", async () => {
+  const two = new Replicas(1_000_000, 2);
+  try {
+    const [a, b] = [await two.start("a"), await two.start("b")];
+    await until(
+      () => a.host.machine.role === "primary" && (two.store.configuration?.inSync.length ?? 0) === 2,
+    );
+    for (let i = 0; i < 8; i++) await operate(a, { append: pieceBytes(200_000, i) });
+    const { chunks } = await give(a);
+    const damaged = openSync(join(blocksDir(a.dir), segmentName(1)), "r+");
+    writeSync(damaged, new Uint8Array(1_000), 0, 1_000, 250_000);
+    closeSync(damaged);
+    const all = Buffer.concat(await Array.fromAsync(chunks, (part) => part.slice()));
+    for (let i = 0; i < 8; i++) expect(all.includes(pieceBytes(200_000, i))).toBe(true);
+    expect(two.complaints.join()).toContain("repaired");
+    await two.stop(b);
+  } finally {
+    await two.end();
+  }
 }, 20_000);
