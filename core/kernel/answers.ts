@@ -59,7 +59,7 @@ export class Answers {
     replier.counters.sentRemote++;
     replier.counters.bytesSent += bytes;
     const kernel = this.#kernel;
-    if (kernel.frozen) kernel.park(() => this.#reply(request, message));
+    if (kernel.frozen) kernel.backlog.park(() => this.#reply(request, message));
     else this.#reply(request, message);
     return "OK";
   }

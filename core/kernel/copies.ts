@@ -81,7 +81,7 @@ export class Copies {
       return call;
     }
     if (timeoutMs !== undefined) kernel.timers.arm(call, timeoutMs);
-    if (kernel.frozen) kernel.park(() => this.#begin(call));
+    if (kernel.frozen) kernel.backlog.park(() => this.#begin(call));
     else this.#begin(call);
     return call;
   }

@@ -153,7 +153,7 @@ export class Departure {
     this.#open = [...proc.away.values()].filter((call) => !isQueued.has(call));
     const calls = [...this.#open, ...this.#queued];
     const since = kernel.view.placedAt(proc.endpoint);
-    const state = exportState(proc, since, kernel.caughtUpTo, calls, this.#notices(), kernel.timers);
+    const state = exportState(proc, since, kernel.backlog.caughtUpTo, calls, this.#notices(), kernel.timers);
     if (bodyBytes(state, messageBytesMax) > messageBytesMax) {
       kernel.moves.abort(proc.endpoint, g);
       return;

@@ -15,6 +15,7 @@
  */
 import { cancelGraceMs, processGrantsMax } from "../limits.ts";
 import { Answers } from "./answers.ts";
+import { Backlog } from "./backlog.ts";
 import { Bindings, type BindOptions } from "./bindings.ts";
 import { type Call, callKinds } from "./call.ts";
 import { doGetInfo, infoOf } from "./calls/do-get-info.ts";
@@ -39,11 +40,10 @@ import type { Outcome } from "./outcome.ts";
 import { Peers } from "./peers.ts";
 import { Proc } from "./proc.ts";
 import { type ProposalAnswer, Proposals } from "./proposals.ts";
-import { handleRemoved, messagesOf } from "./removal.ts";
+import { messagesOf } from "./removal.ts";
 import type { ChannelName } from "./proxy/link-messages.ts";
 import type { KernelSink } from "./sink.ts";
 import { TimerWheel } from "./timer-wheel.ts";
-import type { ViewChange } from "./view-change.ts";
 import { ViewMachine, type ViewSnapshot } from "./view-machine.ts";
 import type { KernelId, KernelRecord, Member, OrderedRecord } from "./view.ts";
 
@@ -59,13 +59,6 @@ export type WatchLocal = (
   destination: Endpoint,
   type: number,
 ) => void;
-
-/** A record that has been read, and the messages that are lost by it. */
-interface Reading {
-  index: number;
-  change: ViewChange;
-  lost: readonly Call[];
-}
 
 const noCalls: readonly Call[] = [];
 
@@ -83,6 +76,7 @@ export class KernelMachine {
   readonly copies = new Copies(this);
   readonly moves = new MovesMachine(this);
   readonly leaving = new Leaving(this);
+  readonly backlog = new Backlog(this);
   readonly membership: MembershipMachine;
   /** 0 until it has read that it has joined. */
   id: KernelId = 0;
@@ -90,18 +84,6 @@ export class KernelMachine {
   /** No process is woken, no call leaves, nothing is delivered. */
   frozen = true;
   exited = false;
-  /** Read while frozen. */
-  #readings: Reading[] = [];
-  /** Index of the last record of which this kernel has drawn the consequences. */
-  caughtUpTo = 0;
-  /** Of peers, while frozen. Bounded by their windows. */
-  #inbox: { from: KernelId; message: KernelMessage }[] = [];
-  /** Of kernels whose joining this one has not read yet. */
-  readonly #early = new Map<KernelId, KernelMessage[]>();
-  /** Asked for while frozen. Bounded by the calls of the processes. */
-  #parked: (() => void)[] = [];
-  /** Ahead of this kernel's View: handled after the next record. Bounded by the windows of peers. */
-  #ahead: { from: KernelId; message: KernelMessage }[] = [];
   #tickets = 0;
   /** Sees each message between two processes of this kernel; null while nobody traces, which costs nothing. */
   watchLocal: WatchLocal | null = null;
@@ -183,7 +165,7 @@ export class KernelMachine {
     const { record } = ordered;
     const lost = record.type === "remove" ? messagesOf(this, record.kernel) : noCalls;
     const change = this.view.apply(ordered);
-    this.#readings.push({ index: ordered.index, change, lost });
+    this.backlog.read({ index: ordered.index, change, lost });
     if (change.type === "joined" && change.member.incarnation === this.member.incarnation) {
       this.id = change.member.kernel;
     }
@@ -193,7 +175,7 @@ export class KernelMachine {
     }
     this.membership.applied(change);
     if (this.frozen) this.proposals.review();
-    else this.#catchUp();
+    else this.backlog.catchUp();
     this.sink.wantTick?.();
   }
 
@@ -205,11 +187,9 @@ export class KernelMachine {
     if (!this.view.members.has(from)) {
       // Removed: it is as if it had never been sent. Not read of yet: it waits for the record.
       if (isMembership || this.view.hasGone(from)) return;
-      const early = this.#early.get(from) ?? [];
-      early.push(message);
-      this.#early.set(from, early);
+      this.backlog.arrivedEarly(from, message);
     } else if (isMembership || !this.frozen) this.handle(from, message);
-    else this.#inbox.push({ from, message });
+    else this.backlog.arrivedFrozen(from, message);
   }
 
   /** The proxy of a peer has room again. */
@@ -341,15 +321,8 @@ export class KernelMachine {
   /** Now, or in its turn once the kernel has thawed. */
   whenThawed(act: () => void): void {
     if (this.exited) return;
-    if (this.frozen) this.#parked.push(act);
+    if (this.frozen) this.backlog.park(act);
     else act();
-  }
-  park(act: () => void): void {
-    this.#parked.push(act);
-  }
-  /** The message speaks of a record that this kernel has not read. */
-  awaitRecord(from: KernelId, message: KernelMessage): void {
-    this.#ahead.push({ from, message });
   }
   /** Of a marker or an audit. */
   nextTicket(): number {
@@ -411,80 +384,11 @@ export class KernelMachine {
       return;
     }
     this.sink.thaw();
-    this.#catchUp();
-    const inbox = this.#inbox;
-    const parked = this.#parked;
-    this.#inbox = [];
-    this.#parked = [];
-    // It may freeze again by one of them, for good: when it was about to leave.
-    let handled = 0;
-    let acted = 0;
-    for (; handled < inbox.length && !this.frozen; handled++) {
-      const { from, message } = inbox[handled]!;
-      if (this.view.members.has(from)) this.handle(from, message);
-    }
-    for (; acted < parked.length && !this.frozen; acted++) parked[acted]!();
-    if (this.frozen) {
-      this.#inbox.unshift(...inbox.slice(handled));
-      this.#parked.unshift(...parked.slice(acted));
-      return;
-    }
+    this.backlog.thaw();
+    if (this.frozen) return;
     this.bindings.rematchAll();
     this.peers.pumpAll();
     this.answers.flush();
-  }
-
-  /** What follows from the records that have been read. */
-  #catchUp(): void {
-    const readings = this.#readings;
-    this.#readings = [];
-    for (const { index, change, lost } of readings) {
-      this.caughtUpTo = index;
-      this.#react(change, lost);
-    }
-    const ahead = this.#ahead;
-    this.#ahead = [];
-    for (const { from, message } of ahead) if (this.view.members.has(from)) this.handle(from, message);
-    this.proposals.review();
-    this.leaving.review();
-  }
-
-  #react(change: ViewChange, lost: readonly Call[]): void {
-    switch (change.type) {
-      case "joined": {
-        const { kernel } = change.member;
-        if (kernel === this.id) this.bindings.maybeBind();
-        const early = this.#early.get(kernel) ?? [];
-        this.#early.delete(kernel);
-        for (const message of early) this.handle(kernel, message);
-        return;
-      }
-      case "removed":
-        this.#early.delete(change.kernel);
-        handleRemoved(this, change, lost);
-        return;
-      case "slots":
-        if (change.kernel !== this.id) return;
-        this.table.addRange(change.range);
-        this.bindings.maybeBind();
-        return;
-      case "named":
-        this.bindings.named(change.name, change.endpoint);
-        return;
-      case "moving":
-        this.moves.handleMoving(change);
-        return;
-      case "moved":
-        this.moves.handleMoved(change);
-        return;
-      case "aborted":
-        this.moves.handleAborted(change);
-        return;
-      case "ended":
-        if (change.promoted) this.moves.handlePromoted(change.promoted);
-        if (change.left) this.moves.handleLeft(change.left);
-        return;
-    }
   }
 
   #exit(): void {

@@ -30,7 +30,7 @@ export class Leaving {
 
   handleFlush(from: KernelId, m: KernelMessage<"flush">): void {
     const kernel = this.#kernel;
-    if (kernel.view.index < m[1]) kernel.awaitRecord(from, m);
+    if (kernel.view.index < m[1]) kernel.backlog.arrivedAhead(from, m);
     else {
       kernel.answers.flush();
       kernel.transmit(from, [messageTable.flushed.number, m[1]]);

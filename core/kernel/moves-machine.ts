@@ -138,7 +138,7 @@ export class MovesMachine {
     const isComing = place?.g === g && place.to === kernel.id && place.holder === from;
     if (!isComing) {
       // Decided meanwhile: of no interest.
-      if ((place?.g ?? 0) < g) kernel.awaitRecord(from, m);
+      if ((place?.g ?? 0) < g) kernel.backlog.arrivedAhead(from, m);
       return;
     }
     const state = parseState(body);
@@ -166,7 +166,7 @@ export class MovesMachine {
     const kernel = this.#kernel;
     const [, endpoint, since, ticket] = m;
     if (kernel.view.index < since) {
-      kernel.awaitRecord(from, m);
+      kernel.backlog.arrivedAhead(from, m);
       return;
     }
     const mailbox = kernel.table.find(endpoint)?.mailbox;

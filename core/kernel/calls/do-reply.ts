@@ -25,7 +25,7 @@ export function doReply(kernel: KernelMachine, replier: Proc, request: Call, mes
     if (kernel.frozen) {
       // Taken from it, so that it is not replied to twice; the caller is told when processes may run again.
       request.state = states.sent;
-      kernel.park(() => answerLocal(kernel, request, message));
+      kernel.backlog.park(() => answerLocal(kernel, request, message));
     } else finish(kernel, request, "OK", message);
     return "OK";
   }

@@ -31,7 +31,7 @@ export function doSend(
   }
   if (caller.callsMax === 1) caller.blockedOn = call;
   if (timeoutMs !== undefined) kernel.timers.arm(call, timeoutMs);
-  if (kernel.frozen) kernel.park(() => dispatch(kernel, call));
+  if (kernel.frozen) kernel.backlog.park(() => dispatch(kernel, call));
   else if (caller.held) finish(kernel, call, "BUSY");
   else dispatch(kernel, call);
   if (timeoutMs === 0 && call.state === states.waiting) kernel.expire(call);

@@ -39,10 +39,10 @@ function callOf(kernel: KernelMachine, from: KernelId, m: KernelMessage<Answer>)
   if (proc) {
     const call = proc.away.get(number);
     // Its process may have made it where it is by now.
-    if (!call && proc.held) kernel.awaitRecord(from, m);
+    if (!call && proc.held) kernel.backlog.arrivedAhead(from, m);
     return call;
   }
-  if (kernel.moves.incoming.has(source)) kernel.awaitRecord(from, m);
+  if (kernel.moves.incoming.has(source)) kernel.backlog.arrivedAhead(from, m);
   else if (kernel.isElsewhere(source)) kernel.transmit(kernel.view.holderOf(source), m);
   return undefined;
 }

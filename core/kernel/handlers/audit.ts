@@ -7,7 +7,7 @@ import type { KernelId } from "../view.ts";
 export function handleAudit(kernel: KernelMachine, from: KernelId, m: KernelMessage<"audit">): void {
   const [, audit, index, endpoint, since, calls] = m;
   if (kernel.view.index < index) {
-    kernel.awaitRecord(from, m);
+    kernel.backlog.arrivedAhead(from, m);
     return;
   }
   const proc = kernel.table.find(endpoint);

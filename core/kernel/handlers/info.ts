@@ -6,7 +6,7 @@ import type { KernelId } from "../view.ts";
 export function handleInfo(kernel: KernelMachine, from: KernelId, m: KernelMessage<"info">): void {
   const [, source, number, destination, index] = m;
   if (kernel.view.index < index) {
-    kernel.awaitRecord(from, m);
+    kernel.backlog.arrivedAhead(from, m);
     return;
   }
   const proc = kernel.table.find(destination);

@@ -7,7 +7,7 @@ import type { KernelId } from "../view.ts";
 export function handleNotify(kernel: KernelMachine, from: KernelId, m: KernelMessage<"notify">): void {
   const [, source, number, destination, group, since, count] = m;
   if (kernel.view.index < since) {
-    kernel.awaitRecord(from, m);
+    kernel.backlog.arrivedAhead(from, m);
     return;
   }
   const to = kernel.table.find(destination);

@@ -7,7 +7,7 @@ import type { KernelId } from "../view.ts";
 export function handleResolve(kernel: KernelMachine, from: KernelId, m: KernelMessage<"resolve">): void {
   const [, destination, index] = m;
   if (kernel.view.index < index) {
-    kernel.awaitRecord(from, m);
+    kernel.backlog.arrivedAhead(from, m);
     return;
   }
   const to = kernel.table.find(destination);

@@ -24,7 +24,7 @@ function arrive(
   const [, source, number, destination, group, since, type, body] = m;
   const { view } = kernel;
   if (since > view.index) {
-    kernel.awaitRecord(from, m);
+    kernel.backlog.arrivedAhead(from, m);
     return;
   }
   const to = kernel.table.find(destination);

@@ -8,7 +8,7 @@ import type { KernelId } from "../view.ts";
 export function handleWatch(kernel: KernelMachine, from: KernelId, m: KernelMessage<"watch">): void {
   const [, source, number, destination, index, bound] = m;
   if (kernel.view.index < index) {
-    kernel.awaitRecord(from, m);
+    kernel.backlog.arrivedAhead(from, m);
     return;
   }
   const call = mail(callKinds.watch, source, destination, number);
