@@ -27,13 +27,15 @@ export interface BlockExchangeOptions {
   store: Pick<BlockStore, "read">;
   /** Dropped where there is no link. */
   send: (disk: DiskId, fields: Fields) => void;
+  /** Once, so much later, unless the returned function is called. Missing: by a timer of this host process. */
+  after?: (ms: number, run: () => void) => () => void;
 }
 
 interface Asked {
   disk: DiskId;
   resolve: (bytes: Uint8Array | null) => void;
   reject: (error: DvsError) => void;
-  timer: ReturnType<typeof setTimeout>;
+  forgetTimer: () => void;
 }
 
 export class BlockExchange {
@@ -81,7 +83,7 @@ export class BlockExchange {
     if (bytes !== null && !(bytes instanceof Uint8Array)) throw new Malformed("bytes of a segment");
     if (bytes && number === numbers.fetched && crc32(bytes) !== sum)
       return this.#fail(id, asked, "they came with another checksum");
-    clearTimeout(asked.timer);
+    asked.forgetTimer();
     this.#asked.delete(id);
     // A copy: frames are views of what the link has read.
     asked.resolve(bytes && bytes.slice());
@@ -96,15 +98,16 @@ export class BlockExchange {
   ): Promise<Uint8Array | null> {
     return new Promise((resolve, reject) => {
       const id = ++this.#ids;
-      const timer = setTimeout(() => this.#fail(id, asked, "no answer came"), blockAnswerMs);
-      const asked: Asked = { disk, resolve, reject, timer };
+      const { after = timeout } = this.#options;
+      const forgetTimer = after(blockAnswerMs, () => this.#fail(id, asked, "no answer came"));
+      const asked: Asked = { disk, resolve, reject, forgetTimer };
       this.#asked.set(id, asked);
       this.#options.send(disk, [number, id, segment, position, length]);
     });
   }
 
-  #fail(id: number, { timer, reject, disk }: Asked, why: string): void {
-    clearTimeout(timer);
+  #fail(id: number, { forgetTimer, reject, disk }: Asked, why: string): void {
+    forgetTimer();
     this.#asked.delete(id);
     reject(new DvsError("UNAVAILABLE", `Cannot get bytes of a segment from replica ${disk}: ${why}.`));
   }
@@ -145,4 +148,9 @@ export class BlockExchange {
     }
     return new Uint8Array(sums.buffer);
   }
+}
+
+function timeout(ms: number, run: () => void): () => void {
+  const timer = setTimeout(run, ms);
+  return () => clearTimeout(timer);
 }

@@ -413,6 +413,14 @@ export class StateDatabase {
     this.#db.exec(`PRAGMA max_page_count = ${pages + more}`);
   }
 
+  /** For tests: the end of the host process. What no COMMIT has is gone. */
+  abandon(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
+    this.#db.close();
+  }
+
   /** As `close`, and on the disk, after all that is applied has got there: after this an end counts as clean. */
   async closeSynced(): Promise<void> {
     await this.settled();

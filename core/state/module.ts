@@ -125,6 +125,8 @@ export interface BackupRules {
  * bytes come with the operation: the log has them until a snapshot has the segments, on the disk.
  */
 export interface ModuleBlocks {
+  /** About how long a segment becomes, the same on each replica. Missing: what its module finds right. */
+  readonly segmentBytes?: number;
   /** Later reads see them at once. Bytes of the operation may be kept. Only in `apply`. */
   write(segment: number, position: number, bytes: Uint8Array): void;
   /** Rejects with FAILED where they cannot be read, and with NOT_FOUND where the segment is gone. The caller checks them. */

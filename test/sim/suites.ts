@@ -1,5 +1,6 @@
 /** What the simulator can run. A new machine under test is a scenario and a line here. */
 import { controlHardCases, runControl } from "./control/scenario.ts";
+import { filesHardCases, runFiles } from "./replica/files/scenario.ts";
 import type { Simulation } from "./harness/simulation.ts";
 import { kernelHardCases, runKernels } from "./kernel/scenario.ts";
 import { proxyHardCases, runProxies } from "./proxy/scenario.ts";
@@ -14,6 +15,7 @@ export interface Suite {
 
 export const suites: Record<string, Suite> = {
   control: { run: runControl, hardCases: controlHardCases },
+  files: { run: runFiles, hardCases: filesHardCases },
   kernel: { run: runKernels, hardCases: kernelHardCases },
   proxy: { run: runProxies, hardCases: proxyHardCases },
   replica: { run: runReplicas, hardCases: replicaHardCases },

@@ -8,9 +8,8 @@
  */
 import { localFileBytesMax, localNamesMax } from "../../limits.ts";
 import { bucketsOf } from "../../state/buckets.ts";
-import type { LocalReader, LocalState } from "../../state/client/local-reader.ts";
 import { notClean } from "../../state/guard.ts";
-import type { OpenModule } from "../../state/module.ts";
+import type { ModuleBlocks, OpenModule } from "../../state/module.ts";
 import { type Attributes, kindOf, kinds } from "../attributes.ts";
 import { FileError } from "../errno.ts";
 import type { DirectoryEntry } from "../file-system.ts";
@@ -20,6 +19,20 @@ import { LocalExtents, windowBytes } from "./local-extents.ts";
 import { LocalListings } from "./local-listings.ts";
 import type { NearVolume } from "./near-volume.ts";
 import { attributesIn, entriesIn, rowsIn, valuesOf, type What } from "./results.ts";
+
+/** As core/state/client/local-reader.ts has it. */
+export interface NearReader {
+  /** Null: there is nothing to read by. Another one is another database. */
+  state(): NearState | null;
+}
+
+export interface NearState {
+  readonly guard: { readonly isVoid: boolean };
+  readonly blocks: Pick<ModuleBlocks, "read" | "readNow" | "readBlob">;
+  module(name: string): OpenModule | undefined;
+  /** Of one key: the last record that may have changed it, or `notClean`. */
+  last(bucket: number): number;
+}
 
 interface KnownFile {
   readonly attributes: Attributes;
@@ -38,9 +51,9 @@ interface KnownName {
 }
 
 export class LocalFiles implements NearVolume {
-  readonly #reader: LocalReader;
+  readonly #reader: NearReader;
   /** What is known is of this one. */
-  #state: LocalState | null = null;
+  #state: NearState | null = null;
   #module: OpenModule | undefined;
   readonly #files = new Map<number, KnownFile>();
   readonly #names = new Map<string, KnownName>();
@@ -48,7 +61,7 @@ export class LocalFiles implements NearVolume {
   /** Of all extents that are kept. */
   #bytes = 0;
 
-  constructor(reader: LocalReader) {
+  constructor(reader: NearReader) {
     this.#reader = reader;
   }
 
@@ -102,7 +115,7 @@ export class LocalFiles implements NearVolume {
   }
 
   /** Another database may have been read than the one that was looked at. */
-  #good(state: LocalState, ino: number, bytes: Uint8Array | null): Uint8Array | null {
+  #good(state: NearState, ino: number, bytes: Uint8Array | null): Uint8Array | null {
     if (bytes && !state.guard.isVoid) return bytes;
     // Its extents may be of before a segment was cleaned.
     this.#forget(ino);
@@ -110,7 +123,7 @@ export class LocalFiles implements NearVolume {
   }
 
   #readWindows(
-    state: LocalState,
+    state: NearState,
     file: KnownFile,
     offset: number,
     end: number,
@@ -128,7 +141,7 @@ export class LocalFiles implements NearVolume {
   }
 
   /** Null: there is nothing to read by now. */
-  #current(): LocalState | null {
+  #current(): NearState | null {
     const state = this.#reader.state();
     if (state !== this.#state) {
       this.#state = state;
@@ -141,7 +154,7 @@ export class LocalFiles implements NearVolume {
     return this.#module ? state : null;
   }
 
-  #file(state: LocalState, ino: number): KnownFile | null {
+  #file(state: NearState, ino: number): KnownFile | null {
     const known = this.#files.get(ino);
     if (known) {
       const last = state.last(known.bucket);
@@ -174,7 +187,7 @@ export class LocalFiles implements NearVolume {
     }
   }
 
-  #name(state: LocalState, parent: number, name: string): KnownName | null {
+  #name(state: NearState, parent: number, name: string): KnownName | null {
     const key = nameKey(parent, name);
     const known = this.#names.get(key);
     if (known) {
@@ -202,7 +215,7 @@ export class LocalFiles implements NearVolume {
     return found;
   }
 
-  #window(state: LocalState, file: KnownFile, window: number): LocalExtents | null {
+  #window(state: NearState, file: KnownFile, window: number): LocalExtents | null {
     const known = file.windows.get(window);
     if (known) return known;
     const { ino } = file.attributes;

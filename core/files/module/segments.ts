@@ -21,11 +21,13 @@ export class Segments {
   readonly #sql;
   readonly #counters: Counters;
   readonly #blocks: ModuleBlocks | undefined;
+  readonly #bytesMax: number;
 
   constructor(tables: StateTables, counters: Counters, blocks: ModuleBlocks | undefined) {
     this.#sql = prepareAll(tables, statements);
     this.#counters = counters;
     this.#blocks = blocks;
+    this.#bytesMax = blocks?.segmentBytes ?? segmentBytes;
   }
 
   /**
@@ -48,7 +50,7 @@ export class Segments {
     if (data.length >= filePageBytes) {
       counters.head = Math.ceil(counters.head / filePageBytes) * filePageBytes;
     }
-    if (counters.head + data.length > segmentBytes) this.#seal();
+    if (counters.head + data.length > this.#bytesMax) this.#seal();
     const { segment, head: position } = counters;
     this.#write(data);
     const { length } = data;
@@ -75,7 +77,7 @@ export class Segments {
   #isLast({ segment, position, bytes, lead, length }: Extent, more: number): boolean {
     const { row } = this.#counters;
     const isAtHead = segment === row.segment && position + bytes === row.head && lead + length === bytes;
-    return isAtHead && bytes + more <= extentBytesMax && row.head + more <= segmentBytes;
+    return isAtHead && bytes + more <= extentBytesMax && row.head + more <= this.#bytesMax;
   }
 
   #write(data: Uint8Array): void {

@@ -28,9 +28,31 @@ export class Disk {
   #synced = 0;
   /** Writes beyond it throw DiskFull. */
   bytesMax = Infinity;
+  readonly #directories = new Map<string, Disk>();
 
-  constructor(random: Random) {
+  readonly #parent: Disk | null;
+
+  constructor(random: Random, parent: Disk | null = null) {
     this.#random = random;
+    this.#parent = parent;
+  }
+
+  /** Names of its own, in the same room. */
+  directory(name: string): Disk {
+    let directory = this.#directories.get(name);
+    if (!directory) {
+      directory = new Disk(this.#random, this);
+      this.#directories.set(name, directory);
+    }
+    return directory;
+  }
+
+  /** Bytes of all files. */
+  get used(): number {
+    let used = 0;
+    for (const file of new Set(this.#current.values())) used += file.size;
+    for (const directory of this.#directories.values()) used += directory.used;
+    return used;
   }
 
   names(): string[] {
@@ -108,14 +130,14 @@ export class Disk {
     this.#pending = [];
     this.#current = new Map(this.#durable);
     for (const file of new Set(this.#durable.values())) file.powerCut(this.#random);
+    for (const directory of this.#directories.values()) directory.powerCut();
   }
 
   /** Throws where it does not fit. */
   claim(bytes: number): void {
+    if (this.#parent) return this.#parent.claim(bytes);
     if (this.bytesMax === Infinity || bytes <= 0) return;
-    let used = 0;
-    for (const file of new Set(this.#current.values())) used += file.size;
-    if (used + bytes > this.bytesMax) throw new DiskFull(`no space for ${bytes} bytes`);
+    if (this.used + bytes > this.bytesMax) throw new DiskFull(`no space for ${bytes} bytes`);
   }
 
   #change(change: DirectoryChange): void {

@@ -90,9 +90,8 @@ export class Drive {
   }
 }
 
-/** As the host process that runs now sees it. */
-export function simFiles(drive: Drive, host: Host): LogFiles {
-  const { disk } = drive;
+/** As the host process that runs now sees it. `disk`: the drive's, or a directory of it. */
+export function simFiles(drive: Drive, host: Host, disk: Disk = drive.disk): LogFiles {
   return {
     list: (done) => drive.run(host, "operation", () => disk.names(), done),
     open: (name, how, done) =>

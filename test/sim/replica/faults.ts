@@ -132,9 +132,7 @@ export const strikes: Record<string, Strike<ReplicaWorld>> = {
     const node = someNode(world);
     if (!node) return;
     const { disk } = node.drive;
-    let used = 0;
-    for (const name of disk.names()) used += disk.size(name);
-    disk.bytesMax = used + world.sim.random.pick([0, 300, 3_000]);
+    disk.bytesMax = disk.used + world.sim.random.pick([0, 300, 3_000]);
     later(world.sim.random.pick([300, 2_000]), () => (disk.bytesMax = Infinity));
   },
   "disk:bit turned": (world, later) => {

@@ -64,6 +64,7 @@ export class KvLoad implements Load {
   }
 
   executed(): void {}
+  stepped(): void {}
 
   applied(_record: LogRecord, state: State): void {
     if (this.history.awaitsRest) this.history.left((state as KvState).values);
@@ -71,6 +72,10 @@ export class KvLoad implements Load {
 
   lose(): void {
     this.history.lose();
+  }
+
+  unsettled(): null {
+    return null;
   }
 
   violation(): string | null {
@@ -203,6 +208,10 @@ class KvState implements State {
     return this.#state.clone();
   }
 
+  kept(): void {}
+  hold(): () => void {
+    return () => undefined;
+  }
   receive(_from: string, _snapshot: Frozen, _isDiverged: boolean, done: (isThere: boolean) => void): void {
     done(true);
   }

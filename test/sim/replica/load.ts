@@ -49,8 +49,12 @@ export interface Load {
   executed(record: LogRecord, result: Uint8Array, by: string): void;
   /** A replica has applied it, which is committed in the log that goes on. */
   applied(record: LogRecord, state: State): void;
+  /** After each step of the simulation. Throws what has gone wrong where nobody could be told. */
+  stepped(): void;
   /** A person has accepted that what is behind `kept` is lost. */
   lose(kept: number): void;
+  /** What is still under way in these, or null. */
+  unsettled(states: readonly State[]): string | null;
   /** All that clients do is done, and replicas are one: what is wrong with what they were told, or null. */
   violation(): string | null;
 }
@@ -84,6 +88,8 @@ export interface Life {
   /** To another replica's state. */
   send(disk: DiskId, fields: Fields): void;
   linked(): readonly DiskId[];
+  /** As the primary, if it still is: what belongs to nobody. */
+  write(operation: Uint8Array): void;
   full(full: boolean): void;
   /** It can be applied again. */
   resumed(): void;
@@ -115,6 +121,10 @@ export interface State extends Frozen {
   due(timeMs: number): Uint8Array | null;
   /** As of the last transaction, or of now. */
   freeze(): Frozen;
+  /** A snapshot of that record is on the disk. */
+  kept(index: number): void;
+  /** Nothing is removed that a snapshot names until the returned function is called: one is being sent. */
+  hold(): () => void;
   /** Gets what a snapshot of another replica names outside of itself. False: it could not be had. */
   receive(from: DiskId, snapshot: Frozen, isDiverged: boolean, done: (isThere: boolean) => void): void;
   /** The snapshot takes the place of all that is here. */

@@ -51,7 +51,10 @@ export function runReplicas(seed: number, options: { sink?: (line: string) => vo
 export function runLoad(sim: Simulation, load: (world: ReplicaWorld) => Load): void {
   const world = new ReplicaWorld(sim, load);
   const faults = new ReplicaFaults(world);
-  sim.invariant = () => checkReplicas(world);
+  sim.invariant = () => {
+    world.load.stepped();
+    checkReplicas(world);
+  };
   try {
     for (const node of world.nodes) if (node.isWanted) node.start();
     if (!sim.runUntil(() => world.serving !== undefined, healMs)) throw new Error("no primary ever served");
@@ -110,6 +113,9 @@ function unsettled(world: ReplicaWorld): string | null {
   const problem = unhealed(world);
   if (problem !== null) return problem;
   const [first, ...others] = world.nodes.filter((node) => node.isWanted);
+  const states = [first!, ...others].map(({ process }) => process!.state);
+  const underWay = world.load.unsettled(states);
+  if (underWay !== null) return underWay;
   const digest = first!.process!.state.digest();
   for (const other of others) {
     const { state } = other.process!;

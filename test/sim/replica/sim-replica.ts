@@ -88,6 +88,7 @@ export class SimReplica {
       committed: (index) => node.guard?.committed(index),
       send: (disk, fields) => this.#send(disk, { from: this.disk, fields }),
       linked: () => node.world.links.peersOf(node.host).map((host) => node.world.diskOf(host)),
+      write: (operation) => this.#writeAlone(operation),
       full: (full) => this.#stateFull(full),
       // In a step of its own.
       resumed: () => this.#step(() => (this.#flushWanted = true)),
@@ -178,7 +179,11 @@ export class SimReplica {
   #writeWhatIsDue(): void {
     if (!this.isServingPrimary) return;
     const operation = this.state.due(this.#node.host.wallMs());
-    if (!operation) return;
+    if (operation) this.#writeAlone(operation);
+  }
+
+  #writeAlone(operation: Uint8Array): void {
+    if (!this.isServingPrimary) return;
     this.#step((machine, nowMs) => {
       const ticket = this.#await(() => {});
       const { module } = this.#node.world.load;
@@ -691,6 +696,7 @@ export class SimReplica {
         this.#snapshotting = false;
         this.#lastSnapshot = snapshot.state.index;
         node.world.sim.count("snapshot:taken");
+        this.state.kept(snapshot.state.index);
         this.#step((machine, nowMs) => machine.snapshotTaken(nowMs, snapshot.state.index));
         this.#damageChanged();
       });
@@ -713,6 +719,7 @@ export class SimReplica {
     }
     sim.log(`${this.name} sends a snapshot of ${snapshot.state.index}`);
     let open = true;
+    const release = this.state.hold();
     const ended = (): void => {
       if (!open) return;
       open = false;
@@ -720,7 +727,10 @@ export class SimReplica {
     };
     node.host.after(sim.random.pick([1, 20, 200]), () => {
       const reply = (): void =>
-        sim.network.send(node.world.nodeOf(disk)?.host ?? node.host, node.host, ended);
+        sim.network.send(node.world.nodeOf(disk)?.host ?? node.host, node.host, () => {
+          release();
+          ended();
+        });
       const parcel = { snapshot: { snapshot, epoch: this.epoch, ended: reply } };
       if (!this.#send(disk, { from: this.disk, ...parcel })) ended();
       else node.host.after(2_000, ended);

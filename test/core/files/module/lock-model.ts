@@ -26,6 +26,11 @@ export class LockModel {
 
   lock(wanted: Wanted, ticket: number): string | number {
     const request = { ...wanted, ...this.#range(wanted), ticket };
+    // Asked again.
+    const { client } = wanted;
+    if (ticket > 0 && this.#waiters.some((each) => each.client === client && each.ticket === ticket))
+      return 0;
+    if (ticket > 0 && this.#granted.get(client)?.has(ticket)) return 1;
     if (request.kind === 0 || this.#blockers(request).length === 0) {
       this.#take(request);
       this.#grant();
@@ -74,6 +79,12 @@ export class LockModel {
       if (owner.startsWith(`${type}|`) && held[at]! > (alone ? 1 : 0)) return true;
     }
     return false;
+  }
+
+  /** Of the flock that is in the way of this one: its kind; 0: none is. */
+  flockInWay(wanted: Wanted): number {
+    const [first] = this.#blockers({ ...wanted, start: 0, end: bytes }).sort(byClientAndOwner);
+    return first === undefined ? 0 : this.#held.get(first)![0]!;
   }
 
   #range({ type, start, end }: Wanted): { start: number; end: number } {
@@ -125,4 +136,11 @@ export class LockModel {
     }
     if (more) this.#grant();
   }
+}
+
+function byClientAndOwner(a: string, b: string): number {
+  const [, client, owner] = a.split("|") as [string, string, string];
+  const [, client2, owner2] = b.split("|") as [string, string, string];
+  if (client !== client2) return client < client2 ? -1 : 1;
+  return owner < owner2 ? -1 : 1;
 }

@@ -39,9 +39,9 @@ export class PosixModel {
       case 2:
         return this.#link(operation);
       case 3:
-        return this.#remove(operation[1], operation[2], operation[3], false);
+        return this.#remove(operation, false);
       case 4:
-        return this.#remove(operation[1], operation[2], operation[3], true);
+        return this.#remove(operation, true);
       case 5:
         return this.#rename(operation);
       case 6:
@@ -186,11 +186,15 @@ export class PosixModel {
     return (directory.mode & 0o1000) !== 0 && !owns ? "EPERM" : null;
   }
 
-  #remove(by: By, parent: number, name: string, wantsDirectory: boolean): Expected {
+  #remove(
+    [, by, parent, name, expected]: Extract<FileOperation, readonly [3 | 4, ...unknown[]]>,
+    wantsDirectory: boolean,
+  ): Expected {
     const directory = this.#directory(parent, by);
     if (typeof directory === "string") return directory;
     const ino = directory.entries.get(name);
     if (ino === undefined) return "ENOENT";
+    if (ino !== expected) return "changed";
     const inode = this.inodes.get(ino)!;
     const issue = this.#mayRemove(directory, inode, by);
     if (issue) return issue;
@@ -216,7 +220,7 @@ export class PosixModel {
   }
 
   #rename(operation: Extract<FileOperation, readonly [5, ...unknown[]]>): Expected {
-    const [, by, parent, name, toParent, toName, how] = operation;
+    const [, by, parent, name, toParent, toName, how, expected, expectedThere] = operation;
     const from = this.inodes.get(parent);
     const to = this.inodes.get(toParent);
     for (const each of [from, to]) {
@@ -227,10 +231,12 @@ export class PosixModel {
     if (!this.#may(from!, by, 1) || !this.#may(to!, by, 1)) return "EACCES";
     const ino = from!.entries.get(name);
     if (ino === undefined) return "ENOENT";
+    if (ino !== expected) return "changed";
     const inode = this.inodes.get(ino)!;
     const toIno = to!.entries.get(toName);
     if (how === 1 && toIno !== undefined) return "EEXIST";
     if (how === 2 && toIno === undefined) return "ENOENT";
+    if ((toIno ?? 0) !== expectedThere) return "changed";
     const replaced = toIno === undefined ? null : this.inodes.get(toIno)!;
     if (this.isDirectory(inode) && this.#isWithin(to!, ino)) return "EINVAL";
     if (replaced && this.isDirectory(replaced) && this.#isWithin(from!, replaced.ino)) {
