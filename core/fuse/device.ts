@@ -1,15 +1,18 @@
 /**
- * /dev/fuse: requests come by reading, each read one whole request; answers go by writing, each write one whole answer.
- * Several reads wait at a time, each in a thread of the runtime (`threadsFor`), so that requests come while others are
- * being carried out. An answer is written at once: the kernel only copies it.
+ * /dev/fuse: requests come by reading, each read one whole request (reading.ts); answers go by writing, each write one
+ * whole answer, at once, since the kernel only copies it.
  *
  * Buffers are a megabyte each, for the largest WRITE. Small requests are copied out of them, so that only large writes
  * hold one while they are carried out; with all in use nothing more is read, and the kernel's callers wait.
  */
-import { read, write, writeSync, writevSync } from "node:fs";
+import { write, writeSync, writevSync } from "node:fs";
+import type { Readiness } from "../platform/readiness.ts";
 import { dataBytesMax } from "./init.ts";
+import type { Reading, ReadingUser } from "./reading.ts";
+import { ThreadReading } from "./thread-reading.ts";
+import { TurnReading } from "./turn-reading.ts";
 
-/** Reads that wait at a time: one that has come is handed over while the next is read. */
+/** Reads that wait in threads, where the runtime cannot poll. */
 const readersCount = 4;
 const buffersMax = 24;
 /** The kernel refuses a buffer that does not hold a WRITE with its header. */
@@ -20,6 +23,8 @@ const copiedBytesMax = 16 * 1_024;
 export const threadsWanted = readersCount + 6;
 
 export interface DeviceUser {
+  /** Some request has no answer yet. */
+  readonly isBusy: boolean;
   /** `done` gives the bytes back; to be called once. */
   onRequest(bytes: Uint8Array, done: () => void): void;
   /** It was unmounted, or the kernel has cut the connection. Once. */
@@ -28,22 +33,37 @@ export interface DeviceUser {
 
 const nothing = () => {};
 
-export class FuseDevice {
+export class FuseDevice implements ReadingUser {
   readonly #fd: number;
   readonly #user: DeviceUser;
+  readonly #reading: Reading;
   readonly #free: Uint8Array[] = [];
   #buffers = 0;
-  /** Readers without a buffer. */
-  #starved = 0;
   #ended = false;
 
-  constructor(fd: number, user: DeviceUser) {
+  /** Without `readiness` threads wait for requests. */
+  constructor(fd: number, user: DeviceUser, readiness: Readiness | null) {
     this.#fd = fd;
     this.#user = user;
+    this.#reading = readiness
+      ? new TurnReading(fd, this, readiness)
+      : new ThreadReading(fd, this, readersCount);
+  }
+
+  get hasEnded(): boolean {
+    return this.#ended;
+  }
+  get isBusy(): boolean {
+    return this.#user.isBusy;
   }
 
   start(): void {
-    for (let i = 0; i < readersCount; i++) this.#next();
+    this.#reading.start();
+  }
+
+  /** The descriptor is somebody else's from now on. */
+  stop(): void {
+    this.#ended = true;
   }
 
   /**
@@ -56,6 +76,7 @@ export class FuseDevice {
     } catch (e) {
       this.#refused(e);
     }
+    this.#reading.answered();
   }
 
   /** As one write, without putting them together. */
@@ -65,6 +86,7 @@ export class FuseDevice {
     } catch (e) {
       this.#refused(e);
     }
+    this.#reading.answered();
   }
 
   /**
@@ -75,43 +97,44 @@ export class FuseDevice {
     return new Promise((resolve) => write(this.#fd, bytes, 0, bytes.length, null, () => resolve()));
   }
 
-  #next(): void {
-    if (this.#ended) return;
-    const buffer = this.#take();
-    if (!buffer) {
-      this.#starved++;
+  take(): Uint8Array | null {
+    const free = this.#free.pop();
+    if (free) return free;
+    if (this.#buffers === buffersMax) return null;
+    this.#buffers++;
+    return new Uint8Array(bufferBytes);
+  }
+
+  release(buffer: Uint8Array): void {
+    this.#free.push(buffer);
+    this.#reading.fed();
+  }
+
+  came(buffer: Uint8Array, length: number): void {
+    if (length === 0) return this.#end("the device has ended");
+    if (length > copiedBytesMax) {
+      this.#user.onRequest(buffer.subarray(0, length), () => this.release(buffer));
       return;
     }
-    this.#read(buffer);
+    const bytes = buffer.slice(0, length);
+    this.release(buffer);
+    this.#user.onRequest(bytes, nothing);
   }
 
-  #read(buffer: Uint8Array): void {
-    read(this.#fd, buffer, 0, buffer.length, null, (error, length) => {
-      if (this.#ended) return;
-      if (error) return this.#failed(error, buffer);
-      if (length === 0) return this.#end("the device has ended");
-      if (length <= copiedBytesMax) {
-        const bytes = buffer.slice(0, length);
-        this.#read(buffer);
-        this.#user.onRequest(bytes, nothing);
-        return;
-      }
-      this.#next();
-      this.#user.onRequest(buffer.subarray(0, length), () => this.#give(buffer));
-    });
-  }
-
-  #failed(error: NodeJS.ErrnoException, buffer: Uint8Array): void {
+  failed(error: NodeJS.ErrnoException): boolean {
+    if (this.#ended) return false;
     switch (error.code) {
       // Its caller was killed before it was read; a signal; nothing there.
       case "ENOENT":
       case "EINTR":
       case "EAGAIN":
-        return this.#read(buffer);
+        return true;
       case "ENODEV":
-        return this.#end("unmounted");
+        this.#end("unmounted");
+        return false;
       default:
-        return this.#end(`reading /dev/fuse: ${error.message}`);
+        this.#end(`reading /dev/fuse: ${error.message}`);
+        return false;
     }
   }
 
@@ -120,21 +143,6 @@ export class FuseDevice {
     if (code === "ENOENT") return;
     if (code === "ENODEV" || code === "EPERM") return this.#end("unmounted");
     throw new Error(`An answer that the kernel does not take: ${message}`, { cause: e });
-  }
-
-  #take(): Uint8Array | null {
-    const free = this.#free.pop();
-    if (free) return free;
-    if (this.#buffers === buffersMax) return null;
-    this.#buffers++;
-    return new Uint8Array(bufferBytes);
-  }
-
-  #give(buffer: Uint8Array): void {
-    this.#free.push(buffer);
-    if (this.#starved === 0) return;
-    this.#starved--;
-    this.#next();
   }
 
   #end(why: string): void {

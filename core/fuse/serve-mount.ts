@@ -1,7 +1,8 @@
 /** A file system at a mount point, served by this process until somebody unmounts it. */
 import type { FileSystem } from "../files/file-system.ts";
 import type { CachePolicy } from "./cache-policy.ts";
-import { FuseDevice } from "./device.ts";
+import { readinessOf } from "../platform/readiness.ts";
+import { type DeviceUser, FuseDevice } from "./device.ts";
 import { closeDevice, mount, openDevice, unmount } from "./mount-point.ts";
 import { FuseServer } from "./server.ts";
 
@@ -28,10 +29,14 @@ export async function serveMount(options: ServeMountOptions): Promise<ServedMoun
   const { fs, dir, source, cache, readOnly = false, log } = options;
   const fd = openDevice();
   const { promise: ended, resolve: onEnd } = Promise.withResolvers<string>();
-  const device: FuseDevice = new FuseDevice(fd, {
+  const user: DeviceUser = {
     onRequest: (bytes, done) => server.onRequest(bytes, done),
-    onEnd: onEnd,
-  });
+    onEnd,
+    get isBusy() {
+      return server.isBusy;
+    },
+  };
+  const device = new FuseDevice(fd, user, await readinessOf(fd));
   const server = new FuseServer({ fs, cache, device, log });
   try {
     await mount(fd, { dir, source, readOnly });
@@ -45,6 +50,7 @@ export async function serveMount(options: ServeMountOptions): Promise<ServedMoun
   return {
     ended: ended.then(async (reason) => {
       await server.close();
+      device.stop();
       closeDevice(fd);
       return reason;
     }),

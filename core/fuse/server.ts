@@ -124,6 +124,11 @@ export class FuseServer {
     };
   }
 
+  /** Some request has no answer yet. */
+  get isBusy(): boolean {
+    return this.#underWay.size > 0;
+  }
+
   /** `done` is called when the bytes are not needed any more. */
   onRequest(bytes: Uint8Array, done: () => void): void {
     let request: Request;

@@ -20,4 +20,14 @@ declare namespace Deno {
     options: ServeOptions,
     handler: (request: Request, info: { remoteAddr: ServeAddress }) => Response | Promise<Response>,
   ): ServeServer;
+  /** What is called of the C library for `poll` of a device. */
+  function dlopen(
+    name: string,
+    symbols: Record<"poll" | "fcntl", { parameters: readonly string[]; result: string }>,
+  ): {
+    symbols: {
+      poll(fds: Uint8Array, count: bigint, ms: number): number;
+      fcntl(fd: number, command: number, argument: number): number;
+    };
+  };
 }
