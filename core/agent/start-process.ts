@@ -7,6 +7,7 @@ import { bootId } from "../platform/uptime.ts";
 import type { SupervisedRecord } from "./adopt.ts";
 import type { ProcessDir } from "./data-dir.ts";
 import { makePrivateDir, writeSmallFile } from "../files.ts";
+import { stateEnvironment } from "../state/environment.ts";
 import { type HostProcess, minimalEnvironment, spawnHostProcess } from "./host-process.ts";
 import { processArguments, type ProcessKind } from "./proc-scan.ts";
 import { rotateLog } from "./rotate-log.ts";
@@ -54,7 +55,7 @@ export async function startProcess<Spec>(options: StartOptions<Spec>): Promise<S
     ...options.command(processArguments(kind, dir.root)),
     cwd: dir.root,
     logFile: dir.log,
-    env: minimalEnvironment(),
+    env: { ...minimalEnvironment(), ...(kind === "state" && stateEnvironment) },
   });
   step("spawned");
   const record = { ...intent, pid: process.pid, startTime: process.startTime };

@@ -20,6 +20,7 @@ import { LocalReader } from "../../core/state/client/local-reader.ts";
 import { StateClient } from "../../core/state/client/state-client.ts";
 import { stateSockets, type StateBoot } from "../../core/state/boot.ts";
 import { FromState, type ToState } from "../../core/state/control.ts";
+import { stateEnvironment } from "../../core/state/environment.ts";
 import { voidGuard } from "../../core/state/guard.ts";
 import { linkTls } from "../../core/state/link/link-identity.ts";
 import { kv } from "../../core/state/modules/kv.ts";
@@ -307,7 +308,8 @@ export class StateCluster {
       "--run-dir",
       boot.runDir,
     ];
-    const child = spawn(command, args, { stdio: ["ignore", "ignore", "inherit"] });
+    const env = { ...process.env, ...stateEnvironment };
+    const child = spawn(command, args, { stdio: ["ignore", "ignore", "inherit"], env });
     node.child = child;
     node.pid = 0;
     node.status = null;

@@ -2,6 +2,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { stateEnvironment } from "../../../core/state/environment.ts";
 import type { ReplicaSet } from "../../../core/state/replica-set.ts";
 import { FakeCoordinator, nodeId } from "./fake-coordinator.ts";
 import { forEachTest, TestNode } from "./test-node.ts";
@@ -46,6 +47,9 @@ test("a state process is started, registered with its disk, and reported with wh
   >;
   expect(boot).toMatchObject({ uid: "u1", incarnation, dataDir: dataOf("u1"), node: { id: nodeId } });
   expect(boot["tls"]).toHaveProperty("workloadCa");
+  const environment = readFileSync(`/proc/${node.replica("u1")!.pid}/environ`, "utf8").split("\0");
+  for (const [name, value] of Object.entries(stateEnvironment))
+    expect(environment).toContain(`${name}=${value}`);
 });
 
 test("who keeps the state goes to state process and container, also to those that start later; never an older one", async () => {
