@@ -163,6 +163,10 @@ export const commands: Record<string, Entry> = {
     summary: "Show how full instances' file systems are",
     load: () => import("./commands/files/df.ts"),
   },
+  quota: {
+    summary: "Limit what an instance's files may take",
+    load: () => import("./commands/files/quota.ts"),
+  },
   trace: { summary: "Show the messages of an endpoint", load: () => import("./commands/trace.ts") },
   events: { summary: "Show what happened in the cluster", load: () => import("./commands/events.ts") },
   config: {

@@ -31,6 +31,7 @@ import {
   type KvPut,
   type MakeDirectory,
   type TokenRequest,
+  type VolumeQuota,
 } from "./schema.ts";
 import {
   FileEntriesJson,
@@ -238,6 +239,8 @@ export function createApi(options: ApiOptions) {
         query: { path: string; recursive: boolean; missing: boolean },
         idempotencyKey: string,
       ) => json(FilesDoneJson, "DELETE", `${instance(name)}/files`, once(idempotencyKey, { query })),
+      quota: (name: string, body: VolumeQuota) =>
+        json(FilesUsageJson, "POST", `${instance(name)}/files/quota`, { body, idempotent: true }),
       sync: async (name: string) => {
         await json(FilesDoneJson, "POST", `${instance(name)}/files/sync`, { idempotent: true });
       },

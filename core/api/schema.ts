@@ -30,6 +30,7 @@
  *   POST   /v1/instances/:name/files                        frames of files → [PutLine]; may be sent again
  *   DELETE /v1/instances/:name/files?path=&recursive=&missing=   FilesDoneJson; header `idempotency-key`
  *   POST   /v1/instances/:name/files/directory, /rename     MakeDirectory, FileMove → FilesDoneJson; the same header
+ *   POST   /v1/instances/:name/files/quota                  VolumeQuota → FilesUsageJson
  *   POST   /v1/instances/:name/files/sync                   ends when all that was written is on the disks
  *   GET    /v1/images        GET /:ref, DELETE /:ref
  *   POST   /v1/images/missing, /v1/images/upload, /v1/images   push: see core/image/transfer.ts
@@ -198,6 +199,13 @@ export const FileMove = z.strictObject({
   replace: z.boolean().default(true),
 });
 export type FileMove = z.input<typeof FileMove>;
+
+/** What is left out stays as it is. */
+export const VolumeQuota = z.strictObject({
+  bytesMax: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
+  inodesMax: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
+});
+export type VolumeQuota = z.input<typeof VolumeQuota>;
 
 export const KvPage = z.object({ entries: z.array(KvEntryJson), next: z.string().nullable() });
 export type KvPage = z.infer<typeof KvPage>;

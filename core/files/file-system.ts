@@ -122,6 +122,8 @@ export interface FileSystem {
   entries(ino: number, after: number, limit: number, withAttributes?: boolean): Promise<DirectoryEntry[]>;
   readLink(ino: number): Promise<string>;
   usage(): Promise<FileSystemUsage>;
+  /** What is left out stays as it is. What is above it stays, and nothing more comes. EPERM but for uid 0. */
+  setQuota(quota: { bytesMax?: number | undefined; inodesMax?: number | undefined }): Promise<void>;
 
   /** An empty file; `exclusive`: EEXIST where there is one, else that one is opened. */
   create(

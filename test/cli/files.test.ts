@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { remotePlace } from "../../cli/file-place.ts";
 import { partName } from "../../cli/copy/part-name.ts";
 import { modeText, timeText } from "../../cli/views/files.ts";
+import { parseSize } from "../../cli/size.ts";
 import { attempted } from "../../cli/copy/attempts.ts";
 import { DvsError } from "../../core/errors.ts";
 import { dvs } from "./fake-io.ts";
@@ -25,6 +26,13 @@ test("a part's name is another for each version, and never too long", () => {
     expect(Buffer.byteLength(part)).toBeLessThanOrEqual(255);
     expect(part.isWellFormed()).toBe(true);
   }
+});
+
+test("sizes are read as people write them, and nothing is guessed", () => {
+  const sizes = ["0", "4096", "4096B", "1.5GiB", "20 GB", "1TiB", "2kB", "1MiB"].map(parseSize);
+  expect(sizes).toEqual([0, 4_096, 4_096, 1.5 * 2 ** 30, 20e9, 2 ** 40, 2_000, 2 ** 20]);
+  for (const none of ["", "B", "-1", "1G", "1 gib", "1e9", "1kiB", "99999999TB", "5 %"])
+    expect([none, parseSize(none)]).toEqual([none, undefined]);
 });
 
 test("modes and times are shown as ls shows them", () => {

@@ -89,6 +89,9 @@ test("what is written through one node is read through every other", async () =>
   expect(await dvs("mv", "box:/srv/texts/greeting", "/srv/moved")).toMatchObject({ code: 0 });
   expect(await dvs("cat", "box:/srv/moved")).toMatchObject({ stdout: "good morning\n" });
   expect((await dvs("df", "box")).stdout).toMatch(/box +\S+ \S+ +13 B +\S+ \S+ +\d+% +1\.0 TiB/);
+  const limited = await dvs("quota", "box", "--bytes", "1GiB", "--files", "500");
+  expect(limited.stdout).toMatch(/box +1\.0 GiB +13 B +1024 MiB +1% +1\.0 GiB +\d+ +500\n/);
+  expect((await dvs("quota", "box", "--bytes", "1TiB")).stdout).toMatch(/ 1\.0 TiB +\d+ +500\n/);
   // What the disks have, and not only what a quota that nobody has set would allow.
   const { bavail, blocks, bsize } = statfsSync(dir);
   const [{ bytesFree }] = JSON.parse((await dvs("df", "box", "-o", "json")).stdout) as [

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { type Context, Hono } from "hono";
 import type { z } from "zod";
-import { FileMove, MakeDirectory } from "../../api/schema.ts";
+import { FileMove, MakeDirectory, VolumeQuota } from "../../api/schema.ts";
 import type { InstanceView } from "../../api/views.ts";
 import { DvsError, parseOrThrow } from "../../errors.ts";
 import {
@@ -133,6 +133,11 @@ export function filesRoutes({ controller, sessions, signal }: Coordinator) {
     const request = await read(c, FileMove, "request");
     const ask = { what: "rename", client: keyOf(c), ...request };
     return c.json(await one(FilesDoneJson, c.req.param("name"), ask, { stop: signal }));
+  });
+
+  app.post("/v1/instances/:name/files/quota", async (c) => {
+    const ask = { what: "quota", ...(await read(c, VolumeQuota, "request")) };
+    return c.json(await one(FilesUsageJson, c.req.param("name"), ask, { stop: signal }));
   });
 
   app.post("/v1/instances/:name/files/sync", async (c) => {

@@ -109,6 +109,13 @@ export class VolumeClient implements FileSystem {
     return usageIn(await this.#volume.query(["usage"], what), what);
   }
 
+  async setQuota(quota: { bytesMax?: number | undefined; inodesMax?: number | undefined }): Promise<void> {
+    const what = () => "limit what the file system takes";
+    if (this.#who.uid !== 0) throw new FileError("EPERM", `cannot ${what()}`);
+    const { bytesMax, inodesMax } = await this.usage();
+    await this.#volume.operate([18, quota.bytesMax ?? bytesMax, quota.inodesMax ?? inodesMax], what);
+  }
+
   async create(
     parent: number,
     name: string,

@@ -30,6 +30,11 @@ export async function answerFiles({ fs, once }: Volumes, ask: Lines): Promise<ob
       return naming(`list ${path}`, () => list(fs, ask));
     case "usage":
       return (await fs.usage()) satisfies FilesUsageJson;
+    case "quota":
+      return naming("limit what the files take", async () => {
+        await fs.setQuota(ask);
+        return (await fs.usage()) satisfies FilesUsageJson;
+      });
     case "makeDirectory":
       await naming(`make directory ${path}`, () => makeDirectory(fs, once, ask));
       return { path };

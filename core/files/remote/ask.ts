@@ -27,6 +27,8 @@ export const FilesAsk = z.discriminatedUnion("what", [
     limit: z.number().int().min(1).max(fileEntriesMax),
   }),
   z.object({ what: z.literal("usage") }),
+  /** What is left out stays as it is. Answered as `usage`. */
+  z.object({ what: z.literal("quota"), bytesMax: counter.optional(), inodesMax: counter.optional() }),
   /** Contents, one after the other. Answered in frames. */
   z.object({ what: z.literal("give"), paths: z.array(path).min(1).max(filesPerAskMax), offset: counter }),
   /** What the frames say, which the agent fetches. */

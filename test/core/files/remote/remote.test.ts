@@ -246,6 +246,16 @@ test("a directory is listed page by page, with what each entry is", async () => 
   expect(seen).toContain("link->f1");
   expect(seen).toContain("f24:file");
   expect(await ask({ what: "usage" })).toMatchObject({ bytesMax: expect.any(Number) as number });
+  const { bytesMax, inodesMax } = await fs.usage();
+  expect(await ask({ what: "quota", bytesMax: 10 })).toMatchObject({ bytesMax: 10, inodesMax });
+  const over = await put([
+    { op: "file", path: fresh(), part: "p", mode: 0o644, mtime },
+    bytesOf("too much by far"),
+  ]);
+  expect(over).toMatchObject([{ frame: 0, failure: { code: "EXHAUSTED" } }, { frames: 1 }]);
+  expect(await ask({ what: "quota", bytesMax })).toMatchObject({ bytesMax, inodesMax });
+  const byOther = fs.as({ uid: 7, gid: 7 }).setQuota({ bytesMax: 1 });
+  expect(await byOther.catch((e: Error) => e.message)).toContain("cannot limit");
   expect(await ask({ what: "sync" })).toEqual({ path: "/" });
 });
 
