@@ -1,12 +1,12 @@
 /**
  * Two-party copy: bytes between a caller's buffer and a grant, which is a buffer that its owner has opened.
  *
- * On one kernel it is one memory copy, in steps of copyStepBytes. Between kernels the side that has the bytes sends
- * them in frames of copyFrameBytes on the bulk connection, never more than copyOutstandingBytes ahead of what the other
- * side has put in place. A copy may be begun again: the same bytes end up in the same places.
+ * On one kernel it is one memory copy. Between kernels it is a stream of frames (copy-streams.ts), which the caller's
+ * kernel asks for and the owner's allows. A copy may be begun again: the same bytes end up in the same places.
  */
-import { copyBytesMax, copyFrameBytes, copyOutstandingBytes } from "../limits.ts";
-import { Call, callKinds, callName, states } from "./call.ts";
+import { copyBytesMax } from "../limits.ts";
+import { Call, callKinds, states } from "./call.ts";
+import { CopyStreams } from "./copy-streams.ts";
 import { ANY, type Endpoint } from "./endpoint.ts";
 import { finish } from "./finish.ts";
 import { allows, type Grant } from "./grant.ts";
@@ -28,38 +28,14 @@ export interface CopyRequest {
   buffer: Uint8Array;
 }
 
-/** One side of a copy between kernels. */
-interface Stream {
-  name: string;
-  source: Endpoint;
-  number: number;
-  peer: KernelId;
-  /** Whether this side is the owner's. */
-  isOwner: boolean;
-  /** Whether this side has the bytes. */
-  sends: boolean;
-  buffer: Uint8Array;
-  /** Bytes sent or put in place. */
-  done: number;
-  acknowledged: number;
-  /** The owner's process, or the caller's. */
-  proc: Proc | null;
-  end: (outcome: Outcome) => void;
-}
-
 export class Copies {
   readonly #kernel: KernelMachine;
-  /** By side and name. Bounded by the calls of the processes that make them. */
-  readonly streams = new Map<string, Stream>();
-  /** Peers whose bulk connection has no room. */
-  readonly #full = new Set<KernelId>();
+  /** Those between this kernel and others. */
+  readonly streams: CopyStreams;
 
   constructor(kernel: KernelMachine) {
     this.#kernel = kernel;
-  }
-
-  get size(): number {
-    return this.streams.size;
+    this.streams = new CopyStreams(kernel);
   }
 
   /** Opens a buffer to another process; the number is for its caller to be told. */
@@ -147,14 +123,9 @@ export class Copies {
     const { direction, grant, offset, buffer } = call.body as CopyRequest;
     const isRead = direction === "read";
     this.giveUp(call);
-    const stream = this.#add({
-      ...{
-        name: `c${callName(call.source, call.number)}`,
-        source: call.source,
-        number: call.number,
-        peer: to,
-      },
-      ...{ isOwner: false, sends: !isRead, buffer, done: 0, acknowledged: 0, proc: caller },
+    const stream = this.streams.begin({
+      ...{ source: call.source, number: call.number, peer: to, isOwner: false },
+      ...{ sends: !isRead, buffer, proc: caller },
       end: (outcome) => {
         if (outcome === "OK") caller.counters.bytesCopied += buffer.byteLength;
         const result = outcome === "OK" ? { type: 0, body: buffer.byteLength } : null;
@@ -165,8 +136,8 @@ export class Copies {
     const length = buffer.byteLength;
     const kind = isRead ? messageTable.copyRead.number : messageTable.copyWrite.number;
     this.#kernel.transmit(to, [kind, source, number, destination, group, since, grant, offset, length]);
-    this.#pump(stream);
-    if (length === 0) this.#end(stream, "OK");
+    this.streams.pump(stream);
+    if (length === 0) this.streams.end(stream, "OK");
   }
 
   /** For a move: the whole image, from a grant of the frozen process. */
@@ -178,16 +149,16 @@ export class Copies {
     image: Uint8Array,
     done: () => void,
   ): void {
-    const stream = this.#add({
-      ...{ name: `c${callName(endpoint, g)}`, source: endpoint, number: g, peer: from, isOwner: false },
-      ...{ sends: false, buffer: image, done: 0, acknowledged: 0, proc: null },
+    const stream = this.streams.begin({
+      ...{ source: endpoint, number: g, peer: from, isOwner: false },
+      ...{ sends: false, buffer: image, proc: null },
       end: (outcome) => {
         if (outcome === "OK") done();
       },
     });
     const { number } = messageTable.copyRead;
     this.#kernel.transmit(from, [number, endpoint, g, endpoint, 0, 0, grant, 0, image.byteLength]);
-    if (image.byteLength === 0) this.#end(stream, "OK");
+    if (image.byteLength === 0) this.streams.end(stream, "OK");
   }
 
   /** Another kernel's process copies from or to a grant of one of this kernel's. */
@@ -213,145 +184,44 @@ export class Copies {
       if (typeof grant === "string" && !isMove) kernel.answers.failed(from, source, number, grant);
       return;
     }
-    const stream = this.#add({
-      ...{ name: `o${callName(source, number)}`, source, number, peer: from, isOwner: true },
-      ...{
-        sends: direction === "read",
-        buffer: grant,
-        done: 0,
-        acknowledged: 0,
-        proc: isMove ? null : owner,
-      },
+    const stream = this.streams.begin({
+      ...{ source, number, peer: from, isOwner: true },
+      ...{ sends: direction === "read", buffer: grant, proc: isMove ? null : owner },
       end: (outcome) => {
         if (outcome === "OK") owner.counters.bytesCopied += length;
         else if (outcome !== "CANCELLED") kernel.answers.failed(from, source, number, outcome);
       },
     });
-    this.#pump(stream);
-  }
-
-  handleData(from: KernelId, [, source, number, toOwner, bytes]: KernelMessage<"data">): void {
-    const stream = this.streams.get(`${toOwner === 1 ? "o" : "c"}${callName(source, number)}`);
-    if (!stream || stream.sends || stream.peer !== from) return;
-    if (stream.done + bytes.byteLength > stream.buffer.byteLength) return;
-    stream.buffer.set(bytes, stream.done);
-    stream.done += bytes.byteLength;
-    const { number: dataAck } = messageTable.dataAck;
-    this.#kernel.transmit(from, [dataAck, source, number, toOwner === 1 ? 0 : 1, stream.done]);
-    if (stream.done === stream.buffer.byteLength) this.#end(stream, "OK");
-  }
-
-  handleDataAck(from: KernelId, [, source, number, toOwner, bytes]: KernelMessage<"dataAck">): void {
-    const stream = this.streams.get(`${toOwner === 1 ? "o" : "c"}${callName(source, number)}`);
-    if (!stream?.sends || stream.peer !== from || bytes > stream.done) return;
-    stream.acknowledged = Math.max(stream.acknowledged, bytes);
-    if (stream.acknowledged === stream.buffer.byteLength) this.#end(stream, "OK");
-    else this.#pump(stream);
+    this.streams.pump(stream);
   }
 
   /** The other side refuses, or gives up. True if it was a copy. */
   handleFailed(from: KernelId, source: Endpoint, number: number, outcome: Outcome): boolean {
-    const stream = this.streams.get(`c${callName(source, number)}`);
+    const stream = this.streams.find(false, source, number);
     if (!stream) return false;
     // Another has been asked meanwhile. The same may have been asked again.
     if (stream.peer !== from) return true;
     this.#kernel.transmit(from, [messageTable.copyCancel.number, source, number]);
-    this.#end(stream, outcome);
+    this.streams.end(stream, outcome);
     return true;
   }
   handleCancel(from: KernelId, [, source, number]: KernelMessage<"copyCancel">): void {
-    const stream = this.streams.get(`o${callName(source, number)}`);
-    if (stream?.peer === from) this.#end(stream, "CANCELLED");
+    const stream = this.streams.find(true, source, number);
+    if (stream?.peer === from) this.streams.end(stream, "CANCELLED");
   }
 
   /** The call ends, whatever has become of the copy. True if bytes of the owner's may have been changed. */
   giveUp(call: Call): boolean {
-    const stream = this.streams.get(`c${callName(call.source, call.number)}`);
+    const stream = this.streams.find(false, call.source, call.number);
     if (!stream) return false;
-    this.#drop(stream.name);
+    this.streams.drop(stream);
     const { number } = messageTable.copyCancel;
     this.#kernel.transmit(stream.peer, [number, stream.source, stream.number]);
     return stream.sends;
   }
 
-  /** The image of a process whose move is decided. */
-  drop(endpoint: Endpoint): void {
-    for (const stream of this.streams.values()) {
-      if (stream.source === endpoint && stream.proc === null) this.#drop(stream.name);
-    }
-  }
-
   ownerGone(owner: Proc): void {
-    for (const stream of this.streams.values()) {
-      if (stream.isOwner && stream.proc === owner) this.#end(stream, "DIED");
-    }
+    this.streams.ownerGone(owner);
     owner.grants.clear();
-  }
-
-  /** Copies to callers that are gone with their kernel. Its owners' are ended with their outlets. */
-  kernelRemoved(peer: KernelId): void {
-    this.#full.delete(peer);
-    for (const stream of this.streams.values()) {
-      if (stream.peer === peer && (stream.isOwner || stream.proc === null)) this.#drop(stream.name);
-    }
-  }
-
-  full(peer: KernelId): void {
-    this.#full.add(peer);
-  }
-
-  /** Room for some frames: one for each copy that waits, in turn, and where it ends the next time goes on. */
-  writable(peer: KernelId): void {
-    if (!this.#full.delete(peer)) return;
-    for (let sent = true; sent;) {
-      sent = false;
-      for (const stream of [...this.streams.values()]) {
-        if (stream.peer !== peer || !this.#sendFrame(stream)) continue;
-        sent = true;
-        this.streams.delete(stream.name);
-        this.streams.set(stream.name, stream);
-      }
-    }
-  }
-
-  clear(): void {
-    this.streams.clear();
-    this.#full.clear();
-  }
-
-  #add(stream: Stream): Stream {
-    this.#drop(stream.name);
-    this.streams.set(stream.name, stream);
-    if (stream.proc) stream.proc.copies++;
-    return stream;
-  }
-
-  #drop(name: string): void {
-    const stream = this.streams.get(name);
-    if (!stream) return;
-    this.streams.delete(name);
-    if (stream.proc) stream.proc.copies--;
-  }
-
-  #end(stream: Stream, outcome: Outcome): void {
-    // Where both sides are this kernel, one message is handled within another.
-    if (this.streams.get(stream.name) !== stream) return;
-    this.#drop(stream.name);
-    stream.end(outcome);
-  }
-
-  #pump(stream: Stream): void {
-    while (this.#sendFrame(stream));
-  }
-
-  /** The next frame, if there is one and it may be sent. */
-  #sendFrame(stream: Stream): boolean {
-    const { buffer, source, number, peer, isOwner, sends, done, acknowledged } = stream;
-    if (!sends || done === buffer.byteLength || done - acknowledged >= copyOutstandingBytes) return false;
-    if (this.#kernel.frozen || this.#full.has(peer)) return false;
-    const bytes = buffer.subarray(done, done + copyFrameBytes);
-    stream.done += bytes.byteLength;
-    this.#kernel.transmit(peer, [messageTable.data.number, source, number, isOwner ? 0 : 1, bytes]);
-    return true;
   }
 }

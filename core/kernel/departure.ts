@@ -192,7 +192,7 @@ export class Departure {
     const { proc, to } = this;
     const { endpoint } = proc;
     const { peers } = kernel;
-    kernel.copies.drop(endpoint);
+    kernel.copies.streams.dropImage(endpoint);
     // Its notifications are with its new kernel, which may add to them: nothing here may be sent from now on.
     for (const outlet of peers.outlets.values()) outlet.notices.delete(endpoint);
     kernel.bindings.leave(proc, "MOVED");
@@ -232,7 +232,7 @@ export class Departure {
     proc.held = false;
     kernel.moves.updateDetour(proc);
     for (const call of this.#timed()) kernel.timers.resume(call);
-    kernel.copies.drop(proc.endpoint);
+    kernel.copies.streams.dropImage(proc.endpoint);
     kernel.sink.moveEnded(proc.endpoint, "aborted", "source");
     for (const { call, outcome, result } of this.#ended) {
       call.answered = false;

@@ -196,7 +196,7 @@ export class KernelMachine {
   writable(peer: KernelId, channel?: ChannelName): void {
     this.whenThawed(() => {
       if (channel !== "bulk") this.peers.writable(peer);
-      if (channel !== "calls") this.copies.writable(peer);
+      if (channel !== "calls") this.copies.streams.writable(peer);
     });
   }
 
@@ -313,7 +313,7 @@ export class KernelMachine {
     else if (this.view.members.has(to) && !this.sink.transmit(to, message)) {
       const { channel } = messageTable[messageNames[message[0]]!];
       // A copy that waits for room delays no call.
-      if (channel === "bulk") this.copies.full(to);
+      if (channel === "bulk") this.copies.streams.full(to);
       else this.peers.full(to);
     }
   }
@@ -397,7 +397,7 @@ export class KernelMachine {
     this.proposals.clear();
     this.moves.exit();
     this.bindings.exit();
-    this.copies.clear();
+    this.copies.streams.clear();
     this.sink.exit();
   }
 }

@@ -239,7 +239,7 @@ export class MovesMachine {
       going.thaw();
     }
     if (to === kernel.id && this.incoming.delete(endpoint)) {
-      kernel.copies.drop(endpoint);
+      kernel.copies.streams.dropImage(endpoint);
       kernel.sink.moveEnded(endpoint, "aborted", "destination");
     }
   }

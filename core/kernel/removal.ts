@@ -30,7 +30,7 @@ export function handleRemoved(
     call.state = states.done;
     call.untold = false;
   }
-  kernel.copies.kernelRemoved(peer);
+  kernel.copies.streams.kernelRemoved(peer);
   for (const move of aborted) kernel.moves.handleAborted(move);
   for (const relocation of promoted) kernel.moves.handlePromoted(relocation);
   reviewOutlets(kernel, peer, promoted);

@@ -53,7 +53,7 @@ describe.each(places)("%s", (_place, where) => {
     expect(write.outcome).toBe("OK");
     expect(theirs).toEqual(mine);
     expect([a.underWay, a.copies, b.copies]).toEqual([0, 0, 0]);
-    expect(near.machine.copies.size + far.machine.copies.size).toBe(0);
+    expect(near.machine.copies.streams.size + far.machine.copies.streams.size).toBe(0);
   });
 
   test("a copy touches its range of the grant and nothing beside it", () => {
@@ -168,7 +168,7 @@ test("a write that is given up on its way is OUTCOME_UNKNOWN, a read has done no
   ]);
   near.cut.clear();
   lab.settle();
-  expect(near.machine.copies.size + far.machine.copies.size).toBe(0);
+  expect(near.machine.copies.streams.size + far.machine.copies.streams.size).toBe(0);
 });
 
 test("nothing is put into a caller's buffer after its copy is over", () => {
@@ -197,7 +197,7 @@ test("an owner that ends while bytes are on their way: DIED; its kernel removed:
     near.unjam(far);
     lab.settle();
     expect(write.outcome).toBe("DIED");
-    expect(near.machine.copies.size).toBe(0);
+    expect(near.machine.copies.streams.size).toBe(0);
   }
 });
 
@@ -210,6 +210,6 @@ test("a caller that ends while bytes are on their way leaves nothing at the owne
   near.machine.unbind(a);
   near.unjam(far);
   lab.settle();
-  expect(far.machine.copies.size).toBe(0);
+  expect(far.machine.copies.streams.size).toBe(0);
   expect(b.copies).toBe(0);
 });

@@ -98,7 +98,7 @@ function unsettled(world: KernelWorld): string | null {
     for (const outlet of machine.peers.outlets.values()) {
       if (!outlet.isIdle) return `${host.id} has calls to ${outlet.endpoint} ${outlet.phase}`;
     }
-    if (machine.copies.size > 0) return `${host.id} has copies under way`;
+    if (machine.copies.streams.size > 0) return `${host.id} has copies under way`;
   }
   const [open] = world.ledger.open();
   return open ? `${show(open)} has no outcome` : null;
