@@ -8,6 +8,7 @@
  *   rule 7   before the proposal that makes it the only member, its log is durable
  */
 import type { DiskId, Holder } from "./configuration.ts";
+import { nextEra } from "./era.ts";
 import type { ReplicaMessage } from "./messages.ts";
 import type { Replica } from "./replica.ts";
 
@@ -79,8 +80,10 @@ export class StandingMachine {
     if (!known || this.#replica.isPrimary || configurations.isOutdated || !known.inSync.includes(self.disk))
       return;
     if (!configurations.mayPropose || !this.#isTime(known.primary)) return;
-    if (!configurations.isAmnesiac) this.#stand(this.#without(known.inSync, known.primary));
-    else if (!configurations.isDamaged && this.#isLongestOfAmnesiacs(known.inSync)) this.#stand([self.disk]);
+    if (!configurations.isAmnesiac) this.#stand(known.epoch + 1, this.#without(known.inSync, known.primary));
+    // What all of them have lost was acknowledged, and its revisions are known.
+    else if (!configurations.isDamaged && this.#isLongestOfAmnesiacs(known.inSync))
+      this.#stand(nextEra(known.epoch), [self.disk]);
   }
 
   /** Nobody has a promise of this replica, the primary has been silent, and those before it had their turn. */
@@ -119,12 +122,12 @@ export class StandingMachine {
     return true;
   }
 
-  #stand(inSync: readonly DiskId[]): void {
+  #stand(epoch: number, inSync: readonly DiskId[]): void {
     const { configurations, self, nowMs, timings, log, sink } = this.#replica;
     // Alone with what it has acknowledged as written, it has to have it for good (rule 7).
     if (inSync.length === 1 && log.durable < log.lastIndex) return sink.wantDurable();
     this.#standing = true;
     this.#notBeforeMs = nowMs + timings.retryMs;
-    configurations.propose({ epoch: configurations.epoch + 1, primary: self, inSync });
+    configurations.propose({ epoch, primary: self, inSync });
   }
 }

@@ -13,6 +13,7 @@ import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { BlockStore } from "../blocks/block-store.ts";
 import { DvsError } from "../errors.ts";
+import { eraOf, revisionOf } from "../replica/era.ts";
 import { type LogRecord, recordKinds } from "../replica/record.ts";
 import type { AppliedState, SessionChange } from "../replica/sink.ts";
 import { isDeterministic, isFull, isSqliteError } from "../store/sqlite/sqlite-errors.ts";
@@ -185,7 +186,7 @@ export class StateDatabase {
     if (!module || level === 0) return encodeRefusal(`there is no module "${record.module}" in force`);
     if (this.#failed) return encodeRefusal("the database has failed");
     const { index, timeMs, random, client, operation } = record;
-    const context = { index, timeMs, random, client, level };
+    const context = { index: revisionOf(record), timeMs, random, client, level };
     let inSavepoint = false;
     try {
       const quick = module.applyQuickly?.(operation, context) ?? null;
@@ -265,11 +266,16 @@ export class StateDatabase {
   }
 
   /** What concerns them beside their own operations. */
-  #tellModules({ kind, index, timeMs, client }: LogRecord): void {
+  #tellModules(record: LogRecord): void {
+    const { kind, timeMs, client } = record;
+    const index = revisionOf(record);
+    const [epoch, last] = [this.#appliedEpoch, record.index - 1];
+    const isLoss = last > 0 && eraOf(record.epoch) > eraOf(epoch);
+    const lostAfter = isLoss ? revisionOf({ epoch, index: last }) : null;
     this.#guarded(() => {
       this.#settle();
       for (const [name, module] of this.#modules) {
-        if (kind === recordKinds.epochStart) module.epochStarted?.({ index, timeMs });
+        if (kind === recordKinds.epochStart) module.epochStarted?.({ index, timeMs, lostAfter });
         else if ((this.#levels.get(name) ?? 0) > 0) module.clientRemoved?.(client, { index, timeMs });
       }
     });

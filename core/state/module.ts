@@ -12,7 +12,7 @@ export type StateTables = Pick<DatabaseSync, "exec" | "prepare">;
 export type StateStatement = StatementSync;
 
 export interface ApplyContext {
-  /** Of the record. Rises; no two operations have the same. */
+  /** Of the record, as a revision (core/replica/era.ts). Rises; no two operations have the same, also not lost ones. */
   index: number;
   /** Unix milliseconds, drawn by the primary: never less than in the record before, but it may stand still or jump. */
   timeMs: number;
@@ -173,7 +173,7 @@ export interface OpenModule {
   /** Keys that the operation may change, as `keysOf` names them; null: any. Never throws. */
   touched(operation: Uint8Array): readonly string[] | null;
   /** A new primary serves. Times in records may have jumped; what ends by time gets its full time again. */
-  epochStarted?(context: Pick<ApplyContext, "index" | "timeMs">): void;
+  epochStarted?(context: EpochContext): void;
   /** What the primary writes by itself at this time: an operation, or null. Asked a few times a second. */
   due?(timeMs: number): Uint8Array | null;
   /** As `due`, for work that reads blocks: asked by the primary when the one before has been carried out. */
@@ -207,6 +207,11 @@ export interface OpenModule {
 
   /** All of its state, row by row in an order that is its own: equal for equal states, whatever SQLite made of it. */
   rows(): Iterable<readonly (string | number | Uint8Array | null)[]>;
+}
+
+export interface EpochContext extends Pick<ApplyContext, "index" | "timeMs"> {
+  /** Acknowledged records have been given up: those behind this index, up to this record, are nobody's. Null: none. */
+  lostAfter: number | null;
 }
 
 /** Bytes in a segment, and how to tell that they are as they were written. */

@@ -6,6 +6,7 @@
 import type { InstanceView, ReplicaView } from "../../api/views.ts";
 import { eventOperation } from "../../control/events.ts";
 import { DvsError } from "../../errors.ts";
+import { nextEra } from "../../replica/era.ts";
 import type { Coordinator } from "../context.ts";
 import { eventStamp, randomId } from "../random.ts";
 import { ReplicaStore } from "../replicas/replica-store.ts";
@@ -45,7 +46,8 @@ export async function recoverInstance(
         `If one in sync can be started again, start it. Otherwise give --accept-loss.`,
     );
   }
-  const epoch = Math.max(state.epoch, ...state.replicas.map((replica) => replica.epoch)) + 1;
+  // So that no revision of what is lost is given out again.
+  const epoch = nextEra(Math.max(state.epoch, ...state.replicas.map((replica) => replica.epoch)));
   const event = eventOperation({
     ...eventStamp(),
     type: "warning",

@@ -106,7 +106,7 @@ class ChangesFollower implements Follower {
   }
 
   next(max: number): unknown[] {
-    if (this.#epoch !== this.#changes.epoch) throw restored();
+    if (this.#epoch !== this.#changes.epoch) throw isOther();
     if (!this.#isTold) {
       this.#isTold = true;
       return [[0, this.#after]];
@@ -136,7 +136,7 @@ export class GrantsFollower implements Follower {
   }
 
   next(max: number): unknown[] {
-    if (this.#epoch !== this.#locks.epoch) throw restored();
+    if (this.#epoch !== this.#locks.epoch) throw isOther();
     const found = this.#locks.grants(this.#client, this.#record, this.#ticket, max);
     for (const { ticket, record } of found) {
       this.#ticket = ticket;
@@ -146,9 +146,9 @@ export class GrantsFollower implements Follower {
   }
 }
 
-function restored(): DvsError {
+function isOther(): DvsError {
   return new DvsError(
     "CONFLICT",
-    "The files were restored from a backup: locks and open files are gone. Look at everything anew.",
+    "The files are not what they were: restored from a backup, or with changes given up. Look at everything anew.",
   );
 }

@@ -7,6 +7,7 @@
  */
 import {
   type ApplyContext,
+  type EpochContext,
   type Follower,
   type ModuleBlocks,
   ModuleRefusal,
@@ -101,7 +102,11 @@ class OpenFiles implements OpenModule {
     }
   }
 
-  epochStarted(context: Pick<ApplyContext, "index" | "timeMs">): void {
+  epochStarted(context: EpochContext): void {
+    if (context.lostAfter !== null) {
+      this.#volume.changes.forget();
+      this.#volume.locks.forget();
+    }
     this.#changing(context, ({ timeMs }) => {
       this.#volume.counters.change().serving = timeMs;
     });

@@ -1,6 +1,6 @@
 /**
- * The module `kv` from outside: what can be written, read and followed. A key's revision is the index of the record
- * that last changed it, so revisions of all keys are in one order, and none is given twice.
+ * The module `kv` from outside: what can be written, read and followed. A key's revision is that of the record
+ * that last changed it, so revisions of all keys are in one order, and none is given twice, also when records are lost.
  */
 import { z } from "zod";
 import { kvKeyBytesMax, kvLeaseTtlMsMax, kvListMax, kvOperationsMax, kvValueBytesMax } from "../../limits.ts";

@@ -81,6 +81,31 @@ const restored = [entry, leases, changes];
 
 export const kvTables = restored.map(({ name, create }) => create(name, "")).join("") + counter;
 
+/** Made by the first loss: revisions between two were given to records that were given up. */
+const lost = `
+  CREATE TABLE IF NOT EXISTS kv_lost (after INTEGER PRIMARY KEY, record INTEGER NOT NULL) STRICT;
+`;
+function hasLost(db: StateTables): boolean {
+  return db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'kv_lost'").get() !== undefined;
+}
+
+/** Nobody has the records behind `after` any more; `record` is the next. */
+export function addLoss(db: StateTables, after: number, record: number): void {
+  db.exec(lost);
+  db.prepare("INSERT INTO kv_lost VALUES (?, ?)").run(after, record);
+}
+
+export function isLost(db: StateTables, revision: number): boolean {
+  if (!hasLost(db)) return false;
+  return db.prepare("SELECT 1 FROM kv_lost WHERE after < ?1 AND ?1 < record").get(revision) !== undefined;
+}
+
+export function* losses(db: StateTables): Iterable<[after: number, record: number]> {
+  if (!hasLost(db)) return;
+  for (const row of db.prepare("SELECT after, record FROM kv_lost ORDER BY after").iterate())
+    yield [Number(row["after"]), Number(row["record"])];
+}
+
 /** Null: this state never was restored. */
 export function lastRestore(db: StateTables): { begun: number; record: number } | null {
   if (!db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'kv_restored'").get()) return null;

@@ -1,7 +1,7 @@
 /**
  * The module `kv`: keys and values with revisions, compare-and-set, leases and watches, for an instance's VOS.
  *
- * A key's revision is the index of the record that last changed it. Time is that of records: a lease that is not kept
+ * A key's revision is that of the record that last changed it (core/replica/era.ts). Time is that of records: a lease that is not kept
  * within its time, as primaries count it, is ended by the next `expire`, which the primary writes. After a takeover
  * every lease gets its full time again, since clocks of two machines differ.
  */
@@ -11,6 +11,7 @@ import { kvHistoryBytesMax, kvHistoryMax, kvLeaseKeysMax, MiB } from "../../limi
 import {
   type ApplyContext,
   type ColumnValue,
+  type EpochContext,
   ModuleRefusal,
   type OpenModule,
   type StateModule,
@@ -28,7 +29,7 @@ import {
 } from "./kv-messages.ts";
 import { checkedOperation, checkedQuery, readEncodedPut, textOfPut } from "./kv-quick.ts";
 import { KvFollower } from "./kv-follower.ts";
-import { kvRestore, kvTables, lastRestore } from "./kv-tables.ts";
+import { addLoss, isLost, kvRestore, kvTables, lastRestore, losses } from "./kv-tables.ts";
 
 /** One statement of so many rows costs two thirds of as many statements. */
 const rowsAtOnce = 16;
@@ -216,8 +217,9 @@ class Kv implements OpenModule {
     }
   }
 
-  epochStarted({ timeMs }: Pick<ApplyContext, "timeMs">): void {
+  epochStarted({ index, timeMs, lostAfter }: EpochContext): void {
     this.#count({ ...this.#counter(), serving: timeMs });
+    if (lostAfter !== null) addLoss(this.#db, lostAfter, index);
   }
 
   due(timeMs: number): Uint8Array | null {
@@ -268,8 +270,17 @@ class Kv implements OpenModule {
       },
     };
     const restore = lastRestore(this.#db);
+    if (after !== undefined) this.#checkNotLost(prefix, after);
     const from = restore && after === restore.begun ? restore.record : after;
     return new KvFollower(source, prefix, from ?? this.#lastRevision());
+  }
+
+  #checkNotLost(prefix: string, after: number): void {
+    if (!isLost(this.#db, after)) return;
+    throw new DvsError(
+      "CONFLICT",
+      `Cannot watch "${prefix}" from revision ${after} on: it was given up with others, as somebody has accepted. List the keys, then watch from now on.`,
+    );
   }
 
   *rows(): Iterable<readonly (string | number | Uint8Array | null)[]> {
@@ -281,6 +292,7 @@ class Kv implements OpenModule {
     }
     const restore = lastRestore(this.#db);
     if (restore) yield Object.values(restore);
+    yield* losses(this.#db);
   }
 
   /** Bytes that a replica has checked and encoded; those of a newer dvs may be none to this one. */

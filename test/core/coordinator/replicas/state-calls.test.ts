@@ -3,6 +3,7 @@ import { afterEach, expect, test } from "bun:test";
 import { randomUUID } from "node:crypto";
 import { ReplicaStore } from "../../../../core/coordinator/replicas/replica-store.ts";
 import type { Configuration } from "../../../../core/replica/configuration.ts";
+import { nextEra } from "../../../../core/replica/era.ts";
 import type { ReplicaStatus } from "../../../../core/state/replica-status.ts";
 import { registry } from "../../../../plugins/registry.ts";
 import { FakeAgent } from "../fake-agent.ts";
@@ -132,10 +133,15 @@ test("a recovery makes one replica the only one that counts, under an epoch abov
   const view = await api.instances.get("kv");
   const from = view.state!.replicas.find((r) => r.node === b.id)!.nodeName;
   const recovered = await api.instances.recover("kv", { from, acceptLoss: true });
-  expect(recovered.state).toMatchObject({ epoch: 5, version: 3, inSync: 1, primary: { node: b.id } });
+  expect(recovered.state).toMatchObject({
+    epoch: nextEra(4),
+    version: 3,
+    inSync: 1,
+    primary: { node: b.id },
+  });
   await until(() => sets(b).some((set) => set.configuration.version === 3));
   expect(sets(b).at(-1)?.configuration.configuration).toMatchObject({
-    epoch: 5,
+    epoch: nextEra(4),
     primary: { disk: disks[1]!, incarnation: "i1" },
     inSync: [disks[1]!],
   });

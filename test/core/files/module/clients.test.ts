@@ -62,7 +62,7 @@ test("a file without a name that nobody is known to have open stays a while, and
   // An open that was under way finds it, and it counts again.
   expect(volume.operate([8, first], "late")).toEqual([""]);
   expect(used()).toEqual([0, 2]);
-  volume.module.epochStarted!({ index: ++volume.index, timeMs: volume.timeMs });
+  volume.module.epochStarted!({ index: ++volume.index, timeMs: volume.timeMs, lostAfter: null });
   volume.timeMs += orphanKeptMs - 1;
   volume.tidy();
   expect(isThere(second)).toBe(true);
@@ -122,7 +122,7 @@ test("a client that does not attend within its time is gone; after a takeover it
   volume.operate([17, 5_000], "person");
   volume.timeMs += 4_999;
   expect(volume.module.due!(volume.timeMs)).toBe(null);
-  volume.module.epochStarted!({ index: ++volume.index, timeMs: volume.timeMs });
+  volume.module.epochStarted!({ index: ++volume.index, timeMs: volume.timeMs, lostAfter: null });
   volume.timeMs += 4_999;
   expect(volume.module.due!(volume.timeMs)).toBe(null);
   volume.timeMs += 1;

@@ -1,5 +1,6 @@
 /** Cold start of all: everything was switched off at once, and nobody is primary any more (rule 4). */
 import { expect, test } from "bun:test";
+import { eraOf } from "../../../../core/replica/era.ts";
 import { Lab } from "../lab.ts";
 
 function powerCutOfAll(lab: Lab): void {
@@ -48,6 +49,7 @@ test("kill -9 of all in replicated mode: everything was written, and nobody is a
   }
   lab.until("one serves", () => lab.primaries !== "", 5_000);
   expect(lab.at(lab.primaries).read("x").value).toBe("1");
+  expect(eraOf(lab.at("a").machine.status.epoch)).toBe(0);
 });
 
 test("power cut of all in replicated mode: the longest log, and only when all have reported", () => {
@@ -69,6 +71,8 @@ test("power cut of all in replicated mode: the longest log, and only when all ha
   lab.until("all are in sync", () => lab.primaries === "b" && lab.inSync === "abc", 10_000);
   expect(lab.primaries).toBe("b");
   for (const disk of "abc") expect(lab.at(disk).value("x")).toBe("1");
+  // What none of them has any more was acknowledged: its revisions do not come again.
+  expect(eraOf(b.machine.status.epoch)).toBe(1);
 });
 
 test("one that is no amnesiac goes before those that are, however long their logs", () => {
