@@ -72,7 +72,7 @@ export class LocalFiles implements NearVolume {
 
   lookup(parent: number, name: string): Attributes | null {
     const state = this.#current();
-    if (!state || name === "." || name === "..") return null;
+    if (!state || name === ".") return null;
     const known = this.#name(state, parent, name);
     if (!known) return null;
     if (known.ino === 0)
@@ -196,7 +196,8 @@ export class LocalFiles implements NearVolume {
       this.#names.delete(key);
       if (last === notClean) return null;
     }
-    const bucket = bucketsOf([key])[0]!;
+    // Where a directory is, is part of itself.
+    const bucket = bucketsOf([name === ".." ? inodeKey(parent) : key])[0]!;
     const last = state.last(bucket);
     if (last === notClean) return null;
     const what: What = () => `look up ${JSON.stringify(name)} in directory ${parent}`;

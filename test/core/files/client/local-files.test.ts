@@ -112,6 +112,21 @@ test("names that move are seen where they are", async () => {
   await file.close();
 });
 
+test("a directory that moves is below where it is", async () => {
+  const near = lab.volume("near-parents", () => local);
+  const one = await far.makeDirectory(rootIno, "parent-1", 0o755);
+  const two = await far.makeDirectory(rootIno, "parent-2", 0o755);
+  const { ino } = await far.makeDirectory(one.ino, "child", 0o755);
+  for (let round = 0; round < 40; round++) {
+    const [from, to] = round % 2 === 0 ? [one.ino, two.ino] : [two.ino, one.ino];
+    expect((await near.lookup(ino, "..")).ino).toBe(from);
+    await far.rename(from, "child", to, "child");
+    if (round % 10 < 2) await Bun.sleep(20);
+    expect((await near.lookup(ino, "..")).ino).toBe(to);
+  }
+  expect(await sure(() => local.lookup(ino, ".."))).toMatchObject({ ino: one.ino });
+});
+
 test("large files are read whole and in parts, with their holes", async () => {
   const bytes = pattern(9 * 1_024 * 1_024 + 777);
   const { ino } = await fileOf(bytes);
