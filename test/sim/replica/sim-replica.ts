@@ -177,7 +177,7 @@ export class SimReplica {
 
   /** What belongs to nobody, and is due. */
   #writeWhatIsDue(): void {
-    if (!this.isServingPrimary) return;
+    if (!this.isServingPrimary || this.#ending) return;
     const operation = this.state.due(this.#node.host.wallMs());
     if (operation) this.#writeAlone(operation);
   }

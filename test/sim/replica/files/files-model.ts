@@ -38,7 +38,8 @@ export class FilesModel {
       case 11: {
         const [, ino, ticket] = operation;
         const had = this.#locksOf(ino).cancel(client, ticket);
-        return same(result, ["", had]);
+        // Who waits for a file goes with it.
+        return this.#mayBeGone(ino) ? null : same(result, ["", had]);
       }
       case 32: // reap
       case 33: // move: the bytes stay what they are
