@@ -2,7 +2,6 @@
  * A replica machine on its disk, its links and its modules: the sink of a state process. What the machine decides, it
  * decides in core/replica; here events get the time, and effects happen.
  */
-import { randomFillSync } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { join } from "node:path";
 import { crc32 } from "../checksum.ts";
@@ -12,13 +11,12 @@ import type { LogListener } from "../log/log.ts";
 import type { LogFiles } from "../log/log-files.ts";
 import type { Metadata } from "../log/metadata.ts";
 import { nodeFiles } from "../log/node-files.ts";
-import { CannotRepair } from "../log/repair.ts";
 import { type ScrubOptions, scrubOnce, startScrub } from "../log/scrub.ts";
 import { promised } from "../log/steps.ts";
 import { loopTiming } from "../log/timing.ts";
 import type { Change, DiskId, ReplicaPolicy } from "../replica/configuration.ts";
 import type { ReplicaMessage } from "../replica/messages.ts";
-import { joinRecords, LogRecord, recordKinds } from "../replica/record.ts";
+import { joinRecords, LogRecord } from "../replica/record.ts";
 import { ReplicaMachine } from "../replica/replica-machine.ts";
 import type {
   ReadOutcome,
@@ -30,12 +28,12 @@ import type {
 } from "../replica/sink.ts";
 import type { ReplicaTimings } from "../replica/timings.ts";
 import { BootClock } from "./boot-clock.ts";
-import { BlockExchange } from "./block-exchange.ts";
-import { BlockRepairs } from "./block-repairs.ts";
 import { bucketsOf } from "./buckets.ts";
 import { Guard } from "./guard.ts";
-import { type ModuleBlocks, ModuleRefusal, type OpenModule, type StateModule } from "./module.ts";
 import { Keeper } from "./keeper.ts";
+import { LogDamage } from "./log-damage.ts";
+import type { ModuleBlocks, OpenModule, StateModule } from "./module.ts";
+import { RandomPool } from "./random-pool.ts";
 import {
   installSnapshot,
   openReplicaDisk,
@@ -43,11 +41,12 @@ import {
   type ReplicaDiskOptions,
 } from "./replica-disk.ts";
 import type { Fields } from "./link/frames.ts";
-import { type BlockScrubOptions, scrubBlocks, startBlockScrub } from "./scrub-blocks.ts";
+import { ReplicaBlocks } from "./replica-blocks.ts";
 import type { TransferOptions } from "./snapshot-transfer.ts";
 import { SlewedClock } from "./slewed-clock.ts";
 import { databaseName } from "./schema.ts";
 import type { SnapshotInfo } from "./snapshots.ts";
+import { TouchedBuckets } from "./touched-buckets.ts";
 
 export interface ReplicaHostOptions {
   dir: string;
@@ -83,7 +82,6 @@ export interface ReplicaHostOptions {
 type WriteDone = (outcome: WriteOutcome) => void;
 type ReadDone = (outcome: ReadOutcome) => void;
 
-const randomPoolBytes = 4_096;
 const nothing = new Uint8Array(0);
 
 export class ReplicaHost implements ReplicaSink {
@@ -94,18 +92,16 @@ export class ReplicaHost implements ReplicaSink {
   readonly #diskOptions: ReplicaDiskOptions;
   /** Snapshots that it may send are there, and stay while they are held. */
   readonly keeper: Keeper;
-  /** Bytes of segments, asked for and answered. */
-  readonly exchange: BlockExchange;
+  readonly blocks: ReplicaBlocks;
   /** Null where nobody reads beside this process. */
   readonly guard: Guard | null;
   readonly #clock: BootClock;
   readonly #timeOfDay: SlewedClock;
   readonly #writes = new Map<number, WriteDone>();
   readonly #reads = new Map<number, ReadDone>();
-  /** Of records that live elsewhere: a primary asks once, and large ones are not to stay for that. */
-  readonly #touched = new WeakMap<LogRecord, readonly number[] | null>();
-  readonly #pool = new Uint8Array(randomPoolBytes);
-  #poolAt = randomPoolBytes;
+  readonly #touched: TouchedBuckets;
+  readonly #damage: LogDamage;
+  readonly #pool = new RandomPool();
   #ticket = 0;
   #telling = false;
   #timer: ReturnType<typeof setInterval>;
@@ -114,15 +110,8 @@ export class ReplicaHost implements ReplicaSink {
   #blocksFull = false;
   /** Applying waits for blocks to get to their files. */
   #held = false;
-  #mending = false;
-  #askedInVain = false;
-  /** A module keeps what belongs to a client. */
-  readonly #hasClients: boolean;
   readonly #scrubbed: ScrubOptions;
   readonly #stopScrub: () => void;
-  readonly #repairs: BlockRepairs;
-  readonly #blockScrub: BlockScrubOptions;
-  readonly #stopBlockScrub: () => void;
   /** The machine stands still meanwhile: its log and its state are being replaced. */
   #installing = false;
 
@@ -139,7 +128,7 @@ export class ReplicaHost implements ReplicaSink {
       failed: (error) => options.failed(`the disk refuses the log: ${error.message}`),
       damaged: (range) => {
         options.log("error", "records of the log are damaged", { ...range });
-        host?.damageChanged();
+        if (host) host.#damage.changed();
       },
     };
     const diskOptions: ReplicaDiskOptions = {
@@ -149,9 +138,7 @@ export class ReplicaHost implements ReplicaSink {
       ...(options.readBlob && { readBlob: options.readBlob }),
       bytesFree: () => options.bytesFree?.() ?? host?.keeper.bytesFree ?? Infinity,
       repairBlocks: (segment, position, length, isGood) =>
-        host
-          ? host.#repairs.repair(segment, position, length, isGood)
-          : Promise.reject(new Error("too early")),
+        host ? host.blocks.repair(segment, position, length, isGood) : Promise.reject(new Error("too early")),
       listener,
       databaseFailed: (error) => options.failed(`the database cannot be written: ${error.message}`),
       databaseFull: (full) => {
@@ -187,7 +174,7 @@ export class ReplicaHost implements ReplicaSink {
         database: () => disk.database,
         snapshotTaken: ({ index }) => {
           this.machine.snapshotTaken(this.now(), index);
-          this.damageChanged();
+          this.#damage.changed();
         },
         spaceChanged: (low) => {
           options.log(
@@ -209,22 +196,32 @@ export class ReplicaHost implements ReplicaSink {
     this.#clock = new BootClock();
     this.#timeOfDay = new SlewedClock(() => this.#clock.nowMs());
     this.disk = disk.metadata.current.disk;
-    this.#hasClients = options.modules.some(({ name }) => "clientRemoved" in this.module(name));
+    this.#touched = new TouchedBuckets({
+      module: (name) => this.module(name),
+      hasClients: options.modules.some(({ name }) => "clientRemoved" in this.module(name)),
+      isAskedTwice: this.guard !== null,
+    });
+    this.#damage = new LogDamage({
+      log: disk.log,
+      appliedIndex: () => disk.database.appliedIndex,
+      isEnded: () => this.#ended,
+      tell: (damage) => {
+        if (!this.#ended && !this.#installing) this.machine.damaged(this.now(), damage);
+      },
+      snapshotNow: () => this.snapshotNow(),
+      failed: (reason) => this.failed(reason),
+      say: options.log,
+    });
     this.#scrubbed = { files: nodeFiles(join(options.dir, "log")), disk: this.disk, timing: loopTiming };
     this.#stopScrub = startScrub(disk.log, this.#scrubbed);
-    const { blocks: store } = disk;
-    this.exchange = new BlockExchange({ store, send: (to, fields) => options.sendBlocks?.(to, fields) });
-    const isNeeded = (segment: number): boolean => disk.database.segments.has(segment);
-    this.#repairs = new BlockRepairs({
-      ...{ store, isNeeded, exchange: this.exchange, say: options.log },
-      others: () => options.linked?.() ?? [],
-    });
-    this.#blockScrub = {
-      ...{ store, isNeeded },
+    this.blocks = new ReplicaBlocks({
+      store: disk.blocks,
+      isNeeded: (segment) => disk.database.segments.has(segment),
       modules: () => options.modules.map(({ name }) => this.module(name)),
-      repair: (segment, position, length, isGood) => this.#repairs.repair(segment, position, length, isGood),
-    };
-    this.#stopBlockScrub = startBlockScrub(this.#blockScrub);
+      others: () => options.linked?.() ?? [],
+      send: (to, fields) => options.sendBlocks?.(to, fields),
+      say: options.log,
+    });
     const { incarnation, policy, timings, modules } = options;
     this.machine = new ReplicaMachine({
       self: { disk: this.disk, incarnation },
@@ -249,7 +246,7 @@ export class ReplicaHost implements ReplicaSink {
 
   start(): void {
     this.machine.start(this.now());
-    this.damageChanged();
+    this.#damage.changed();
   }
 
   /** What another replica says. Dropped while a snapshot is being installed: everything is sent again. */
@@ -286,31 +283,6 @@ export class ReplicaHost implements ReplicaSink {
     this.machine.flush(this.now());
   }
 
-  /** More records of the log are damaged, or fewer: the machine asks other replicas for good ones. */
-  damageChanged(): void {
-    if (this.#disk.log.damage.length === 0) this.#askedInVain = false;
-    if (!this.#ended && !this.#installing) this.machine.damaged(this.now(), this.#disk.log.damage);
-  }
-
-  /**
-   * No other replica has the damaged records. What they did is in the database, if they were applied: a snapshot of it
-   * takes their place. Until there is one they are missing to replicas that lag, and to the next start.
-   */
-  async #mend(): Promise<void> {
-    const { log, database } = this.#disk;
-    const last = log.damage.at(-1)?.to ?? 0;
-    if (this.#ended || this.#mending || last === 0 || last > database.appliedIndex) return;
-    this.#mending = true;
-    try {
-      const { index } = await this.snapshotNow();
-      this.#options.log("info", "a snapshot has taken the place of damaged records", { index });
-    } catch (e) {
-      this.#options.log("error", "damaged records could not be replaced yet", { error: String(e) });
-    } finally {
-      this.#mending = false;
-    }
-  }
-
   /** A snapshot of all that is applied now, or of a moment later. Rejects with FAILED. */
   async snapshotNow(): Promise<SnapshotInfo> {
     if (!(await this.#disk.database.settled()))
@@ -318,20 +290,10 @@ export class ReplicaHost implements ReplicaSink {
     return this.keeper.makeSnapshot();
   }
 
-  /** As `ModuleBlocks.repair`. */
-  repairBlocks(...range: Parameters<BlockRepairs["repair"]>): Promise<Uint8Array> {
-    return this.#repairs.repair(...range);
-  }
-
-  /** One round over all blocks, at once: how many ranges were damaged, and how many of them are good now. */
-  scrubBlocks(): Promise<{ damaged: number; repaired: number }> {
-    return scrubBlocks(this.#blockScrub);
-  }
-
   /** What a snapshot's transfer needs of this replica's blocks. */
   get transferredBlocks(): NonNullable<TransferOptions["blocks"]> {
     return {
-      ...{ store: this.#disk.blocks, exchange: this.exchange },
+      ...{ store: this.blocks.store, exchange: this.blocks.exchange },
       // What was given up by a person may be others' places.
       known: () => (this.machine.status.diverged ? new Map() : this.#disk.database.segments),
     };
@@ -402,8 +364,7 @@ export class ReplicaHost implements ReplicaSink {
     clearInterval(this.#timer);
     this.guard?.close();
     this.#stopScrub();
-    this.#stopBlockScrub();
-    this.exchange.close();
+    this.blocks.close();
     await this.keeper.close();
     const { log, database, blocks, metadata } = this.#disk;
     await new Promise<void>((resolve, reject) => log.close((e) => (e ? reject(e) : resolve())));
@@ -445,29 +406,7 @@ export class ReplicaHost implements ReplicaSink {
     });
   }
   repair(records: readonly LogRecord[]): void {
-    if (records.length === 0) return this.#nobodyHas();
-    this.#disk.log.repair(records as LogRecord[], (error) => {
-      const from = records[0]!.index;
-      if (error)
-        this.#options.log("error", "damaged records are not repaired", { from, error: error.message });
-      else this.#options.log("info", "damaged records are repaired", { from, count: records.length });
-      if (error) void this.#mend();
-      // Others have what is to be applied, and not what is before it: after a start it is learned anew.
-      if (error instanceof CannotRepair && this.#lacksRecords)
-        return this.failed(`its log is damaged: ${error.message}`);
-      this.damageChanged();
-    });
-  }
-  /** Damaged records are still to be applied. */
-  get #lacksRecords(): boolean {
-    return (this.#disk.log.damage.at(-1)?.to ?? 0) > this.#disk.database.appliedIndex;
-  }
-  #nobodyHas(): void {
-    if (!this.#lacksRecords) return void this.#mend();
-    // They may only have been out of reach. Otherwise the next start learns anew, and gets a snapshot.
-    if (this.#askedInVain)
-      return this.failed("records of its log are damaged, and no other replica has them");
-    this.#askedInVain = true;
+    this.#damage.repair(records);
   }
   saveMeta(meta: ReplicaMeta, ticket: number): void {
     this.#disk.log.eager = meta.mode === "fsync";
@@ -507,31 +446,8 @@ export class ReplicaHost implements ReplicaSink {
       if (!this.#ended) this.#options.applied();
     });
   }
-  /** Asked twice for each record, by the machine for reads here and by the guard for reads beside: decoded once. */
   touched(record: LogRecord): readonly number[] | null {
-    const known = this.#touched.get(record);
-    if (known !== undefined) {
-      this.#touched.delete(record);
-      return known;
-    }
-    const buckets = this.#bucketsOf(record);
-    if (this.guard) this.#touched.set(record, buckets);
-    return buckets;
-  }
-  #bucketsOf(record: LogRecord): readonly number[] | null {
-    // What reads answer changes with operations, and with the level that they are carried out at.
-    if (record.kind === recordKinds.level) return null;
-    // What was a client's own goes with it, and that may be anything.
-    if (record.kind === recordKinds.clientRemoved) return this.#hasClients ? null : [];
-    if (record.kind !== recordKinds.operation) return [];
-    try {
-      const keys = this.module(record.module).touched(record.operation);
-      return keys && bucketsOf(keys);
-    } catch (e) {
-      // Its module refuses it, when it is carried out.
-      if (!(e instanceof DvsError || e instanceof ModuleRefusal)) throw e;
-      return null;
-    }
+    return this.#touched.of(record);
   }
 
   // Links and the coordinator
@@ -582,11 +498,6 @@ export class ReplicaHost implements ReplicaSink {
     return this.#timeOfDay.nowMs();
   }
   random(): Uint8Array {
-    if (this.#poolAt === randomPoolBytes) {
-      randomFillSync(this.#pool);
-      this.#poolAt = 0;
-    }
-    this.#poolAt += 16;
-    return this.#pool.slice(this.#poolAt - 16, this.#poolAt);
+    return this.#pool.draw();
   }
 }

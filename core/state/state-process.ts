@@ -158,15 +158,15 @@ export class StateProcess {
       identity,
       onMessage: (from, message) => host.receive(from, message),
       onTransfer: (from, fields) => this.#transfers?.received(from, fields),
-      onBlocks: (from, fields) => host.exchange.received(from, fields),
+      onBlocks: (from, fields) => host.blocks.exchange.received(from, fields),
       onRoom: (from, fields) => this.#rooms.received(from, fields),
       onUp: (disk) => {
-        host.exchange.linkChanged(disk);
+        host.blocks.exchange.linkChanged(disk);
         this.#transfers?.linkChanged(disk);
         host.machine.linkUp(host.now(), disk);
       },
       onDown: (disk, why) => {
-        host.exchange.linkChanged(disk);
+        host.blocks.exchange.linkChanged(disk);
         this.#transfers?.linkChanged(disk);
         this.#log("info", "a replica's link broke", { disk, why });
       },
@@ -213,7 +213,7 @@ export class StateProcess {
     const source: BackupSource = {
       ...{ isPrimary, snapshotNow: () => host.snapshotNow(), keeper, modules },
       neededBlobs: (record) => askHelper("blobs", dataDir, this.#ended.signal, record),
-      repair: (segment, position, length, isGood) => host.repairBlocks(segment, position, length, isGood),
+      repair: (segment, position, length, isGood) => host.blocks.repair(segment, position, length, isGood),
       readBlob: (digest, position, length) =>
         blobs ? blobs.read(digest, position, length) : Promise.reject(new DvsError("UNAVAILABLE", noImages)),
     };

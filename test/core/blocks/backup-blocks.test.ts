@@ -22,7 +22,7 @@ function give({ host, dir }: Member): ReturnType<typeof giveBackup> {
     ...{ isPrimary: () => true, snapshotNow: () => host.snapshotNow(), keeper: host.keeper },
     modules: [piecesModule(1_000_000)],
     neededBlobs: () => Promise.resolve({ blobs: [] }),
-    repair: (...range) => host.repairBlocks(...range),
+    repair: (...range) => host.blocks.repair(...range),
     readBlob: () => Promise.reject(new Error("no images")),
   };
   return giveBackup(source, { tenant: "t", instance: "i", uid: "u", os: "o", dataDir: dir });

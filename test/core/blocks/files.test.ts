@@ -49,7 +49,7 @@ test("bytes of files that a disk has damaged or cut off are read all the same, a
   const read = (i: number) =>
     b.host.module("files").read(["read", ino, i * block, block]) as FileResult | Promise<FileResult>;
   for (const i of [0, 3, 9]) expect(await read(i)).toEqual(["", pieceBytes(block, i)]);
-  const found = await b.host.scrubBlocks();
+  const found = await b.host.blocks.scrub();
   expect(found.damaged).toBeGreaterThan(0);
   expect(found.repaired).toBe(found.damaged);
   expect(readFileSync(path(b)).equals(readFileSync(path(a)))).toBe(true);

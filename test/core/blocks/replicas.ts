@@ -61,7 +61,7 @@ export class Replicas {
       const copy = structuredClone(message);
       setImmediate(() => {
         if (this.members.get(disk) !== to) return;
-        if (isBlockExchange(copy)) to.host.exchange.received(host.disk, copy);
+        if (isBlockExchange(copy)) to.host.blocks.exchange.received(host.disk, copy);
         else if (isTransfer(copy)) to.transfers.received(host.disk, copy);
         else to.host.receive(host.disk, copy as ReplicaMessage);
       });
@@ -110,8 +110,8 @@ export class Replicas {
 
   /** Both ends hear that the link between them is another one. */
   breakLink(a: Member, b: Member): void {
-    a.host.exchange.linkChanged(b.host.disk);
-    b.host.exchange.linkChanged(a.host.disk);
+    a.host.blocks.exchange.linkChanged(b.host.disk);
+    b.host.blocks.exchange.linkChanged(a.host.disk);
     a.transfers.linkChanged(b.host.disk);
     b.transfers.linkChanged(a.host.disk);
   }

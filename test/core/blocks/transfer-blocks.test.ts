@@ -122,9 +122,9 @@ test("bytes that a disk has damaged, cut off or lost are read all the same, and 
   expect(await readPiece(b, piecesOf(b)[0]!)).toEqual(pieceBytes(100_000, 0));
   expect(replicas.complaints.filter((each) => each.includes("repaired"))).toHaveLength(1);
   expect(readFileSync(path(b, 1))).toEqual(readFileSync(path(a, 1)));
-  expect(await b.host.scrubBlocks()).toEqual({ damaged: 7, repaired: 7 });
+  expect(await b.host.blocks.scrub()).toEqual({ damaged: 7, repaired: 7 });
   expect(readFileSync(path(b, 3))).toEqual(readFileSync(path(a, 3)));
-  expect(await b.host.scrubBlocks()).toEqual({ damaged: 0, repaired: 0 });
+  expect(await b.host.blocks.scrub()).toEqual({ damaged: 0, repaired: 0 });
   // The whole file, at a moment when it is not open.
   await replicas.stop(b);
   rmSync(path(b, 2));
@@ -147,7 +147,7 @@ test("what no other replica has as it should be is an error, and what they give 
   damage(path(b, 1), 20);
   const outcome: unknown = await readPiece(b, piecesOf(b)[0]!).catch((e: unknown) => e);
   expect(outcome).toMatchObject({ code: "FAILED" });
-  expect(await b.host.scrubBlocks()).toEqual({ damaged: 1, repaired: 0 });
+  expect(await b.host.blocks.scrub()).toEqual({ damaged: 1, repaired: 0 });
   replicas.passes = (_from, _to, message) => message[0] !== 57;
   damage(path(b, 1), 150_000);
   void readPiece(b, piecesOf(b)[1]!).catch(() => undefined);
