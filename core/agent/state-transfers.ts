@@ -14,6 +14,9 @@ export interface StateTransfersOptions {
   signal: AbortSignal;
 }
 
+/** Whoever carries out a restore says so this often. */
+const atItMs = 5_000;
+
 type Backup = Extract<ToAgent, { type: "backup" }>;
 type Restore = Extract<ToAgent, { type: "restore" }>;
 
@@ -41,22 +44,28 @@ export class StateTransfers {
     }
   }
 
-  /** Fetches the backup, gives it to the state process and tells what that says. */
+  /**
+   * Fetches the backup, gives it to the state process and tells what that says: from the first byte of the backup on it
+   * says that it is at it, so that whoever waits hears when this agent is gone.
+   */
   async restore({ id, uid }: Restore): Promise<void> {
     const { data, coordinator, signal } = this.#options;
     try {
-      const told = await this.#restore(stateDirOf(data, uid).transferSocket, id);
-      await coordinator.sendStream(id, streamOf(told), signal);
+      const backup = await coordinator.fetchStream(id, signal).catch((e: unknown) => DvsError.from(e));
+      const said =
+        backup instanceof DvsError
+          ? streamOf(backupError(backup))
+          : awaited(this.#restore(stateDirOf(data, uid).transferSocket, backup));
+      await coordinator.sendStream(id, said, signal);
     } catch (e) {
       this.#tell(`what became of the restored state of instance ${uid} could not be told`, e);
     }
   }
 
-  async #restore(socket: string, id: string): Promise<Uint8Array> {
-    const { coordinator, signal } = this.#options;
+  /** What it says of it. Never rejects. */
+  async #restore(socket: string, backup: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
     try {
-      const backup = await coordinator.fetchStream(id, signal);
-      const answer = await sendRestore(socket, backup, signal);
+      const answer = await sendRestore(socket, backup, this.#options.signal);
       return new TextEncoder().encode(`${JSON.stringify(answer)}\n`);
     } catch (e) {
       return backupError(DvsError.from(e));
@@ -66,6 +75,24 @@ export class StateTransfers {
   #tell(what: string, e: unknown): void {
     if (!this.#options.signal.aborted) this.#options.log("warn", `${what}: ${DvsError.from(e).message}`);
   }
+}
+
+/** Spaces until it is there: JSON may begin with some. */
+function awaited(answer: Promise<Uint8Array>): ReadableStream<Uint8Array> {
+  const space = new Uint8Array([0x20]);
+  let timer: ReturnType<typeof setInterval>;
+  return new ReadableStream({
+    start(controller) {
+      controller.enqueue(space);
+      timer = setInterval(() => controller.enqueue(space), atItMs);
+      void answer.then((bytes) => {
+        clearInterval(timer);
+        controller.enqueue(bytes);
+        controller.close();
+      });
+    },
+    cancel: () => clearInterval(timer),
+  });
 }
 
 function streamOf(bytes: Uint8Array): ReadableStream<Uint8Array> {

@@ -34,7 +34,11 @@ export function stateBackupRoutes({ controller, sessions }: Coordinator) {
     const { body, ended } = watched(c.req.raw.body);
     const answer = (async () => {
       const said = await sessions.restore(primary.node, view.uid, body, c.req.raw.signal);
-      const json = JSON.parse(await new Response(said).text()) as unknown;
+      const text = await new Response(said).text().catch((cause: unknown) => {
+        const message = `Nobody knows whether the state of instance "${view.name}" was restored: the agent of node "${primary.nodeName}" is gone. Look before you try again.`;
+        throw new DvsError("OUTCOME_UNKNOWN", message, { cause });
+      });
+      const json = JSON.parse(text) as unknown;
       if (json !== null && typeof json === "object" && "error" in json) throw DvsError.fromBody(json);
       return parseOrThrow(RestoreAnswer, json, "answer of the node");
     })();

@@ -158,10 +158,13 @@ function damaged(): DvsError {
   return new DvsError("FAILED", "The backup is damaged or was cut short: take another.");
 }
 
-/** Bytes of a stream in pieces of the size that is asked for. */
+/** Bytes of a stream in pieces of the size that is asked for, each copied once. */
 class ByteSource {
   readonly #iterator: AsyncIterator<Uint8Array>;
-  #held = new Uint8Array(0);
+  /** What has come, none of it empty; of the first one only what is behind `#at`. */
+  #held: Uint8Array[] = [];
+  #at = 0;
+  #bytes = 0;
 
   constructor(stream: AsyncIterable<Uint8Array>) {
     this.#iterator = stream[Symbol.asyncIterator]();
@@ -169,32 +172,46 @@ class ByteSource {
 
   /** Throws FAILED when there are not so many. */
   async take(count: number): Promise<Uint8Array> {
-    while (this.#held.length < count) if (!(await this.#more())) throw damaged();
-    const taken = this.#held.slice(0, count);
-    this.#held = this.#held.subarray(count);
+    while (this.#bytes < count) if (!(await this.#more())) throw damaged();
+    const taken = new Uint8Array(count);
+    for (let filled = 0; filled < count;) {
+      const first = this.#held[0]!;
+      const part = first.subarray(this.#at, this.#at + count - filled);
+      taken.set(part, filled);
+      filled += part.length;
+      this.#at += part.length;
+      if (this.#at < first.length) break;
+      this.#held.shift();
+      this.#at = 0;
+    }
+    this.#bytes -= count;
     return taken;
   }
 
   /** With its end; null when there is none within so many bytes. */
   async line(bytesMax: number): Promise<Uint8Array | null> {
-    for (;;) {
-      const end = this.#held.indexOf(10);
-      if (end >= 0) return this.take(end + 1);
-      if (this.#held.length > bytesMax || !(await this.#more())) return null;
+    let before = 0;
+    for (let i = 0; ; i++) {
+      while (i === this.#held.length) if (before > bytesMax || !(await this.#more())) return null;
+      const from = i === 0 ? this.#at : 0;
+      const end = this.#held[i]!.indexOf(10, from);
+      if (end >= 0) return this.take(before + end - from + 1);
+      before += this.#held[i]!.length - from;
     }
   }
 
   async isEmpty(): Promise<boolean> {
-    return this.#held.length === 0 && !(await this.#more());
+    return this.#bytes === 0 && !(await this.#more());
   }
 
   async #more(): Promise<boolean> {
-    const { done, value } = await this.#iterator.next();
-    if (done) return false;
-    const joined = new Uint8Array(this.#held.length + value.length);
-    joined.set(this.#held);
-    joined.set(value, this.#held.length);
-    this.#held = joined;
-    return value.length > 0 || this.#more();
+    for (;;) {
+      const { done, value } = await this.#iterator.next();
+      if (done) return false;
+      if (value.length === 0) continue;
+      this.#held.push(value);
+      this.#bytes += value.length;
+      return true;
+    }
   }
 }

@@ -22,7 +22,7 @@ const large = new Uint8Array(2 * 1024 * 1024 + 3).map((_, i) => i % 253);
 const never = new AbortController().signal;
 
 /** `kv` on one node, which says that it is the primary, and whose agent hands transfers to these handlers. */
-async function started(handlers: Partial<TransferHandlers> | null) {
+async function started(handlers: Partial<TransferHandlers> | null, signal = never) {
   const lab = await Lab.start({ registry });
   closing.push(() => lab.close());
   const agent = await (await FakeAgent.join(lab, "n1")).run();
@@ -50,7 +50,7 @@ async function started(handlers: Partial<TransferHandlers> | null) {
     const server = await serveTransfers(socket, { backup: none, restore: none, ...handlers });
     closing.push(() => server.close());
   }
-  const transfers = new StateTransfers({ data, coordinator: agent.link, log: () => {}, signal: never });
+  const transfers = new StateTransfers({ data, coordinator: agent.link, log: () => {}, signal });
   let handled = 0;
   const timer = setInterval(() => {
     for (const message of agent.messages.slice(handled)) {
@@ -104,6 +104,22 @@ test("a backup comes to whoever asked, whole; and goes back to the primary", asy
   expect(Buffer.from(restored).equals(large)).toBe(true);
   const viewer = await lab.as("viewer");
   expect(await codeOf(viewer.instances.backup("kv"))).toBe("FORBIDDEN");
+});
+
+test("an agent that is gone in the middle of a restore: nobody knows, and that is said at once", async () => {
+  const gone = new AbortController();
+  const { api, uid } = await started(
+    {
+      async restore(_, chunks) {
+        await joined(chunks);
+        gone.abort(new Error("killed"));
+        return new Promise<never>(() => undefined);
+      },
+    },
+    gone.signal,
+  );
+  const bytes = await joined(encodeBackup(headerOf(uid), pieces()));
+  expect(await codeOf(api.instances.restore("kv", await streamed(bytes)))).toBe("OUTCOME_UNKNOWN");
 });
 
 test("a damaged backup is refused by the state process, and the person is told", async () => {
