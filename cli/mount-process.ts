@@ -4,7 +4,7 @@ import { closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { minimalEnvironment } from "../core/agent/host-process.ts";
 import { DvsError } from "../core/errors.ts";
-import { threadsWanted } from "../core/fuse/device.ts";
+import { mountEnvironment } from "../core/fuse/environment.ts";
 import { MountTold, toldFd } from "../core/fuse/messages.ts";
 import { selfCommand } from "../core/platform/runtime.ts";
 
@@ -30,8 +30,7 @@ export async function startMountProcess({ args, logFile }: MountProcessOptions):
   const self = selfCommand(["mount", ...args]);
   if (logFile !== null) mkdirSync(dirname(logFile), { recursive: true, mode: 0o700 });
   const log = logFile === null ? "inherit" : openSync(logFile, "a", 0o600);
-  // Requests are waited for in threads of the runtime, of which it has as many as processors otherwise.
-  const env = { ...minimalEnvironment(), UV_THREADPOOL_SIZE: String(threadsWanted) };
+  const env = { ...minimalEnvironment(), ...mountEnvironment };
   const child = spawn(self.command, self.args, {
     cwd: "/",
     env,

@@ -13,7 +13,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { threadsWanted } from "../../core/fuse/device.ts";
+import { mountEnvironment } from "../../core/fuse/environment.ts";
 import type { StateCluster } from "./state-cluster.ts";
 
 /** Null, or why there can be no mounts here. */
@@ -49,8 +49,8 @@ export class Mounts {
     const script = join(import.meta.dirname, "mount-process.ts");
     const child = spawn(process.execPath, ["--no-install", script, file, dir, this.#cache], {
       stdio: ["ignore", "pipe", "inherit"],
-      // As the product starts it: threads that wait for the kernel do nothing else.
-      env: { ...process.env, UV_THREADPOOL_SIZE: String(threadsWanted) },
+      // As the product starts it.
+      env: { ...process.env, ...mountEnvironment },
     });
     const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
     this.#mounts.push({ dir, child, ended });
