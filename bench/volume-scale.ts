@@ -19,6 +19,8 @@ const startGoal = `<= ${startGoalSeconds}`;
 const snapshotWaitMs = 180_000;
 const snapshotMs = 250;
 const usages = 200;
+/** USER_HZ. */
+const clockTicks = 100;
 
 export async function largeVolume(shape: Shape, replicas: number): Promise<void> {
   const cluster = await StateCluster.open({ replicas, durability: "replicated" });
@@ -73,7 +75,7 @@ export async function largeVolume(shape: Shape, replicas: number): Promise<void>
       const seconds = await startedAfter(cluster, end);
       row(`start-${name}`, seconds, "s", {
         goal: startGoal,
-        detail: { logBytes: logBytes(cluster.dataDir(at)) },
+        detail: startDetail(cluster, at),
       });
       await cluster.allInSync();
       memory(`started-${name}`);
@@ -106,7 +108,7 @@ export async function largeVolume(shape: Shape, replicas: number): Promise<void>
         for (const suffix of ["", "-wal", "-shm"])
           rmSync(join(cluster.dataDir(i), `state.db${suffix}`), { force: true });
     });
-    row("start-power-cut", replayed, "s", { detail: { logBytes: logBytes(cluster.dataDir(at)) } });
+    row("start-power-cut", replayed, "s", { detail: startDetail(cluster, at) });
   } finally {
     await Promise.all(workers.map((each) => each.end()));
     await cluster.close();
@@ -133,6 +135,15 @@ async function startedAfter(cluster: StateCluster, end: () => Promise<unknown>):
   const seconds = (performance.now() - began) / 1_000;
   await fs.close();
   return seconds;
+}
+
+/** What a busy machine adds to the time is not in its processor time. */
+function startDetail(cluster: StateCluster, at: number): Record<string, number> {
+  const fields = readFileSync(`/proc/${cluster.pid(at)}/stat`, "utf8")
+    .split(") ")[1]!
+    .split(" ");
+  const cpuSeconds = (Number(fields[11]) + Number(fields[12])) / clockTicks;
+  return { cpuSeconds, logBytes: logBytes(cluster.dataDir(at)) };
 }
 
 /** Writes as long as there is none. */
