@@ -95,6 +95,11 @@ export class SessionsMachine {
     return { result, index };
   }
 
+  /** Of each client that has a session: a number that rises with each operation of its. */
+  *progress(): Iterable<readonly [client: string, progress: number]> {
+    for (const [client, { ackedBelow, results }] of this.#sessions) yield [client, ackedBelow + results.size];
+  }
+
   hasRemoved(client: string): boolean {
     return this.#removed.has(client);
   }

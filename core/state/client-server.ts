@@ -4,7 +4,7 @@
  */
 import { DvsError } from "../errors.ts";
 import { Malformed } from "../kernel/proxy/malformed.ts";
-import { onceClientMs, stateAskedMax, stateUnsentBytesMax } from "../limits.ts";
+import { stateAskedMax, stateUnsentBytesMax } from "../limits.ts";
 import { lastingRefusals, type RefusalReason, type WriteOutcome } from "../replica/sink.ts";
 import { clientNumbers, type Outcome, outcomes, readClientMessage } from "./client/messages.ts";
 import type { Fields } from "./link/frames.ts";
@@ -17,19 +17,24 @@ import { decodeResult } from "./result.ts";
 interface Client {
   asked: number;
   /** By ticket. */
-  followers: Map<number, Follower>;
+  followers: Map<number, Followed>;
+}
+interface Followed {
+  readonly follower: Follower;
+  /** It is looked at again anyhow. */
+  isWaiting: boolean;
 }
 
 /** Values of one follower in one turn. */
 const eventsPerTurn = 64;
+/** Whether somebody slow has read by now is looked at so often. */
+const slowLookMs = 20;
 
 export class ClientServer implements LinkUser {
   readonly #host: ReplicaHost;
   readonly #clients = new Map<Link, Client>();
   /** Clients that follow, or did. */
   readonly #following = new Set<Link>();
-  /** Names that are used once → when they wrote last. */
-  readonly #once = new Map<string, number>();
 
   constructor(host: ReplicaHost) {
     this.#host = host;
@@ -68,16 +73,7 @@ export class ClientServer implements LinkUser {
   applied(): void {
     for (const link of this.#following) {
       const { followers } = this.#clients.get(link)!;
-      for (const [ticket, follower] of followers) this.#feed(link, ticket, follower);
-    }
-  }
-
-  /** As the primary: names that were used once, long ago, are forgotten by all. */
-  tidy(nowMs: number): void {
-    for (const [name, lastMs] of this.#once) {
-      if (nowMs - lastMs < onceClientMs) break;
-      this.#once.delete(name);
-      this.#host.removeClient(name, () => undefined);
+      for (const [ticket, followed] of followers) if (!followed.isWaiting) this.#feed(link, ticket, followed);
     }
   }
 
@@ -96,11 +92,7 @@ export class ClientServer implements LinkUser {
       this.#host.write(request, (outcome) => tell(answer, outcome));
     } catch (e) {
       answer(outcomes.invalid, refusalOf(e), 0);
-      return;
     }
-    if (!name.startsWith("once-")) return;
-    this.#once.delete(name); // so that the newest is last
-    this.#once.set(name, this.#host.now());
   }
 
   #read(client: Client, link: Link, fields: Fields): void {
@@ -162,33 +154,36 @@ export class ClientServer implements LinkUser {
       const module = this.#host.module(name);
       if (client.followers.size >= stateAskedMax) throw new DvsError("EXHAUSTED", tooMany);
       if (!module.follow) throw new DvsError("INVALID", `Nothing of module "${name}" can be followed.`);
-      const follower = module.follow(query);
-      client.followers.set(ticket, follower);
+      const followed = { follower: module.follow(query), isWaiting: false };
+      client.followers.set(ticket, followed);
       this.#following.add(link);
-      this.#feed(link, ticket, follower);
+      this.#feed(link, ticket, followed);
     } catch (e) {
       link.send([clientNumbers.ended, ticket, outcomes.invalid, refusalOf(e)]);
     }
   }
 
   /** Somebody who reads slowly is told the rest later: nothing is kept for it here. */
-  #feed(link: Link, ticket: number, follower: Follower): void {
+  #feed(link: Link, ticket: number, followed: Followed): void {
     const client = this.#clients.get(link);
-    if (client?.followers.get(ticket) !== follower) return;
-    if (link.queued > stateUnsentBytesMax) {
-      setTimeout(() => this.#feed(link, ticket, follower), 20);
+    if (client?.followers.get(ticket) !== followed) return;
+    const again = (): void => this.#feed(link, ticket, followed);
+    followed.isWaiting = link.queued > stateUnsentBytesMax;
+    if (followed.isWaiting) {
+      setTimeout(again, slowLookMs);
       return;
     }
     let values: unknown[];
     try {
-      values = follower.next(eventsPerTurn);
+      values = followed.follower.next(eventsPerTurn);
     } catch (e) {
       client.followers.delete(ticket);
       link.send([clientNumbers.ended, ticket, outcomes.invalid, refusalOf(e)]);
       return;
     }
     for (const value of values) link.send([clientNumbers.event, ticket, value]);
-    if (values.length === eventsPerTurn) setImmediate(() => this.#feed(link, ticket, follower));
+    followed.isWaiting = values.length === eventsPerTurn;
+    if (followed.isWaiting) setImmediate(again);
   }
 }
 

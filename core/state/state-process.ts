@@ -27,6 +27,7 @@ import { linkTls } from "./link/link-identity.ts";
 import { type LinkIdentity, listenState, type StateListener } from "./link/listen.ts";
 import { modules } from "./modules.ts";
 import { ModuleWork } from "./module-work.ts";
+import { OnceClients } from "./once-clients.ts";
 import { RemovedClients } from "./removed-clients.ts";
 import { ReplicaHost } from "./replica-host.ts";
 import { askHelper } from "./run-helper.ts";
@@ -64,6 +65,7 @@ export class StateProcess {
   #transfers: SnapshotTransfers | null = null;
   #clients: ClientServer | null = null;
   #removed: RemovedClients | null = null;
+  #once: OnceClients | null = null;
   #work: ModuleWork | null = null;
   #backups: { close(): void } | null = null;
   readonly #rooms = new Rooms(() => this.#host?.keeper.bytesFree ?? Infinity);
@@ -141,6 +143,7 @@ export class StateProcess {
       askConfiguration: () => void this.#control.broadcast({ type: "ask" }),
       roleChanged: (role) => {
         this.#removed?.reset();
+        this.#once?.reset();
         this.#log("info", `role: ${role}`, { epoch: this.#host?.machine.status.epoch ?? 0 });
         setImmediate(() => this.#tellStatus());
       },
@@ -153,6 +156,10 @@ export class StateProcess {
     const identity = this.#identity(host.disk);
     this.#clients = new ClientServer(host);
     this.#removed = new RemovedClients(host);
+    this.#once = new OnceClients({
+      progress: () => host.machine.sessions.progress(),
+      removeClient: (client, done) => host.removeClient(client, done),
+    });
     this.#work = new ModuleWork({ host, modules: modules.map(({ name }) => name), say: this.#log });
     const links = new ReplicaLinks({
       identity,
@@ -330,7 +337,7 @@ export class StateProcess {
     const host = this.#host!;
     if (host.machine.role === "primary") {
       this.#removed!.review();
-      this.#clients!.tidy(host.now());
+      this.#once!.review(host.now());
       this.#writeWhatIsDue(host);
       this.#work!.review();
     }
