@@ -9,7 +9,7 @@
 import { localFileBytesMax, localNamesMax } from "../../limits.ts";
 import { bucketsOf } from "../../state/buckets.ts";
 import { notClean } from "../../state/guard.ts";
-import type { ModuleBlocks, OpenModule } from "../../state/module.ts";
+import type { OpenModule } from "../../state/module.ts";
 import { type Attributes, kindOf, kinds } from "../attributes.ts";
 import { FileError } from "../errno.ts";
 import type { DirectoryEntry } from "../file-system.ts";
@@ -17,22 +17,9 @@ import { inodeKey, nameKey } from "../module/touched.ts";
 import type { FileQuery } from "../operations.ts";
 import { LocalExtents, windowBytes } from "./local-extents.ts";
 import { LocalListings } from "./local-listings.ts";
+import type { NearReader, NearState } from "./near-reader.ts";
 import type { NearVolume } from "./near-volume.ts";
 import { attributesIn, entriesIn, rowsIn, valuesOf, type What } from "./results.ts";
-
-/** As core/state/client/local-reader.ts has it. */
-export interface NearReader {
-  /** Null: there is nothing to read by. Another one is another database. */
-  state(): NearState | null;
-}
-
-export interface NearState {
-  readonly guard: { readonly isVoid: boolean };
-  readonly blocks: Pick<ModuleBlocks, "read" | "readNow" | "readBlob">;
-  module(name: string): OpenModule | undefined;
-  /** Of one key: the last record that may have changed it, or `notClean`. */
-  last(bucket: number): number;
-}
 
 interface KnownFile {
   readonly attributes: Attributes;

@@ -4,10 +4,10 @@
  */
 import { localEntriesMax } from "../../limits.ts";
 import { bucketsOf } from "../../state/buckets.ts";
-import type { LocalState } from "../../state/client/local-reader.ts";
 import { notClean } from "../../state/guard.ts";
 import type { DirectoryEntry } from "../file-system.ts";
 import { inodeKey, listingKey } from "../module/touched.ts";
+import type { NearState } from "./near-reader.ts";
 
 interface KnownListing {
   /** Of its names, and of the directory itself. */
@@ -32,7 +32,7 @@ export class LocalListings {
    * directory yet. Null: the replica has to be asked. What is returned is the caller's, its entries are not.
    */
   find(
-    state: LocalState,
+    state: NearState,
     ino: number,
     after: number,
     limit: number,
@@ -58,7 +58,7 @@ export class LocalListings {
     return entries.slice();
   }
 
-  #listing(state: LocalState, ino: number): KnownListing | null {
+  #listing(state: NearState, ino: number): KnownListing | null {
     const known = this.#known.get(ino);
     if (known) {
       if (isStill(state, known)) return known;
@@ -78,6 +78,6 @@ export class LocalListings {
   }
 }
 
-function isStill(state: LocalState, { buckets, lasts }: KnownListing): boolean {
+function isStill(state: NearState, { buckets, lasts }: KnownListing): boolean {
   return buckets.every((bucket, i) => state.last(bucket) === lasts[i]);
 }

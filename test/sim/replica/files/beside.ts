@@ -4,7 +4,8 @@
  */
 import { DatabaseSync } from "node:sqlite";
 import { segmentName } from "../../../../core/blocks/segment-name.ts";
-import { LocalFiles, type NearReader, type NearState } from "../../../../core/files/client/local-files.ts";
+import { LocalFiles } from "../../../../core/files/client/local-files.ts";
+import type { NearReader, NearState } from "../../../../core/files/client/near-reader.ts";
 import { FileError } from "../../../../core/files/errno.ts";
 import type { FileQuery, FileResult } from "../../../../core/files/operations.ts";
 import { bucketsOf } from "../../../../core/state/buckets.ts";
