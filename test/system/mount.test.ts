@@ -4,7 +4,7 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { mountedAt, unmount } from "../../core/fuse/mount-point.ts";
@@ -65,6 +65,25 @@ describe.skipIf(why !== "")(`a mounted instance${why && ` (${why})`}`, () => {
     expect(await sh(script, at)).toEqual({ code: 0, out: "one\none\ntwo" });
     expect(await cluster().dvs(["ls", "box:/"])).toMatchObject({ code: 0, stdout: "" });
     await Promise.all([umount(at.a), umount(at.b)]);
+  });
+
+  test("has as much room as the quota and the disks leave", async () => {
+    expect(await mountOn(at.a, 0)).toMatchObject({ code: 0 });
+    const room = async () => {
+      const { out } = await sh("stat -f -c '%S %b %a %d' $A", at);
+      const [block, blocks, free, inodes] = out.split(" ").map(Number) as [number, number, number, number];
+      return { size: block * blocks, free: block * free, inodes };
+    };
+    const { bavail, blocks, bsize } = statfsSync(root);
+    const { free } = await room();
+    expect(free).toBeGreaterThan(0);
+    expect(free).toBeLessThan(bsize * (bavail + 0.05 * blocks));
+    await cluster().dvs(["quota", "box", "--bytes", "1MiB", "--files", "50"]);
+    expect(await room()).toEqual({ size: 1_048_576, free: 1_048_576, inodes: 49 });
+    const script = "head -c 600000 /dev/zero >$A/a; head -c 600000 /dev/zero >$A/b || rm $A/a $A/b";
+    expect((await sh(script, at)).out).toContain("quota exceeded");
+    await cluster().dvs(["quota", "box", "--bytes", "1TiB", "--files", "1000000"]);
+    await umount(at.a);
   });
 
   test("goes on when the primary is killed, and when the agent is: nothing that was written is lost", async () => {
