@@ -253,6 +253,14 @@ export class GuardReader {
     return clock.nowMs() < deadlineMs ? stamp : null;
   }
 
+  /**
+   * Whether nothing has come to the buckets since they were stamped so: then what was looked at meanwhile, in however
+   * many looks, is what it was at the time of the stamp. The lease has to have held only then.
+   */
+  isUnchanged(buckets: readonly number[], stamp: readonly number[]): boolean {
+    return !this.isVoid && buckets.every((bucket, i) => this.#lastOf(bucket) === stamp[i]);
+  }
+
   /** Of one bucket; `notClean`. What was read when it was the same is still true. */
   last(clock: { nowMs(): number }, bucket: number): number {
     this.#readHead();

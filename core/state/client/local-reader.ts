@@ -89,13 +89,14 @@ export class LocalReader {
     const module = state?.module(name);
     if (!state || !module) return null;
     const keys = module.keysOf(query);
-    const stamp = keys && state.guard.stamp(this.#clock, bucketsOf(keys));
-    if (!stamp) {
-      if (state.guard.isVoid) this.#forget();
-      return null;
+    const buckets = keys && bucketsOf(keys);
+    const stamp = buckets && state.guard.stamp(this.#clock, buckets);
+    if (stamp) {
+      const value = module.read(query);
+      // What the keys of a query are may depend on the state: they have to be those that were looked at.
+      const isOfThese = keys.length <= 1 || isSame(keys, module.keysOf(query));
+      if (isOfThese && state.guard.isUnchanged(buckets, stamp)) return { value };
     }
-    const value = module.read(query);
-    if (this.#isStill(state, module, query, keys, stamp)) return { value };
     if (state.guard.isVoid) this.#forget();
     return null;
   }
@@ -103,20 +104,6 @@ export class LocalReader {
   close(): void {
     this.#forget();
     this.#closed = true;
-  }
-
-  /** What the keys of a query are may depend on the state: they were those that were looked at. */
-  #isStill(
-    { guard }: LocalState,
-    module: OpenModule,
-    query: unknown,
-    keys: readonly string[],
-    stamp: readonly number[],
-  ): boolean {
-    if (keys.length <= 1) return !guard.isVoid;
-    if (!isSame(keys, module.keysOf(query))) return false;
-    const now = guard.stamp(this.#clock, bucketsOf(keys));
-    return now !== null && now.every((last, i) => last === stamp[i]);
   }
 
   #open(): LocalState | null {

@@ -2,11 +2,13 @@ import { afterEach, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { BootClock } from "../../../core/state/boot-clock.ts";
 import { bucketsOf } from "../../../core/state/buckets.ts";
 import { LocalReader } from "../../../core/state/client/local-reader.ts";
 import { StateDatabase } from "../../../core/state/database.ts";
 import { Guard, guardLink, guardMarginMs, GuardReader, voidGuard } from "../../../core/state/guard.ts";
+import type { StateModule } from "../../../core/state/module.ts";
 import { kv } from "../../../core/state/modules/kv.ts";
 import { RecordEncoder, recordKinds } from "../../../core/replica/record.ts";
 
@@ -170,6 +172,36 @@ test("a reader has what was committed, and asks elsewhere while something is und
   expect(valueOf()).toBe(2);
   voidGuard(dir);
   expect(valueOf()).toBeNull();
+});
+
+test("an answer that took several looks at the database is given only where nothing came in between", () => {
+  const path = join(runDir(), "state.db");
+  new DatabaseSync(path).close();
+  const { guard, dir } = guarded(path);
+  guard.setDeadline(new BootClock().nowMs() + 60_000);
+  let between: () => void = () => undefined;
+  const module = {
+    keysOf: () => ["a"],
+    read: () => {
+      between();
+      return "found";
+    },
+  };
+  const two = { name: "two", open: () => module } as unknown as StateModule;
+  const reader = new LocalReader(dir, [two]);
+  cleanups.push(() => reader.close());
+  expect(reader.read("two", "query")).toEqual({ value: "found" });
+  between = () => {
+    guard.prepared(3, bucketsOf(["b"]));
+    guard.flush();
+  };
+  expect(reader.read("two", "query")).toEqual({ value: "found" });
+  between = () => {
+    guard.prepared(4, bucketsOf(["a"]));
+    guard.flush();
+    guard.committed(4);
+  };
+  expect(reader.read("two", "query")).toBeNull();
 });
 
 test("the clock goes on through a suspend, which the runtime's own does not see, and never back", () => {
