@@ -20,6 +20,15 @@ export interface MountPointOptions {
   readOnly?: boolean;
 }
 
+/** Throws UNAVAILABLE for who is not root: the kernel mounts for nobody else, but in a namespace of his own. */
+export function checkMayMount(uid = owner().uid): void {
+  if (uid === 0) return;
+  const message =
+    `Cannot mount on this machine: only root may, and this is user ${uid}. Run it with sudo; or, where the node is ` +
+    `yours and /dev/fuse may be opened, below "unshare --map-root-user --mount", for what runs in there; or go by dvs ls, cat and cp.`;
+  throw new DvsError("UNAVAILABLE", message);
+}
+
 /** Throws UNAVAILABLE where this machine has no FUSE, or this user may not use it. */
 export function openDevice(): number {
   try {
@@ -28,7 +37,7 @@ export function openDevice(): number {
     const { code } = e as NodeJS.ErrnoException;
     const why =
       code === "EACCES" || code === "EPERM"
-        ? `only root may open ${devicePath}`
+        ? `${devicePath} may not be opened here: give it mode 0666, or the container the device`
         : `there is no ${devicePath}: load the kernel module (modprobe fuse), or give the container the device`;
     throw new DvsError("UNAVAILABLE", `Cannot mount on this machine: ${why}.`, { cause: e });
   }

@@ -18,10 +18,12 @@ export default command({
     ...clientArgs,
   },
   details:
-    "The state of the instance as of one moment, while it goes on: all that was acknowledged before. The file appears\n" +
-    "only when it is whole. Images are not in it.",
+    "The state of the instance as of one moment, while it goes on: keys and files, all that was acknowledged before. The\n" +
+    "file appears only when it is whole. Its bytes are compared with their checksums; what one disk has damaged comes from\n" +
+    "another replica. Of images it has the files that the instance's files began with, as far as they are still there.",
   examples: [
     ["dvs instance backup kv /srv/backup/kv.dvs", "to a file"],
+    ["dvs instance backup web web.dvs --force", "keys and files, in place of the last one"],
     ["dvs instance backup kv - | ssh backup 'cat > kv.dvs'", "to another machine; check the exit code"],
   ],
   async run({ args, io, words }) {

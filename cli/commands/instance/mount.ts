@@ -29,8 +29,9 @@ export default command({
   details:
     "Ends when it is mounted: a process of its own serves it until it is unmounted, goes on without a coordinator, and\n" +
     "finds the agent again when that restarts. Needs root, /dev/fuse, and that this machine is one of the instance's\n" +
-    "nodes (exit code 6 otherwise). Files belong to whoever makes them; set-user-ID bits and devices have no meaning here.\n" +
-    "A mount point that a killed process has left is taken away first.",
+    "nodes (exit code 6 otherwise); on nodes of one's own (`dvs up`) a user namespace does: unshare --map-root-user\n" +
+    "--mount. Files belong to whoever makes them; set-user-ID bits and devices have no meaning here. A mount point that a\n" +
+    "killed process has left is taken away first.",
   service: true,
   examples: [
     ["dvs instance mount web /mnt/web", "until `dvs instance umount /mnt/web`"],
@@ -45,6 +46,7 @@ export default command({
       import("../../mount-process.ts"),
       import("../../../core/fuse/mount-point.ts"),
     ]);
+    mountPoint.checkMayMount();
     const nodes = localNodes(io, args["data-dir"], args.node).map(dataDirOf);
     mountPoint.closeDevice(mountPoint.openDevice());
     const dir = await mountPoint.mountPath(resolve(io.cwd, args.dir));

@@ -23,10 +23,11 @@ export default command({
     ...clientArgs,
   },
   details:
-    "The state of the instance becomes what the backup has, on all replicas at once; what it has now is lost. It serves\n" +
-    "meanwhile, and what was written before that moment is lost with the rest. Nothing is changed before the whole file\n" +
-    "has been checked. Another instance's backup may be given, of the same OS. It takes room on the disks of all replicas:\n" +
-    "about five times the file, for a while. Exit code 10: the answer was lost; the state is the old or the new one.",
+    "The state of the instance, keys and files, becomes what the backup has, on all replicas at once; what it has now is\n" +
+    "lost. It serves meanwhile, and what was written before that moment is lost with the rest; locks and open files are\n" +
+    "gone. Nothing is changed before the whole file has been checked. Another instance's backup may be given, of the same\n" +
+    "OS. It takes room on the disks of all replicas: about five times its keys and names, and twice its files, for a while.\n" +
+    "Exit code 10: the answer was lost; the state is the old or the new one.",
   examples: [
     ["dvs instance restore kv /srv/backup/kv.dvs", "back to what the file has"],
     ["ssh backup 'cat kv.dvs' | dvs instance restore kv - --yes", "from another machine"],

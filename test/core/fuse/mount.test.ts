@@ -5,7 +5,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { threadsWanted } from "../../../core/fuse/device.ts";
-import { isDead, mountedAt, unmount } from "../../../core/fuse/mount-point.ts";
+import { checkMayMount, isDead, mountedAt, unmount } from "../../../core/fuse/mount-point.ts";
 import type { CachePolicy } from "../../../core/fuse/cache-policy.ts";
 import { obstacleToMounts } from "./obstacle.ts";
 
@@ -226,4 +226,9 @@ print(sqlite3.connect('$A/db').execute('select n from t').fetchone()[0])
     expect(await unmount(one.a, { lazy: true })).toBe("");
     expect(await mountedAt(one.a)).toBeNull();
   });
+});
+
+test("who may not mount is told what to do instead", () => {
+  checkMayMount(0);
+  expect(() => checkMayMount(1_000)).toThrow(/only root may, and this is user 1000.*unshare.*dvs ls/);
 });
