@@ -106,6 +106,7 @@ function randomOperation(random: Random, module: OpenModule): FileOperation {
     [6, by, ino, random.pick([-1, 0o644, 0o711]), -1, -1, random.pick([-1, 0, 5, 9_000]), null, 0, 1],
     [6, by, ino, -1, random.pick([-1, 1_101]), -1, -1, [5, random.integer(0, 9)], null, 0],
     [7, by, ino, random.pick([-1, 0, 3, 4_095]), new TextEncoder().encode(`text ${random.uint32()}`)],
+    [20, root, 1, name, at(1, name), 0o644, -1, -1, 0, new Uint8Array(random.integer(0, 9_000))],
     [20, by, parent, name, at(parent, name), 0o644, -1, -1, 0, new Uint8Array(random.integer(0, 9_000))],
     [8, ino],
     [9, [ino]],
