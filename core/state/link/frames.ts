@@ -30,23 +30,44 @@ const bin32 = 0xc6;
 const binHeadBytes = 5;
 /** Of an array in its shortest form. */
 const fieldsMax = 15;
+/** A message, and an operation in it. */
+const nestedMax = 2;
 
-/** As `encodeFrame`, in parts to be sent one after the other. The last may be bytes of the message itself. */
+/**
+ * As `encodeFrame`, in parts to be sent one after the other. The last may be bytes of the message itself: those at its
+ * end, or at the end of what is at its end, as an operation that writes to a file has them.
+ */
 export function encodeParts(fields: Fields): Uint8Array[] {
-  const last = fields.at(-1);
-  if (!(last instanceof Uint8Array) || last.length < ownWriteBytes || fields.length > fieldsMax) {
-    return [encodeFrame(fields)];
-  }
-  const before = encoder.encodeSharedRef(fields.slice(0, -1));
-  const head = new Uint8Array(headBytes + before.length + binHeadBytes);
+  const own = ownBytes(fields);
+  if (!own) return [encodeFrame(fields)];
+  const { arrays, bytes } = own;
+  // Each without its last field, which comes behind it.
+  const heads = arrays.map((array) => encoder.encode(array.slice(0, -1)));
+  const before = heads.reduce((sum, { length }) => sum + length, 0);
+  const head = new Uint8Array(headBytes + before + binHeadBytes);
   const view = new DataView(head.buffer);
-  view.setUint32(0, before.length + binHeadBytes + last.length);
-  head.set(before, headBytes);
-  // One field more than was encoded.
-  head[headBytes]!++;
-  view.setUint8(headBytes + before.length, bin32);
-  view.setUint32(headBytes + before.length + 1, last.length);
-  return [head, last];
+  view.setUint32(0, before + binHeadBytes + bytes.length);
+  let at = headBytes;
+  for (const encoded of heads) {
+    head.set(encoded, at);
+    // One field more than was encoded.
+    head[at]!++;
+    at += encoded.length;
+  }
+  view.setUint8(at, bin32);
+  view.setUint32(at + 1, bytes.length);
+  return [head, bytes];
+}
+
+/** Large bytes at the end of short arrays within one another; null: there are none. */
+function ownBytes(fields: Fields): { arrays: Fields[]; bytes: Uint8Array } | null {
+  const arrays: Fields[] = [];
+  for (let last: unknown = fields; Array.isArray(last) && last.length <= fieldsMax; last = last.at(-1)) {
+    if (arrays.push(last) > nestedMax) return null;
+    const bytes: unknown = last.at(-1);
+    if (bytes instanceof Uint8Array) return bytes.length < ownWriteBytes ? null : { arrays, bytes };
+  }
+  return null;
 }
 
 /** Takes a stream apart. Memory: one frame, at most `bytesMax`. */

@@ -178,14 +178,35 @@ test("frames come out whole however the stream is cut", () => {
   }
 });
 
+test("a message is whole however its fields are nested, and however many there are", () => {
+  const bytes = new Uint8Array(ownWriteBytes).fill(3);
+  const long = Array.from({ length: 15 }, (_, i) => i);
+  for (const fields of [
+    [16, [[bytes]]],
+    [16, [[[bytes]]]],
+    [16, ...long, bytes],
+    [16, [...long, bytes]],
+    [16, [...long.slice(1), bytes]],
+    [16, [bytes, []]],
+    [16, []],
+  ]) {
+    const came: Fields[] = [];
+    new FrameSplitter(1_000_000).feed(Buffer.concat(encodeParts(fields)), (each) => came.push(each) > 0);
+    expect(came).toEqual([fields]);
+  }
+});
+
 test("a message that ends with many bytes goes without a copy of them, and arrives as any other", () => {
   for (const bytes of [0, 1, ownWriteBytes - 1, ownWriteBytes, 300_000]) {
     for (const fields of [
       [16, new Uint8Array(bytes).fill(7)],
       [72, 2 ** 40, "text", [1], new Uint8Array(bytes)],
+      // As an operation that writes to a file.
+      [18, 1, 1, "files", [7, [0, 0, []], 2 ** 33, -1, new Uint8Array(bytes).fill(9)]],
     ]) {
       const parts = encodeParts(fields);
-      expect(parts.at(-1) === fields.at(-1)).toBe(bytes >= ownWriteBytes);
+      const last: unknown = fields.at(-1);
+      expect(parts.at(-1) === (Array.isArray(last) ? last.at(-1) : last)).toBe(bytes >= ownWriteBytes);
       const came: Fields[] = [];
       new FrameSplitter(1_000_000).feed(
         Buffer.concat([...parts, ...encodeParts([17])]),
