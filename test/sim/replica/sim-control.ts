@@ -10,6 +10,7 @@ import type {
   ReplicaPolicy,
   Versioned,
 } from "../../../core/replica/configuration.ts";
+import { nextEra } from "../../../core/replica/era.ts";
 import type { Host } from "../harness/host.ts";
 import type { Simulation } from "../harness/simulation.ts";
 import { assert } from "./ledger.ts";
@@ -218,7 +219,7 @@ export class SimControl {
     const { generation, version, configuration } = this.#truth;
     if (!registered || !configuration || this.#shelved || this.rolledBack) return false;
     const { disk, incarnation } = registered;
-    const epoch = configuration.epoch + 1;
+    const epoch = nextEra(configuration.epoch);
     const next: Configuration = {
       ...{ epoch, primary: { disk, incarnation }, generation, inSync: [disk], changeId: "accepted-loss" },
     };
