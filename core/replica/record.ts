@@ -13,6 +13,7 @@
  * Little endian. The checksum is begun with the length, so that it covers all.
  */
 import { DvsError } from "../errors.ts";
+import { asciiString } from "../short-strings.ts";
 import { crc32 as ownCrc32, type Crc32 } from "./crc32.ts";
 import { clientBytesMax, moduleBytesMax, operationBytesMax } from "./timings.ts";
 
@@ -251,16 +252,7 @@ function setUint48(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 5] = high >>> 8;
 }
 
-const letters: number[] = [];
-
-/** Names are ASCII nearly always, and a TextDecoder costs more than the record. */
+/** Names are ASCII nearly always. */
 function text(bytes: Uint8Array, from: number, length: number): string {
-  letters.length = length;
-  for (let i = 0; i < length; i++) {
-    const letter = bytes[from + i]!;
-    if (letter > 127) return new TextDecoder().decode(bytes.subarray(from, from + length));
-    letters[i] = letter;
-  }
-  // In one call: a string put together letter by letter is flattened at each look into a map.
-  return String.fromCharCode.apply(null, letters);
+  return asciiString(bytes, from, length) ?? new TextDecoder().decode(bytes.subarray(from, from + length));
 }

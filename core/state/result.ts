@@ -1,6 +1,7 @@
 /** What became of an operation, in the bytes that sessions keep: `[0, value]`, or `[1, why it was refused]`. */
 import { Decoder, Encoder } from "@msgpack/msgpack";
 import { resultBytesMax } from "../replica/timings.ts";
+import { decodeQuickly } from "./link/quick-decoder.ts";
 import { ModuleRefusal } from "./module.ts";
 
 export type Result = { ok: true; value: unknown } | { ok: false; message: string };
@@ -22,6 +23,6 @@ export function encodeRefusal(message: string): Uint8Array {
 
 /** Bytes that a replica made. */
 export function decodeResult(bytes: Uint8Array): Result {
-  const [kind, value] = decoder.decode(bytes) as [number, unknown];
+  const [kind, value] = (decodeQuickly(bytes) ?? decoder.decode(bytes)) as [number, unknown];
   return kind === 0 ? { ok: true, value } : { ok: false, message: String(value) };
 }

@@ -4,6 +4,7 @@
  */
 import { Decoder, Encoder } from "@msgpack/msgpack";
 import { Malformed } from "../../kernel/proxy/malformed.ts";
+import { decodeQuickly } from "./quick-decoder.ts";
 
 /** What a message is before anybody has looked at its fields. */
 export type Fields = readonly unknown[];
@@ -121,9 +122,9 @@ export class FrameSplitter {
   }
 
   #decode(body: Uint8Array): Fields {
-    let value: unknown;
+    let value = decodeQuickly(body);
     try {
-      value = this.#decoder.decode(body);
+      if (value === undefined) value = this.#decoder.decode(body);
     } catch (e) {
       throw new Malformed((e as Error).message);
     }
