@@ -95,14 +95,8 @@ export class Keeper {
   }
 
   /** A snapshot of now, or of a moment later. Rejects with FAILED. */
-  async makeSnapshot(): Promise<SnapshotInfo> {
-    await this.#work;
-    let made: SnapshotInfo | undefined;
-    this.#work = this.#makeSnapshot()
-      .then((info) => void (made = info))
-      .finally(() => (this.#work = null));
-    await this.#work;
-    return made!;
+  makeSnapshot(): Promise<SnapshotInfo> {
+    return this.alone(() => this.#makeSnapshot());
   }
 
   /** No snapshot is removed until the returned function is called: one is being sent. */
@@ -115,11 +109,17 @@ export class Keeper {
     };
   }
 
-  /** Runs with no snapshot in the making: one of what was there before would be taken for the newest. */
-  async alone(work: () => Promise<void>): Promise<void> {
+  /**
+   * Runs with no snapshot in the making: one of what was there before would be taken for the newest, and two helpers would
+   * write the same file.
+   */
+  async alone<T>(work: () => Promise<T>): Promise<T> {
+    // Whoever waited beside this one may have begun first.
     while (this.#work) await this.#work.catch(() => undefined);
-    this.#work = work().finally(() => (this.#work = null));
+    const done = work();
+    this.#work = done.then(() => undefined).finally(() => (this.#work = null));
     await this.#work;
+    return done;
   }
 
   /** The newest could not be read: another is made where one is needed. */

@@ -1,11 +1,14 @@
 /** The keeper of a replica's disk: when it makes snapshots and checkpoints, what it removes, and what it says of the room. */
-import { afterEach, beforeEach, expect, test } from "bun:test";
+import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import type { Segment } from "../../../core/log/segment.ts";
 import { FreeSpace } from "../../../core/state/free-space.ts";
 import { Keeper } from "../../../core/state/keeper.ts";
 import { isWhole, listSnapshots, type SnapshotInfo, snapshotPath } from "../../../core/state/snapshots.ts";
 import { ReplicaDatabase } from "./replica-database.ts";
+
+// Helpers are host processes: slow to start on a machine that has much to do.
+setDefaultTimeout(60_000);
 
 let replica: ReplicaDatabase;
 let keeper: Keeper;
@@ -75,6 +78,15 @@ test("a snapshot of a large database waits until the log has grown by twice as m
   segments[0].end = due + 1;
   await keeper.look();
   expect(taken).toHaveLength(before + 1);
+}, 30_000);
+
+test("snapshots that several ask for at once are made one after the other", async () => {
+  write(1_000);
+  const asked = await Promise.all(Array.from({ length: 3 }, () => keeper.makeSnapshot()));
+  expect(taken).toEqual(asked);
+  expect(new Set(asked.map(({ index }) => index))).toEqual(new Set([replica.db.appliedIndex]));
+  expect(await isWhole(replica.dir, asked[0]!)).toBe(true);
+  expect(await listSnapshots(replica.dir)).toEqual([asked[0]!]);
 }, 30_000);
 
 test("a snapshot that the disk has damaged is found, and another takes its place", async () => {
