@@ -76,8 +76,9 @@ async function missingPieces(
   const missing: Range[] = [];
   for (const [i, piece] of pieces.entries()) {
     const isThere = sums !== null && piece.position + piece.length <= has;
-    if (isThere && crc32(await store.read(segment, piece.position, piece.length)) === sums[i]) continue;
-    missing.push(piece);
+    // What the disk cannot read comes anew, too: writing may mend it.
+    const bytes = isThere ? await store.read(segment, piece.position, piece.length).catch(() => null) : null;
+    if (!bytes || crc32(bytes) !== sums![i]) missing.push(piece);
   }
   return missing;
 }

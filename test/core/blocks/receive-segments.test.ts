@@ -103,3 +103,18 @@ test("what is known is not asked for; what the sender has lost is told, and has 
   expect(await b.lengthOf(1)).toBe(length);
   expect(await b.read(1, 0, 2 * blockPieceBytes)).toEqual(pieceBytes(2 * blockPieceBytes, 1));
 });
+
+test("what the own disk cannot read comes from the sender, and is written anew", async () => {
+  const [a, b] = [await open("a"), await open("b")];
+  const length = 3 * blockPieceBytes;
+  for (const store of [a, b]) store.write(1, 0, pieceBytes(length, 1));
+  await Promise.all([written(a), written(b)]);
+  const read = b.read.bind(b);
+  const put = b.put.bind(b);
+  let isBad = true;
+  b.read = (segment, position, bytes) =>
+    isBad && position === blockPieceBytes ? Promise.reject(new Error("EIO")) : read(segment, position, bytes);
+  b.put = (...piece) => put(...piece).then(() => void (isBad = false));
+  expect(await receive(b, linked(a, b), [[1, length]])).toEqual({ received: blockPieceBytes, missing: 0 });
+  expect(await b.read(1, 0, length)).toEqual(pieceBytes(length, 1));
+});
