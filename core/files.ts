@@ -55,3 +55,17 @@ export async function makePrivateDir(path: string): Promise<void> {
   await mkdir(path, { recursive: true, mode: 0o700 });
   await chmod(path, 0o700);
 }
+
+/** Of a FileHandle. */
+interface Writable {
+  write(bytes: Uint8Array, offset: number, length: number): Promise<{ bytesWritten: number }>;
+}
+
+/** All of it: one write may take less, without an error, on a disk that is nearly full. */
+export async function writeAll(file: Writable, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length;) {
+    const { bytesWritten } = await file.write(bytes, at, bytes.length - at);
+    if (bytesWritten === 0) throw new Error(`nothing more is taken of ${bytes.length - at} bytes`);
+    at += bytesWritten;
+  }
+}

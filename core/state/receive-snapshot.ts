@@ -3,7 +3,7 @@ import { createHash, type Hash } from "node:crypto";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { DvsError } from "../errors.ts";
-import { makePrivateDir } from "../files.ts";
+import { makePrivateDir, writeAll } from "../files.ts";
 import { publishSnapshot, type SnapshotInfo, snapshotsDir } from "./snapshots.ts";
 
 const temporaryName = "received";
@@ -41,7 +41,7 @@ export class SnapshotReceiver {
     }
     this.#hash.update(piece);
     try {
-      await this.#file.write(piece);
+      await writeAll(this.#file, piece);
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code !== "ENOSPC") throw cause;
       throw new DvsError(

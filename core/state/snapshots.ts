@@ -11,7 +11,7 @@ import { z } from "zod";
 import { segmentLengthMax, segmentsMax } from "../blocks/limits.ts";
 import { segmentMax } from "../blocks/segment-name.ts";
 import { DvsError } from "../errors.ts";
-import { makePrivateDir, readJsonFile, writeSmallFile } from "../files.ts";
+import { makePrivateDir, readJsonFile, writeAll, writeSmallFile } from "../files.ts";
 import { snapshotPieceBytes } from "./limits.ts";
 
 const fields = {
@@ -139,7 +139,7 @@ export async function restoreDatabase(
   const temporary = `${databasePath}.new`;
   const file = await open(temporary, "w", 0o600);
   try {
-    for await (const piece of readSnapshot(dataDir, info)) await file.write(piece);
+    for await (const piece of readSnapshot(dataDir, info)) await writeAll(file, piece);
   } catch (e) {
     await rm(temporary, { force: true });
     throw e;
