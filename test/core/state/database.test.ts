@@ -130,7 +130,7 @@ test("sessions come back as they were: results, what is acknowledged, who is gon
   expect(state.index).toBe(replica.db.appliedIndex);
   expect(state.levels).toEqual(
     new Map([
-      ["kv", 1],
+      ["kv", kv.level],
       ["unruly", 1],
     ]),
   );
