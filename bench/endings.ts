@@ -11,12 +11,17 @@ let isEnding = false;
  * and by whom. Throws where the benchmark is ending: nothing is begun any more.
  */
 export function atEnd(close: () => Promise<void> | void): () => Promise<void> {
-  if (isEnding) throw new Error("the benchmark is ending");
+  checkBeginning();
   listen();
   let closing: Promise<void> | null = null;
   const once = () => (closing ??= Promise.resolve(close()).finally(() => open.splice(open.indexOf(once), 1)));
   open.push(once);
   return once;
+}
+
+/** For what is there before it can be registered. Throws where the benchmark is ending. */
+export function checkBeginning(): void {
+  if (isEnding) throw new Error("the benchmark is ending");
 }
 
 /** Of what takes a while to open: a signal meanwhile waits for it, and takes it away. */
@@ -56,8 +61,8 @@ function listen(): void {
   }
 }
 
-/** What was begun last ends first. */
-async function endAll(): Promise<void> {
+/** Takes away what is left, also of what failed half-way. What was begun last ends first. */
+export async function endAll(): Promise<void> {
   for (let close = open.at(-1); close; close = open.at(-1)) {
     await close().catch((e: unknown) => console.error(String(e)));
   }

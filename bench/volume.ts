@@ -14,7 +14,7 @@
 import { parseArgs } from "node:util";
 import { Mounts, whyNoMounts } from "../test/tools/mounts.ts";
 import { StateCluster } from "../test/tools/state-cluster.ts";
-import { atEnd, opened, unlessEnding } from "./endings.ts";
+import { atEnd, checkBeginning, endAll, opened, unlessEnding } from "./endings.ts";
 import { FilesWorkers } from "./files-workers.ts";
 import { say } from "./lib.ts";
 import { openGlusterPeer } from "./peers/gluster-peer.ts";
@@ -103,6 +103,7 @@ async function mounted(): Promise<void> {
   const { it: cluster, close } = await opened(() =>
     StateCluster.open({ replicas: 3, durability: "replicated" }),
   );
+  checkBeginning();
   const mounts = new Mounts(cluster);
   const closeMounts = atEnd(() => mounts.close());
   const glusterPeer = await peerOrSaid("GlusterFS", openGlusterPeer);
@@ -150,6 +151,7 @@ for (const [covered, run] of parts) {
     await unlessEnding();
     failed = true;
     say(`${covered.join(", ")}: ${e instanceof Error ? (e.stack ?? e.message) : String(e)}`);
+    await endAll();
   }
 }
 process.exit(failed ? 1 : 0);

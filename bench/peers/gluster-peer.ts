@@ -10,7 +10,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { atEnd } from "../endings.ts";
+import { atEnd, checkBeginning } from "../endings.ts";
 import { sleep } from "../lib.ts";
 
 export interface MountedPeer {
@@ -24,6 +24,7 @@ const address = "10.77.0.1";
 export async function openGlusterPeer(): Promise<MountedPeer | null> {
   if (spawnSync("glusterd", ["--version"]).status !== 0 || process.getuid?.() !== 0) return null;
   const namespace = `dvs-gl-${process.pid}`;
+  checkBeginning();
   const base = mkdtempSync(join(tmpdir(), "dvs-gluster-"));
   const dir = join(base, "mount");
   const inside = ["--net=/run/netns/" + namespace];

@@ -8,7 +8,7 @@ import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "../../test/tools/free-port.ts";
-import { atEnd } from "../endings.ts";
+import { atEnd, checkBeginning } from "../endings.ts";
 import { sleep } from "../lib.ts";
 import type { MountedPeer } from "./gluster-peer.ts";
 
@@ -17,6 +17,7 @@ const sshd = "/usr/sbin/sshd";
 export async function openSshfsPeer(): Promise<MountedPeer | null> {
   if (!existsSync(sshd) || spawnSync("sshfs", ["--version"]).status !== 0 || process.getuid?.() !== 0)
     return null;
+  checkBeginning();
   const base = mkdtempSync(join(tmpdir(), "dvs-sshfs-"));
   const dir = join(base, "mount");
   let server: ChildProcess | null = null;

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { atEnd } from "../endings.ts";
+import { atEnd, checkBeginning } from "../endings.ts";
 
 const files = 300;
 const directories = 30;
@@ -29,6 +29,7 @@ export class GitWork {
   }
 
   private constructor() {
+    checkBeginning();
     this.#source = mkdtempSync(join(tmpdir(), "dvs-git-"));
     this.close = atEnd(() => {
       for (const child of this.#children) child.kill("SIGKILL");

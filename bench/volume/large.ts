@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type FileSystem, rootIno } from "../../core/files/file-system.ts";
-import { atEnd } from "../endings.ts";
+import { atEnd, checkBeginning } from "../endings.ts";
 import { FilesWorkers } from "../files-workers.ts";
 import { measure, perSecond, type Rounds } from "./rows.ts";
 
@@ -22,6 +22,7 @@ export interface Large {
 }
 
 export async function large(rounds: Rounds, { bytes, fs, beside, gluster }: Large): Promise<void> {
+  checkBeginning();
   const local = mkdtempSync(join(tmpdir(), "dvs-local-"));
   const close = atEnd(() => rmSync(local, { recursive: true, force: true }));
   const workers = new FilesWorkers(local, 1);

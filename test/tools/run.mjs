@@ -212,11 +212,20 @@ function run(command, args, { stdout } = {}) {
     const forward = (signal) => child.kill(signal);
     process.on("SIGTERM", forward);
     process.on("SIGINT", forward);
+    // npm passes a signal to its shell only, and both end: what they have started would go on for nobody.
+    const parent = process.ppid;
+    const orphaned = setInterval(() => {
+      if (process.env.npm_lifecycle_event === undefined || process.ppid === parent) return;
+      clearInterval(orphaned);
+      forward("SIGTERM");
+    }, 500);
     child.on("error", (e) => {
+      clearInterval(orphaned);
       say(`cannot run ${command}: ${e.message}`);
       resolve(1);
     });
     child.on("close", (code, signal) => {
+      clearInterval(orphaned);
       process.off("SIGTERM", forward);
       process.off("SIGINT", forward);
       resolve(code ?? (signal === "SIGINT" ? 130 : 143));
