@@ -59,7 +59,11 @@ class ReceivedBytes implements BackupBytes {
 
   read(position: number, length: number): Uint8Array {
     const bytes = new Uint8Array(length);
-    if (readSync(this.#fd, bytes, 0, length, position) !== length) throw new Unusable("it is damaged");
+    for (let at = 0; at < length;) {
+      const read = readSync(this.#fd, bytes, at, length - at, position + at);
+      if (read === 0) throw new Unusable("it is damaged");
+      at += read;
+    }
     return bytes;
   }
 

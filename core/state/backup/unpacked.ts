@@ -90,8 +90,11 @@ export async function* readReceived(
   try {
     for (let position = 0; position < length; position += pieceBytes) {
       const bytes = new Uint8Array(Math.min(pieceBytes, length - position));
-      const { bytesRead } = await file.read(bytes, 0, bytes.length, from + position);
-      if (bytesRead !== bytes.length) throw new Error(`${path} is cut short at ${from + position}`);
+      for (let at = 0; at < bytes.length;) {
+        const { bytesRead } = await file.read(bytes, at, bytes.length - at, from + position + at);
+        if (bytesRead === 0) throw new Error(`${path} is cut short at ${from + position + at}`);
+        at += bytesRead;
+      }
       yield { position, bytes };
     }
   } finally {
