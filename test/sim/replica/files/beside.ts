@@ -52,6 +52,12 @@ export class Beside implements NearReader {
           found.catch(() => undefined);
           return null;
         }
+        case "entries": {
+          if (asked[4] === 1) return this.#read(asked);
+          const found = this.#files.entries(asked[1], asked[2], asked[3]);
+          const rows = found?.map(({ name, ino, kind, cookie }) => [name, ino, kind, cookie, null]);
+          return rows ? { result: ["", rows] } : null;
+        }
         default:
           return this.#read(asked);
       }

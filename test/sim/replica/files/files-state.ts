@@ -16,7 +16,6 @@ import { commitMs } from "../../../../core/state/limits.ts";
 import type { Fields } from "../../../../core/state/link/frames.ts";
 import type { OpenModule, StateModule } from "../../../../core/state/module.ts";
 import { receiveSegments } from "../../../../core/state/receive-segments.ts";
-import { scrubBlocks } from "../../../../core/state/scrub-blocks.ts";
 import type { Frozen, Life, State } from "../load.ts";
 import { type FilesStore, type FrozenFiles, segmentsOf } from "./files-store.ts";
 
@@ -222,16 +221,6 @@ export class FilesState implements State {
   }
   linkDown(disk: DiskId): void {
     this.#exchange.linkChanged(disk);
-  }
-
-  /** One round over all that the tables name. */
-  scrub(done: (found: { damaged: number; repaired: number }) => void): void {
-    scrubBlocks({
-      store: this.#blocks,
-      modules: () => [this.module],
-      isNeeded: (segment) => this.#database.segments.has(segment),
-      repair: (...at) => this.#repairs.repair(...at),
-    }).then(done, (e: unknown) => this.#store.load.fail(e, `scrub of ${this.#life.name}`));
   }
 
   /** Everything is in its place on the disk. */
