@@ -79,7 +79,8 @@ export class CopyStreams {
   /** All frames that may be sent now. */
   pump(stream: CopyStream): void {
     const known = this.find(stream.isOwner, stream.source, stream.number) as Stream | undefined;
-    while (known && this.#sendFrame(known));
+    if (!known) return;
+    while (this.#sendFrame(known));
   }
 
   handleData(from: KernelId, [, source, number, toOwner, bytes]: KernelMessage<"data">): void {

@@ -15,8 +15,7 @@ function following() {
   const link = { queued: stateUnsentBytesMax + 1, send: (fields: Fields) => void sent.push(fields) };
   const server = new ClientServer(host);
   server.onOpen(link as unknown as Link);
-  const say = (...fields: unknown[]) =>
-    server.onMessage(fields as unknown as Fields, link as unknown as Link);
+  const say = (...fields: unknown[]) => server.onMessage(fields, link as unknown as Link);
   return { server, link, sent, say, looks: () => looks };
 }
 
