@@ -20,8 +20,8 @@ export function readinessOf(fd: number): Promise<Readiness | null> {
 
 /** Calls of the C library. */
 export interface PollCalls {
-  poll(fds: Uint8Array): (ms: number) => number;
-  fcntl(fd: number, command: number, argument: number): number;
+  poll: (fds: Uint8Array) => (ms: number) => number;
+  fcntl: (fd: number, command: number, argument: number) => number;
 }
 
 /** By its names on Linux: of glibc, and of musl. */
