@@ -104,7 +104,13 @@ export class LoneVolume {
   }
 
   #apply(client: string, operation: Uint8Array): unknown {
-    const context = { index: ++this.#index, timeMs: this.#time(), random: randomBytes(16), client, level: files.level };
+    const context = {
+      index: ++this.#index,
+      timeMs: this.#time(),
+      random: randomBytes(16),
+      client,
+      level: files.level,
+    };
     try {
       const result = this.#inTransaction(() => encodeResult(this.#module.apply(operation, context)));
       const decoded = decodeResult(result);

@@ -72,7 +72,14 @@ function made(
     mode: kinds.file | (isMemberOrRoot(by, group) ? mode : mode & ~setGroup),
     ...{ nlink: 1, uid: uid >= 0 ? uid : by[0], gid: group },
     ...{ size: 0, allocated: 0, content: ino, tail: 0, target: null },
-    ...{ atime: seconds, atimeNanos: nanos, mtime: mtimeSeconds, mtimeNanos, ctime: seconds, ctimeNanos: nanos },
+    ...{
+      atime: seconds,
+      atimeNanos: nanos,
+      mtime: mtimeSeconds,
+      mtimeNanos,
+      ctime: seconds,
+      ctimeNanos: nanos,
+    },
     change: step.index,
   };
 }
