@@ -107,7 +107,12 @@ export interface OpenFile {
   lock(request: LockRequest): Promise<void>;
   /** Who is in the way of this lock; null: nobody. */
   lockedBy(request: LockRequest): Promise<LockHolder | null>;
-  /** Locks of type flock of its owner go with it where the caller says so; to be called once. */
+  /**
+   * Gives up all locks of the owner on this file, as a close does. Where no replica answers this is done as soon as one
+   * does, and does not reject: nothing was lost.
+   */
+  unlock(type: LockRequest["type"], owner: string): Promise<void>;
+  /** Locks of these owners go with it; to be called once. */
   close(unlock?: { flockOwner?: string; posixOwner?: string }): Promise<void>;
 }
 

@@ -12,7 +12,11 @@ interface Wait {
   failed(error: unknown): void;
 }
 
+/** Whose locks, and of which type. */
+type Owned = Pick<LockRequest, "type" | "owner">;
+
 const what = () => "wait for a lock";
+const cancelling = () => "cancel the wait for a lock";
 
 export class LockWaits {
   readonly #volume: Volume;
@@ -24,6 +28,8 @@ export class LockWaits {
   #idle: ReturnType<typeof setTimeout> | undefined;
   /** Inode, type and owner of those that may hold one: a close that unlocks asks nobody for the others. */
   readonly #held = new Set<string>();
+  /** Of those, what could not be given up yet. */
+  readonly #givingUp = new Map<string, Promise<void>>();
 
   constructor(volume: Volume) {
     this.#volume = volume;
@@ -31,7 +37,8 @@ export class LockWaits {
 
   /**
    * `ask` writes the operation with a ticket, and resolves with whether the lock was granted at once; otherwise this
-   * waits. Rejects with EINTR when the signal is aborted first: then the lock is not held.
+   * waits. Rejects with EINTR when the signal is aborted first: then the lock is not held. Where it rejects because no
+   * replica answers, nobody waits by this ticket any more as soon as one does: a lock is not granted to who has left.
    */
   async wait(
     ino: number,
@@ -50,6 +57,9 @@ export class LockWaits {
       if (signal?.aborted) onAbort();
       else signal?.addEventListener("abort", onAbort, { once: true });
       await promise;
+    } catch (e) {
+      if (!(e instanceof FileError)) void this.#volume.eventually([11, ino, ticket], cancelling);
+      throw e;
     } finally {
       signal?.removeEventListener("abort", onAbort);
       this.#waits.delete(ticket);
@@ -58,21 +68,35 @@ export class LockWaits {
   }
 
   /** A lock is about to be asked for. */
-  held(ino: number, { type, owner }: Pick<LockRequest, "type" | "owner">): void {
-    this.#held.add(`${ino} ${type} ${owner}`);
+  held(ino: number, lock: Owned): void {
+    this.#held.add(keyOf(ino, lock));
   }
-  mayHold(ino: number, type: LockRequest["type"], owner: string): boolean {
-    return this.#held.has(`${ino} ${type} ${owner}`);
+  mayHold(ino: number, lock: Owned): boolean {
+    return this.#held.has(keyOf(ino, lock));
   }
-  released(ino: number, type: LockRequest["type"], owner: string): void {
-    this.#held.delete(`${ino} ${type} ${owner}`);
+  released(ino: number, lock: Owned): void {
+    this.#held.delete(keyOf(ino, lock));
+  }
+
+  /** Its locks are given up as soon as a replica answers. */
+  giveUp(ino: number, lock: Owned, done: Promise<void>): void {
+    const key = keyOf(ino, lock);
+    const given = done.then(() => {
+      this.#held.delete(key);
+      this.#givingUp.delete(key);
+    });
+    this.#givingUp.set(key, given);
+  }
+  /** Resolves once that is done: what is locked later is not to go with it. */
+  givingUp(ino: number, lock: Owned): Promise<void> | undefined {
+    return this.#givingUp.get(keyOf(ino, lock));
   }
 
   /** Resolves where it was granted before. */
   async #cancel(ticket: number): Promise<void> {
     const wait = this.#waits.get(ticket);
     if (!wait) return;
-    const [granted] = await this.#volume.operate([11, wait.ino, ticket], () => "cancel the wait for a lock");
+    const [granted] = await this.#volume.operate([11, wait.ino, ticket], cancelling);
     if (granted !== 1) throw interrupted(wait.ino);
   }
 
@@ -110,6 +134,10 @@ export class LockWaits {
 }
 
 const followedOnMs = 5_000;
+
+function keyOf(ino: number, { type, owner }: Owned): string {
+  return `${ino} ${type} ${owner}`;
+}
 
 function interrupted(ino: number): FileError {
   return new FileError("EINTR", `cannot lock inode ${ino}: the wait was ended`);

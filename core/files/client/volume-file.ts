@@ -3,7 +3,7 @@ import { readBytesMaxPerAsk, readsAheadMax, writeBytesMax, writesAheadMax } from
 import type { Attributes } from "../attributes.ts";
 import { FileError } from "../errno.ts";
 import type { Credentials, LockHolder, LockRequest, OpenFile, OpenFlags } from "../file-system.ts";
-import type { By, FileQuery } from "../operations.ts";
+import type { By, FileOperation, FileQuery } from "../operations.ts";
 import { imageBytes } from "./image-bytes.ts";
 import { attributesIn, bytesIn, numberIn, rowsIn } from "./results.ts";
 import type { Volume } from "./volume.ts";
@@ -167,6 +167,7 @@ export class VolumeFile implements OpenFile {
       return granted === 1;
     };
     const { wait } = request;
+    await locks.givingUp(this.ino, request);
     if (request.kind !== "none") locks.held(this.ino, request);
     if (!wait || request.kind === "none") await ask(0);
     else await locks.wait(this.ino, wait === true ? null : wait, ask);
@@ -193,21 +194,29 @@ export class VolumeFile implements OpenFile {
     if (this.#closed) return;
     this.#closed = true;
     try {
-      if (flockOwner !== undefined) await this.#unlock("flock", flockOwner);
-      if (posixOwner !== undefined) await this.#unlock("posix", posixOwner);
+      if (flockOwner !== undefined) await this.unlock("flock", flockOwner);
+      if (posixOwner !== undefined) await this.unlock("posix", posixOwner);
     } finally {
       this.#volume.opens.give(this.ino);
     }
   }
 
   /** Asks nobody where the owner cannot have any. */
-  async #unlock(type: LockRequest["type"], owner: string): Promise<void> {
+  async unlock(type: LockRequest["type"], owner: string): Promise<void> {
     const { locks } = this.#volume;
-    if (!locks.mayHold(this.ino, type, owner)) return;
-    const all: LockRequest = { type, kind: "none", range: { start: 0, end: Infinity }, owner };
+    const lock = { type, owner };
+    if (!locks.mayHold(this.ino, lock)) return;
+    const all: LockRequest = { ...lock, kind: "none", range: { start: 0, end: Infinity } };
+    const operation: FileOperation = [10, ...lockFields(this.ino, all), 0, 0];
     const what = () => `unlock inode ${this.ino}`;
-    await this.#volume.operate([10, ...lockFields(this.ino, all), 0, 0], what);
-    locks.released(this.ino, type, owner);
+    await locks.givingUp(this.ino, lock);
+    try {
+      await this.#volume.operate(operation, what);
+    } catch (e) {
+      if (e instanceof FileError) throw e;
+      return locks.giveUp(this.ino, lock, this.#volume.eventually(operation, what));
+    }
+    locks.released(this.ino, lock);
   }
 
   /** A range is read or written by who locks it; a flock says nothing of that. */

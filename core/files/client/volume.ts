@@ -2,8 +2,9 @@
  * What all users of an instance's file system in one host process share: the way to the replicas, what is open, which
  * locks are waited for. `volume-client.ts` is the FileSystem over it, one for each owner.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { DvsError } from "../../errors.ts";
-import { attendTtlMs, changedTriesMax } from "../../limits.ts";
+import { attendTtlMs, changedTriesMax, openRetryMs } from "../../limits.ts";
 import type { StateAnswer } from "../../state/client/state-client.ts";
 import { FileError } from "../errno.ts";
 import type { FileFollow, FileOperation, FileQuery } from "../operations.ts";
@@ -88,6 +89,19 @@ export class Volume {
   async operate(operation: FileOperation, what: What): Promise<readonly unknown[]> {
     const { value } = await this.state.write(module, operation);
     return valuesOf(value, what);
+  }
+
+  /** Carried out as soon as a replica can be asked, or never, where the volume is closed or the operation is refused. */
+  async eventually(operation: FileOperation, what: What): Promise<void> {
+    const { closed } = this;
+    while (!closed.aborted) {
+      const error = await this.operate(operation, what).then(
+        () => null,
+        (e: unknown) => e,
+      );
+      if (error === null || error instanceof FileError) return;
+      await sleep(openRetryMs, undefined, { signal: closed, ref: false }).catch(() => undefined);
+    }
   }
 
   async query(query: FileQuery, what: What): Promise<readonly unknown[]> {

@@ -47,8 +47,7 @@ export const flush: Handler = async ({ request, handles, locks }) => {
   const handle = handles.get(request.u64(0));
   const owner = request.owner(16);
   if (!locks.take(handle.ino, owner)) return done;
-  const range = { start: 0, end: Infinity };
-  await handle.file.lock({ type: "posix", kind: "none", range, owner });
+  await handle.file.unlock("posix", owner);
   return done;
 };
 

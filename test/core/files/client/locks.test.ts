@@ -1,5 +1,6 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
-import type { VolumeClient } from "../../../../core/files/client/volume-client.ts";
+import { DvsError } from "../../../../core/errors.ts";
+import { VolumeClient } from "../../../../core/files/client/volume-client.ts";
 import { FileError } from "../../../../core/files/errno.ts";
 import { type LockRequest, type OpenFile, rootIno } from "../../../../core/files/file-system.ts";
 import { labForFile, type VolumeLab } from "./volume-lab.ts";
@@ -80,6 +81,67 @@ test("of many who wait each gets it, one at a time, over broken links", async ()
   await Promise.all(all);
   expect(turns).toBe(20);
   await Promise.all([mine.close(), theirs.close()]);
+});
+
+/** A client of whose writes `fails` says which ones have no answer: they were not sent, or they were. */
+function faulty(client: string, fails: (kind: number) => "unsent" | "sent" | null): VolumeClient {
+  const state = lab.stateClient(client);
+  return VolumeClient.open({
+    client,
+    state: {
+      async write(module, operation) {
+        const fate = fails((operation as number[])[0]!);
+        const answer = fate === "unsent" ? null : await state.write(module, operation);
+        if (fate !== null || !answer) throw new DvsError("UNAVAILABLE", "no replica answers");
+        return answer;
+      },
+      read: (module, query) => state.read(module, query),
+      follow: (module, query, resume, signal) => state.follow(module, query, resume, signal),
+      sync: () => state.sync(),
+    },
+  });
+}
+const lockOperation = 10;
+
+test("a lock that is given up while no replica answers is free as soon as one does, and not a later one of its owner", async () => {
+  const { file: mine } = await a.create(rootIno, `lock-${++names}`, 0o644, { read: true, write: true });
+  let times = 0;
+  const c = faulty("client-unlocks", () => (times-- > 0 ? "unsent" : null));
+  const theirs = await c.open(mine.ino, { read: true, write: true });
+  const again = await c.open(mine.ino, { read: true, write: true });
+  await theirs.lock(flock("you"));
+  const waiting = mine.lock(flock("me", { wait: true }));
+  await Bun.sleep(20);
+  times = 2;
+  await theirs.close({ flockOwner: "you" });
+  // Asked for before it was given up: it is another lock, and comes behind who has waited.
+  const next = again.lock(flock("you", { wait: true }));
+  await waiting;
+  await mine.lock(flock("me", { kind: "none" }));
+  await next;
+  expect(await codeOf(mine.lock(flock("me")))).toBe("EAGAIN");
+  await again.close({ flockOwner: "you" });
+  await mine.lock(flock("me"));
+  await mine.close({ flockOwner: "me" });
+  await c.close();
+});
+
+test("who waits and is told that nobody answers is granted nothing later", async () => {
+  const [mine, other] = await opened();
+  await mine.lock(flock("me"));
+  let times = 1;
+  const c = faulty("client-leaves", (kind) => (kind === lockOperation && times-- > 0 ? "sent" : null));
+  const theirs = await c.open(mine.ino, { read: true, write: true });
+  expect(await codeOf(theirs.lock(flock("you", { wait: true })))).toContain("no replica answers");
+  // Behind that one in the line.
+  const waiting = other.lock(flock("other", { wait: true }));
+  await Bun.sleep(20);
+  await mine.lock(flock("me", { kind: "none" }));
+  await waiting;
+  await other.close({ flockOwner: "other" });
+  await mine.close();
+  await theirs.close();
+  await c.close();
 });
 
 test("ranges are locked by process, and who is in the way is told", async () => {
