@@ -45,11 +45,13 @@ if (reason !== null) {
       ],
     ]);
     expect(early.code).toBe(7);
-    const view = await cluster().api.instances.get("web");
-    expect(view.phase).toBe("creating");
-    const words = view.conditions.map((c) => c.message).join("; ");
-    expect(words).toContain("small");
-    expect(words).toMatch(/\d+ are free/);
+    // It is tried again each second, and says so while it is.
+    await cluster().until("it says why it is not there", async () => {
+      const view = await cluster().api.instances.get("web");
+      expect(view.phase).toBe("creating");
+      const words = view.conditions.map((c) => c.message).join("; ");
+      return words.includes("small") && /\d+ are free/.test(words);
+    });
     expect((await cluster().api.nodes.get("small")).warnings.join()).toContain("are free");
     expect((await cluster().api.status()).warnings.join()).toContain("node small");
     const during = await cluster().api.instances.get("before");
