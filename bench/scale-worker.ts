@@ -3,18 +3,11 @@
  * and what it waits for is not what the benchmark does meanwhile. `bun scale-worker.ts OUTSIDER.json`: takes one job a
  * line, and answers each with one line.
  */
-import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { kinds } from "../core/files/attributes.ts";
-import { LocalFiles } from "../core/files/client/local-files.ts";
-import { localModule } from "../core/files/client/local-module.ts";
-import { VolumeClient } from "../core/files/client/volume-client.ts";
 import { rootIno } from "../core/files/file-system.ts";
 import { writeBytesMax } from "../core/limits.ts";
-import { LocalReader } from "../core/state/client/local-reader.ts";
-import { StateClient } from "../core/state/client/state-client.ts";
-import { linkTls } from "../core/state/link/link-identity.ts";
-import { type Outsider, uid } from "../test/tools/state-cluster.ts";
+import { openOutsideFiles } from "../test/tools/outside-files.ts";
 import { directoriesOf, largeFiles, type Shape, treeFiles, type TreeFile } from "./scale-tree.ts";
 
 export type ScaleJob =
@@ -40,20 +33,8 @@ const pieceBytes = 1_048_576;
 const probeMs = 5;
 const pageEntries = 1_000;
 
-const outsider = JSON.parse(readFileSync(process.argv[2]!, "utf8")) as Outsider;
-const name = `scale-${process.pid}`;
-const state = new StateClient({
-  identity: {
-    ...{ instance: uid, node: outsider.node, incarnation: name, disk: "" },
-    secret: new Uint8Array(Buffer.from(outsider.secret, "hex")),
-    tls: linkTls(() => outsider.tls),
-  },
-});
-state.setReplicas(outsider.replicas);
-const reader = new LocalReader(outsider.runDir, [localModule]);
-state.setReader(reader);
-const near = new LocalFiles(reader);
-const fs = VolumeClient.open({ state, client: name, near: () => near });
+const files = openOutsideFiles(process.argv[2]!, `scale-${process.pid}`);
+const { fs, state } = files;
 const data = new Uint8Array(2 * pieceBytes).map((_, i) => (i * 2_654_435_761) >>> 13);
 const inos = new Map<string, number>([["", rootIno]]);
 
@@ -180,7 +161,5 @@ for await (const line of createInterface({ input: process.stdin })) {
   longestMs = lateMs = 0;
 }
 if (probing) clearInterval(probing);
-await fs.close();
-reader.close();
-state.close();
+await files.close();
 process.exit(0);

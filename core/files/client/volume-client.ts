@@ -9,7 +9,7 @@ import { fileEntriesMax, writeBytesMax } from "../../limits.ts";
 import type { ImageReader } from "../../vos.ts";
 import { access, checkAccess } from "../access.ts";
 import { type Attributes, type FileTime, kindMask, kinds } from "../attributes.ts";
-import { FileError } from "../errno.ts";
+import { FileError, nullWhereNone } from "../errno.ts";
 import type {
   AttributeChanges,
   Credentials,
@@ -337,13 +337,8 @@ export class VolumeClient implements FileSystem {
 
   /** 0: nothing has the name. */
   async #inoOrNone(parent: number, name: string, what: What): Promise<number> {
-    try {
-      const ino = await this.#inoOf(parent, name, what);
-      return ino === nobodysIno ? 0 : ino;
-    } catch (e) {
-      if (e instanceof FileError && e.code === "ENOENT") return 0;
-      throw e;
-    }
+    const ino = await this.#inoOf(parent, name, what).catch(nullWhereNone);
+    return ino === null || ino === nobodysIno ? 0 : ino;
   }
 
   /** Of a name that is to be changed: whoever may change it is looked at then. */

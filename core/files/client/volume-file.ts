@@ -205,11 +205,11 @@ export class VolumeFile implements OpenFile {
   async unlock(type: LockRequest["type"], owner: string): Promise<void> {
     const { locks } = this.#volume;
     const lock = { type, owner };
+    await locks.givingUp(this.ino, lock);
     if (!locks.mayHold(this.ino, lock)) return;
     const all: LockRequest = { ...lock, kind: "none", range: { start: 0, end: Infinity } };
     const operation: FileOperation = [10, ...lockFields(this.ino, all), 0, 0];
     const what = () => `unlock inode ${this.ino}`;
-    await locks.givingUp(this.ino, lock);
     try {
       await this.#volume.operate(operation, what);
     } catch (e) {

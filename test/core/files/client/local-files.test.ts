@@ -1,14 +1,13 @@
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { segmentName } from "../../../../core/blocks/segment-name.ts";
-import { LocalFiles } from "../../../../core/files/client/local-files.ts";
-import { localModule } from "../../../../core/files/client/local-module.ts";
+import type { LocalFiles } from "../../../../core/files/client/local-files.ts";
 import type { VolumeClient } from "../../../../core/files/client/volume-client.ts";
 import type { FileError } from "../../../../core/files/errno.ts";
 import { rootIno } from "../../../../core/files/file-system.ts";
-import { LocalReader } from "../../../../core/state/client/local-reader.ts";
-import { VolumeLab } from "./volume-lab.ts";
+import type { LocalReader } from "../../../../core/state/client/local-reader.ts";
+import { labBesideForFile, type VolumeLab } from "./volume-lab.ts";
 
 // Each look waits for a lease, which a loaded machine loses.
 setDefaultTimeout(60_000);
@@ -18,15 +17,8 @@ let lab: VolumeLab;
 let far: VolumeClient;
 let reader: LocalReader;
 let local: LocalFiles;
-beforeAll(async () => {
-  lab = await VolumeLab.open();
-  far = lab.volume("far");
-  reader = new LocalReader(lab.runDir, [localModule]);
-  local = new LocalFiles(reader);
-});
-afterAll(async () => {
-  reader.close();
-  await lab.close();
+labBesideForFile((beside) => {
+  ({ lab, far, reader, local } = beside);
 });
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);

@@ -1,31 +1,21 @@
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { LocalFiles } from "../../../../core/files/client/local-files.ts";
-import { localModule } from "../../../../core/files/client/local-module.ts";
+import { expect, setDefaultTimeout, test } from "bun:test";
+import type { LocalFiles } from "../../../../core/files/client/local-files.ts";
 import type { VolumeClient } from "../../../../core/files/client/volume-client.ts";
 import type { FileError } from "../../../../core/files/errno.ts";
 import { rootIno } from "../../../../core/files/file-system.ts";
-import { LocalReader } from "../../../../core/state/client/local-reader.ts";
-import { VolumeLab } from "./volume-lab.ts";
+import { labBesideForFile } from "./volume-lab.ts";
 
 // Each look waits for a lease, which a loaded machine loses.
 setDefaultTimeout(60_000);
 
-let lab: VolumeLab;
 /** Far from the replica, as it were. */
 let far: VolumeClient;
 let near: VolumeClient;
-let reader: LocalReader;
 let local: LocalFiles;
-beforeAll(async () => {
-  lab = await VolumeLab.open();
-  far = lab.volume("far");
-  reader = new LocalReader(lab.runDir, [localModule]);
-  local = new LocalFiles(reader);
+labBesideForFile((beside) => {
+  const { lab } = beside;
+  ({ far, local } = beside);
   near = lab.volume("near", () => local);
-});
-afterAll(async () => {
-  reader.close();
-  await lab.close();
 });
 
 /** Parts of three, as far as the listing goes. */

@@ -3,10 +3,13 @@ import { afterAll, beforeAll, expect } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { LocalFiles } from "../../../../core/files/client/local-files.ts";
+import { localModule } from "../../../../core/files/client/local-module.ts";
 import { VolumeClient } from "../../../../core/files/client/volume-client.ts";
 import type { NearVolume } from "../../../../core/files/client/near-volume.ts";
 import { files } from "../../../../core/files/module/files.ts";
 import type { Configuration } from "../../../../core/replica/configuration.ts";
+import { LocalReader } from "../../../../core/state/client/local-reader.ts";
 import { StateClient } from "../../../../core/state/client/state-client.ts";
 import { ClientServer } from "../../../../core/state/client-server.ts";
 import type { Link } from "../../../../core/state/link/link.ts";
@@ -25,6 +28,30 @@ export function labForFile(opened: (lab: VolumeLab) => void): void {
   afterAll(async () => {
     expect(lab.complaints).toEqual([]);
     await lab.close();
+  });
+}
+
+export interface LabBeside {
+  lab: VolumeLab;
+  /** Far from the replica, as it were. */
+  far: VolumeClient;
+  reader: LocalReader;
+  /** Beside it. */
+  local: LocalFiles;
+}
+
+/** One for the tests of this file, with a reader beside its replica. */
+export function labBesideForFile(opened: (beside: LabBeside) => void): void {
+  let beside: LabBeside;
+  beforeAll(async () => {
+    const lab = await VolumeLab.open();
+    const reader = new LocalReader(lab.runDir, [localModule]);
+    beside = { lab, far: lab.volume("far"), reader, local: new LocalFiles(reader) };
+    opened(beside);
+  });
+  afterAll(async () => {
+    beside.reader.close();
+    await beside.lab.close();
   });
 }
 
